@@ -1,0 +1,26 @@
+"""Turn the hosts of an inventory into Ollama servers that keep serving a class.
+
+pyinfra inventories/X.py deploy.py --dry      what would change
+pyinfra inventories/X.py deploy.py            change it
+pytest tests/audit --inventory inventories/X.py     is it so?
+"""
+
+from pyinfra import host, inventory
+
+from ollama_stack.settings import check_inventory, read_settings
+from ollama_stack.tasks.docker import install_docker
+from ollama_stack.tasks.model import keep_model
+from ollama_stack.tasks.ollama import serve_ollama
+from ollama_stack.tasks.preflight import check_host
+from ollama_stack.tasks.smoke import smoke_requests
+from ollama_stack.tasks.summary import summarise
+
+check_inventory(inventory)  # every host, every setting: refused before anything is touched
+settings = read_settings(host.data.dict())
+
+check_host(settings)
+install_docker(settings=settings)
+serve_ollama(settings=settings)
+keep_model(settings=settings)
+smoke_requests(settings=settings)
+summarise()

@@ -1,0 +1,11 @@
+"""The lab: what it serves from its own mirror on Docker's bridge, and folders of its own."""
+
+_sudo = False  # `make lab` runs as root
+
+mirror = "http://172.17.0.1:5000"
+ollama_image = "ollama/ollama:0.9.3"
+model_name = "smollm2:135m"
+
+docker_source = "distro"
+ollama_dir = "/opt/ollama-lab"
+ollama_project = "ollama-lab"

@@ -1,0 +1,4 @@
+"""Fewer than 5 students at once."""
+
+ollama_num_parallel = 2
+ollama_max_queue = 10

@@ -1,0 +1,3 @@
+"""This machine, from the upstream registries. Run as root."""
+
+medium = [("@local", {"_sudo": False})]

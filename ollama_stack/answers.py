@@ -1,0 +1,51 @@
+"""Pure: what Ollama's answers to /api/generate say about a server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: HTTP status, seconds on the wall clock, and the body as far as it is JSON."""
+
+    status: int
+    wall: float
+    body: dict[str, Any]
+
+    @classmethod
+    def parse(cls, line: str) -> Answer:
+        """From ``BODY STATUS SECONDS`` on one line; status 0 means there was no answer."""
+        text, status, wall = line.rsplit(" ", 2)
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = {}
+        return cls(int(status), float(wall), body if isinstance(body, dict) else {})
+
+    @property
+    def fault(self) -> str | None:
+        """Why this is not an answer: a status of 200 alone proves nothing."""
+        if self.status != 200:
+            return f"HTTP {self.status}: {self.body.get('error', 'no answer')}"
+        if "error" in self.body:
+            return f"HTTP 200 with an error in it: {self.body['error']}"
+        if not str(self.body.get("response", "")).strip():
+            return "an empty text"
+        if not self.body.get("eval_count"):
+            return "eval_count is 0"
+        return None
+
+    @property
+    def rate(self) -> float:
+        """Generated tokens per second."""
+        return float(self.body["eval_count"] / (self.body["eval_duration"] / 1e9))
+
+    @property
+    def wait(self) -> float:
+        """Seconds spent waiting for a slot: no field has them, they are what is left of the total."""
+        spent = ("load_duration", "prompt_eval_duration", "eval_duration")
+        total = self.body.get("total_duration", 0)
+        return max(0.0, float(total - sum(self.body.get(part, 0) for part in spent)) / 1e9)

@@ -1,0 +1,82 @@
+"""Pure: how far the live containers of a compose project are from its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+HASH_LABEL = "com.docker.compose.config-hash"
+SERVICE_LABEL = "com.docker.compose.service"
+
+
+@dataclass(frozen=True)
+class ComposeProject:
+    """A resolved compose file, its services' config hashes and their ``docker inspect``."""
+
+    config: dict[str, Any]
+    hashes: dict[str, str]
+    containers: dict[str, dict[str, Any]]
+
+    @classmethod
+    def parse(cls, config: str, hashes: str, containers: str) -> ComposeProject:
+        """From ``config --format json``, ``config --hash '*'`` and ``docker inspect``."""
+        live = json.loads(containers) if containers.strip() else []
+        return cls(
+            json.loads(config),
+            dict(line.split() for line in hashes.splitlines() if line.strip()),
+            {c["Config"]["Labels"][SERVICE_LABEL]: c for c in live},
+        )
+
+    def drift(self) -> dict[str, str]:
+        """Why ``up`` has work to do, by service; empty if the project is as declared."""
+        reasons = {
+            name: ", ".join(self._service_drift(name, service))
+            for name, service in self.config["services"].items()
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _service_drift(self, name: str, service: dict[str, Any]) -> Iterator[str]:
+        container = self.containers.get(name)
+        if container is None:
+            yield "has no container"
+            return
+        if container["Config"]["Labels"].get(HASH_LABEL) != self.hashes[name]:
+            yield "its declaration changed"
+            return
+        yield from live_drift(service, container)
+        state = container["State"]
+        if state["Status"] != "running":
+            yield f"is {state['Status']}"
+        elif "Health" in state and state["Health"]["Status"] != "healthy":
+            yield f"is {state['Health']['Status']}"
+
+
+def live_drift(service: dict[str, Any], container: dict[str, Any]) -> Iterator[str]:
+    """What ``docker update`` or ``docker network`` changed behind Compose's back: no hash shows it."""
+    host_config = container["HostConfig"]
+    resources = service.get("deploy", {}).get("resources", {})
+    limits, reservations = resources.get("limits", {}), resources.get("reservations", {})
+    declared = {
+        "NanoCpus": round(float(limits.get("cpus", 0)) * 1e9),
+        "Memory": int(limits.get("memory", 0)),
+        "MemoryReservation": int(reservations.get("memory", 0)),
+        "PidsLimit": int(limits.get("pids", 0)),
+        "RestartPolicy": service.get("restart", "no"),
+    }
+    if "memswap_limit" in service:
+        declared["MemorySwap"] = int(service["memswap_limit"])
+    for key, value in declared.items():
+        live = host_config[key]
+        live = (live["Name"] or "no") if key == "RestartPolicy" else live or 0
+        if live != value:
+            yield f"{key} is {live}, declared {value}"
+    missing = service.get("networks", {}).keys() - _networks(container)
+    yield from (f"is not on the network {network}" for network in sorted(missing))
+
+
+def _networks(container: dict[str, Any]) -> set[str]:
+    project = container["Config"]["Labels"].get("com.docker.compose.project", "")
+    names = container["NetworkSettings"]["Networks"]
+    return {name.removeprefix(f"{project}_") for name in names}

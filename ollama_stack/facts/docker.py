@@ -1,0 +1,115 @@
+"""What a host says about its init system, Docker engine and compose projects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
+from typing_extensions import override
+
+from ollama_stack.compose import ComposeProject
+
+
+class InitSystem(FactBase[str]):
+    """``systemd`` only where systemd is PID 1, else ``none``."""
+
+    @override
+    def command(self) -> str:
+        return "if [ -d /run/systemd/system ]; then echo systemd; else echo none; fi"
+
+    @override
+    def process(self, output: list[str]) -> str:
+        return output[0]
+
+
+class EngineVersion(FactBase[str | None]):
+    """Version of the Docker engine that answers; None while none does."""
+
+    @override
+    def command(self) -> str:
+        return "docker version --format '{{.Server.Version}}' 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output else None
+
+
+class DaemonConfig(FactBase[dict[str, Any]]):
+    """``/etc/docker/daemon.json``; empty where there is none, a fault where it is not JSON."""
+
+    default = dict
+
+    @override
+    def command(self) -> str:
+        return "! test -s /etc/docker/daemon.json || cat /etc/docker/daemon.json"
+
+    @override
+    def process(self, output: list[str]) -> dict[str, Any]:
+        try:
+            config: dict[str, Any] = json.loads("\n".join(output))
+        except ValueError as error:
+            raise FactProcessError(f"/etc/docker/daemon.json is not JSON: {error}") from error
+        return config
+
+
+class InsecureRegistries(FactBase[list[str]]):
+    """Registries the running engine trusts without TLS."""
+
+    default = list
+
+    @override
+    def command(self) -> StringCommand:
+        form = "{{range $name, $c := .RegistryConfig.IndexConfigs}}{{if not $c.Secure}}{{println $name}}{{end}}{{end}}"
+        return StringCommand("docker info --format", QuoteString(form), "2>/dev/null || true")
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line]
+
+
+class ComposeVersion(FactBase[str | None]):
+    """Version of the Compose v2 plugin; None where there is none."""
+
+    @override
+    def command(self) -> str:
+        return "docker compose version --short 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output else None
+
+
+class Compose(FactBase[ComposeProject | None]):
+    """A compose file as Compose resolves it beside its live containers; None without a file.
+
+    None too where Compose refuses the file: whoever wrote it by hand is about to lose it anyway.
+    """
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        compose = StringCommand("docker compose --file", QuoteString(path))
+        return StringCommand(
+            *("{", "test -f", QuoteString(path), "&&"),
+            *(compose, "config --format json &&", "echo ---- &&"),  # JSON has no such run of dashes
+            *(compose, "config --hash '*' &&", "echo ---- &&"),
+            *(compose, "ps --all --quiet | xargs -r docker inspect;", "}"),
+            "2>/dev/null || true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> ComposeProject | None:
+        parts = "\n".join(output).split("----")
+        return ComposeProject.parse(*parts) if len(parts) == 3 else None
+
+
+class PortOwner(FactBase[str | None]):
+    """Who listens on a TCP port of the host, as ``ss`` names it; None if it is free."""
+
+    @override
+    def command(self, port: int) -> str:
+        return f"ss -Hltnp 'sport = :{int(port)}' 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0].split("users:")[-1].strip("()") if output else None

@@ -1,0 +1,67 @@
+"""What a running Ollama server says: its API from the host's side, and its runner process."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+CONTAINER = "ollama"  # the seed's container_name
+
+
+def call(
+    path: str, body: object = None, *, method: str = "", timeout: int = 10, stream: bool = False
+) -> StringCommand:
+    """A curl command for Ollama's API that fails on an HTTP error; ``timeout`` in seconds.
+
+    It goes to the container's own address, so it needs no published port and no gateway.
+    """
+    address = (
+        "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "
+        f"{CONTAINER} | cut -d' ' -f1)"
+    )
+    curl = f"curl -sS --fail-with-body --max-time {timeout}"
+    curl += " --no-buffer" if stream else ""
+    curl += f" --request {method}" if method else ""
+    data = ("--data", QuoteString(json.dumps(body))) if body is not None else ()
+    return StringCommand(curl, *data, f'"http://{address}:11434{path}"')
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Threads, slots and total context of a runner, from its command line."""
+
+    threads: int
+    parallel: int
+    ctx_size: int
+
+    @classmethod
+    def parse(cls, command_line: str) -> Runner | None:
+        """Ollama <= 0.11.4 (``ollama runner --threads``) and >= 0.30 (``llama-server -t``).
+
+        None for the versions between, which show nothing (facts by llm/server.go at each tag).
+        """
+        if not re.search(r"\brunner\b|\bllama-server\b", command_line):
+            return None
+        found = [
+            re.search(rf"\s(?:{flags})\s(\d+)", command_line)
+            for flags in ("--threads|-t", "--parallel|-np", "--ctx-size|-c")
+        ]
+        if not all(found):
+            return None
+        return cls(*(int(match[1]) for match in found if match))
+
+
+class OllamaRunner(FactBase[Runner | None]):
+    """The runner of the loaded model; None if no model is loaded, or its flags are not shown."""
+
+    @override
+    def command(self) -> str:
+        return f"docker top {CONTAINER} -eo pid,args 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> Runner | None:
+        return next(filter(None, map(Runner.parse, output)), None)

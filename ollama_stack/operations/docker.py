@@ -1,0 +1,168 @@
+"""A Docker engine that runs, and compose projects that are as their file says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from hashlib import sha256
+from io import StringIO
+from pathlib import PurePosixPath
+
+from pyinfra import host, logger
+from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.files import FileContents
+from pyinfra.operations import apt, files
+from pyinfra.operations.util.files import generate_color_diff
+
+from ollama_stack.facts.docker import (
+    Compose,
+    ComposeVersion,
+    DaemonConfig,
+    EngineVersion,
+    InsecureRegistries,
+)
+from ollama_stack.shell import or_explain
+from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
+
+PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
+DAEMON_JSON = "/etc/docker/daemon.json"
+ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"
+ENGINE_LOG = "/var/log/dockerd.log"
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def packages(packages: list[str]) -> Commands:
+    """Have Debian packages; the package lists are refreshed only when one is missing."""
+    installed = host.get_fact(DebPackages)
+    missing = [package for package in packages if package not in installed]
+    if not missing:
+        host.noop(f"already installed: {', '.join(packages)}")
+        return
+    yield from apt.update._inner()
+    yield from apt.packages._inner(
+        packages=missing,
+        no_recommends=True,
+        extra_install_args="-o DPkg::Lock::Timeout=300",
+    )
+
+
+@operation()
+def compose_plugin() -> Commands:
+    """Have Compose v2: the pinned x86-64 binary, uploaded and checked, if the host has none."""
+    version = host.get_fact(ComposeVersion)
+    if version:
+        host.noop(f"Compose {version} is already there")
+        return
+    yield StringCommand("mkdir -p", str(PurePosixPath(PLUGIN).parent))
+    (binary,) = unpacked(COMPOSE_PLUGIN).glob("*.data/scripts/docker-compose")
+    checksum = sha256(binary.read_bytes()).hexdigest()
+    yield from files.put._inner(src=str(binary), dest=f"{PLUGIN}.new", mode="755")
+    yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"
+    yield f"mv {PLUGIN}.new {PLUGIN}"
+
+
+@operation()
+def engine(running: bool = True) -> Commands:
+    """Have the engine answer where no systemd runs it; its log is /var/log/dockerd.log.
+
+    ``running=False`` stops only an engine that this operation started.
+    """
+    stop = f"start-stop-daemon --stop --pidfile {ENGINE_PIDFILE} --exec /usr/sbin/dockerd"
+    version = host.get_fact(EngineVersion)
+    if running and version:
+        host.noop(f"Docker {version} already answers")
+        return
+    if not running:
+        yield f"{stop} --oknodo --remove-pidfile --retry 30"
+        return
+    # What a killed machine leaves: dockerd refuses to start if another process has its old pid.
+    yield "start-stop-daemon --status --exec /usr/sbin/dockerd || rm -f /run/docker.pid"
+    yield (
+        "start-stop-daemon --status --exec /usr/bin/containerd"
+        " || rm -f /run/docker/containerd/containerd.pid"
+    )
+    yield (
+        "start-stop-daemon --start --oknodo --background --make-pidfile"
+        f" --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec /usr/sbin/dockerd"
+    )
+    yield or_explain(
+        StringCommand(
+            "timeout 60 sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1"
+        ),
+        f"docker: the engine did not answer within 60 s; read {ENGINE_LOG} on the host",
+    )
+
+
+@operation()
+def insecure_registry(registry: str, present: bool = True) -> Commands:
+    """Have (or not have) the engine trust ``host:port`` without TLS; other settings are kept."""
+    config = host.get_fact(DaemonConfig)
+    listed = config.get("insecure-registries", [])
+    trusted = registry in host.get_fact(InsecureRegistries)
+    if (registry in listed) == trusted == present:
+        host.noop(f"{registry} is already {'trusted' if present else 'unknown'}")
+        return
+    others = [other for other in listed if other != registry]
+    config["insecure-registries"] = [*others, registry] if present else others
+    if not config["insecure-registries"]:
+        del config["insecure-registries"]
+    yield "mkdir -p /etc/docker"
+    if config:
+        content = StringIO(json.dumps(config, indent=2) + "\n")
+        yield from files.put._inner(src=content, dest=DAEMON_JSON, mode="644")
+    else:
+        yield f"rm -f {DAEMON_JSON}"
+    yield 'kill -HUP "$(cat /run/docker.pid)"'  # dockerd rereads this setting without a restart
+
+
+@operation()
+def compose_file(content: str, path: str) -> Commands:
+    """Have a compose file; Compose must accept the new text before it replaces the old."""
+    current = host.get_fact(FileContents, path=path)
+    if current is not None and current == content.splitlines():
+        host.noop(f"{path} is already as declared")
+        return
+    if host.state.config.DIFF:
+        old = [f"{line}\n" for line in current or []]
+        for line in generate_color_diff(old, content.splitlines(keepends=True)):
+            logger.info("  %s", line)
+    staged = f"{path}.new"
+    yield FileUploadCommand(
+        StringIO(content), staged, remote_temp_filename=host.get_temp_filename(staged)
+    )
+    yield StringCommand("chmod 644", QuoteString(staged))
+    yield or_explain(
+        StringCommand("docker compose --file", QuoteString(staged), "config --quiet"),
+        f"{path}: Compose refuses the new file, the old one is untouched; see its words above",
+    )
+    yield StringCommand("mv", QuoteString(staged), QuoteString(path))
+
+
+@operation()
+def project(path: str, pull_failed: str, up_failed: str) -> Commands:
+    """Have a compose project up and healthy, exactly as its file says.
+
+    ``pull_failed`` and ``up_failed`` tell the operator what to look at (``setting: problem; way
+    out``); on a failed start the containers' last log lines come first.
+    """
+    found = host.get_fact(Compose, path=path)
+    drift = found.drift() if found else {}
+    if found and not drift:
+        host.noop(f"{path} is already up, healthy and as declared")
+        return
+    for service, reason in drift.items():
+        logger.info(f"{host.print_prefix}{service} {reason}")
+    compose = StringCommand("docker compose --file", QuoteString(path))
+    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
+    # Compose looks at its own labels only: what `docker update` changed needs --force-recreate.
+    up = StringCommand(
+        compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
+    )
+    if drift:
+        up = StringCommand(up, "--force-recreate", *map(QuoteString, drift))
+    logs = StringCommand("{", compose, "logs --no-color --tail 20 >&2; false; }")
+    yield or_explain(StringCommand(up, "||", logs), up_failed)

@@ -1,0 +1,99 @@
+"""Models on an Ollama server: pulled once, tuned, and in memory before students come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+
+from ollama_stack.facts.model import LoadedModels, Model, Models
+from ollama_stack.facts.ollama import OllamaRunner, call
+from ollama_stack.shell import or_explain, run_now
+
+PROGRESS = Path(__file__).with_name("pull-progress.sh")
+PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
+LOAD_TIMEOUT = 900  # seconds: from a slow disk, on a busy host
+ATTEMPTS = 3
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def pulled(model: str, source: str, pristine: str, insecure: bool = False) -> Commands:
+    """Have ``model`` from ``source``, and under the tag ``pristine`` just as it was pulled.
+
+    ``insecure``: the source's registry speaks plain HTTP.
+    """
+    if pristine in host.get_fact(Models):
+        host.noop(f"{pristine} is already there")
+        return
+    yield FunctionCommand(pull, (source, insecure), {})
+    yield call("/api/copy", {"source": source, "destination": pristine})
+    if source != model:
+        yield call("/api/copy", {"source": source, "destination": model})
+        yield call("/api/delete", {"model": source}, method="DELETE")
+
+
+def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
+    """Pull with visible progress; an attempt resumes what the one before left on the server."""
+    name = f"http://{source}" if insecure else source
+    stream = call(
+        "/api/pull", {"model": name, "insecure": insecure}, timeout=PULL_TIMEOUT, stream=True
+    )
+    command = StringCommand(stream, "| sh -c", QuoteString(PROGRESS.read_text()))
+    for attempt in range(1, ATTEMPTS + 1):
+        ok, said = run_now(state, host, command, show=True)
+        if ok:
+            return True
+        if "does not exist" in " ".join(said):
+            break
+        if attempt < ATTEMPTS:
+            host.log_styled(f"attempt {attempt} of {ATTEMPTS} failed, resuming", fg="yellow")
+            time.sleep(5 * attempt)
+    host.log_styled(
+        f"model_name: {source} cannot be pulled; check the name and that its registry answers "
+        "(mirror, model_registry), then run again: what has arrived is kept",
+        fg="red",
+        log_func=logger.error,
+    )
+    return False
+
+
+@operation()
+def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
+    """Have ``model`` carry these parameters over the weights of ``pristine``.
+
+    The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
+    """
+    live = host.get_fact(Model, model=model)
+    origin = host.get_fact(Model, model=pristine)
+    wanted = {name: str(value) for name, value in parameters.items()}
+    same_weights = live and origin and live.weights == origin.weights
+    if live and same_weights and wanted.items() <= live.parameters.items():
+        host.noop(f"{model} already has {wanted}")
+        return
+    body = {"model": model, "from": pristine, "parameters": parameters, "stream": False}
+    yield or_explain(
+        call("/api/create", body, timeout=600),
+        f"model_name: {model} could not be tuned; read `docker logs --tail 50 ollama` on the host",
+    )
+
+
+@operation()
+def loaded(model: str, threads: int, parallel: int) -> Commands:
+    """Have ``model``, as it is tuned now, in memory with so many threads and slots."""
+    digest = host.get_fact(Models).get(model)
+    runner = host.get_fact(OllamaRunner)
+    as_declared = runner is None or (runner.threads, runner.parallel) == (threads, parallel)
+    if digest and host.get_fact(LoadedModels).get(model) == digest and as_declared:
+        host.noop(f"{model} is already in memory")
+        return
+    yield or_explain(
+        call("/api/generate", {"model": model}, timeout=LOAD_TIMEOUT),
+        f"model_name: {model} did not load within {LOAD_TIMEOUT} s; "
+        "read `docker logs --tail 50 ollama` on the host",
+    )

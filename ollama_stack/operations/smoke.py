@@ -1,0 +1,72 @@
+"""Real requests, made as a student's client makes them, before a deploy is called done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from statistics import median
+
+from pyinfra import logger
+from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
+
+from ollama_stack.answers import Answer
+from ollama_stack.shell import run_now
+
+TIMEOUT = 300  # seconds for one answer
+PROMPT = "Count from one to ten in words."
+
+
+@operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
+def answers(url: str, model: str, parallel: int) -> Generator[FunctionCommand, None, None]:
+    """One timed request, then ``parallel`` at once; any answer that is none fails the host.
+
+    Leaves the line of figures for the summary in ``host.data._smoke``.
+    """
+    yield FunctionCommand(ask, (url, model, parallel), {})
+
+
+def ask(state: State, host: Host, url: str, model: str, parallel: int) -> bool:
+    """Ask, judge every body, and say what a student would have seen."""
+    one = _at_once(state, host, url, model, 1)
+    several = _at_once(state, host, url, model, parallel) if not _faults(one) else []
+    faults = _faults(one + several)
+    for fault in faults:
+        host.log_styled(
+            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on the host",
+            fg="red",
+            log_func=logger.error,
+        )
+    if faults:
+        return False
+    figures = (
+        f"1 request: {one[0].wall:.1f} s, {one[0].rate:.1f} tok/s; "
+        f"{parallel} at once: {max(a.wall for a in several):.1f} s, waited "
+        f"{max(a.wait for a in several):.1f} s, {median(a.rate for a in several):.1f} tok/s each"
+    )
+    host.log(figures)
+    host.data._smoke = figures
+    return True
+
+
+def _at_once(state: State, host: Host, url: str, model: str, requests: int) -> list[Answer]:
+    body = {
+        "model": model,
+        "prompt": PROMPT,
+        "stream": False,
+        "options": {"num_predict": 16, "temperature": 0},
+    }
+    curl = StringCommand(
+        f"curl -sS --max-time {TIMEOUT} --write-out ' %{{http_code}} %{{time_total}}'",
+        *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
+    )
+    # Each answer is printed whole, in one write: answers of parallel requests must not mingle.
+    command = StringCommand(
+        f"for i in $(seq {requests}); do", "{", "answer=$(", curl, ");",
+        "printf '%s\\n' \"$answer\";", "} & done; wait",
+    )  # fmt: skip
+    _, lines = run_now(state, host, command)
+    return [Answer.parse(line) for line in lines]
+
+
+def _faults(answers: list[Answer]) -> list[str]:
+    return [answer.fault for answer in answers if answer.fault]

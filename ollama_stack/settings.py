@@ -1,0 +1,207 @@
+"""Every setting once: its type, default, meaning and rule; and the check that refuses a bad one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pyinfra.api import DeployError
+
+PROFILES = ("low", "medium", "high")
+
+Size = Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")]
+Duration = Annotated[str, Field(pattern=r"^([1-9]\d*(s|m|h)|-1)$")]
+Registry = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$")]
+Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$")]
+Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$")]
+
+
+class Settings(BaseModel):
+    """The declared state of one host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    # The seed's numbers: no default here, their one home is group_data/.
+    ollama_num_parallel: int = Field(ge=1, description="answers generated at once")
+    ollama_max_queue: int = Field(ge=1, description="requests that may wait")
+    ollama_max_loaded_models: int = Field(ge=1, description="models in memory at once")
+    ollama_keep_alive: Duration = Field(description="how long an idle model stays in memory")
+    ollama_cpus: float = Field(gt=0, description="CPU limit of the container, CPUs")
+    ollama_memory: Size = Field(description="memory limit of the container; swap is closed")
+    ollama_cpu_reservation: float = Field(gt=0, description="CPUs reserved (Swarm only)")
+    ollama_memory_reservation: Size = Field(description="memory kept under host pressure")
+    ollama_image: Image = Field(description="image, with tag or digest")
+    model_name: Model = Field(description="the model that clients ask for")
+
+    ollama_bind: str = Field("127.0.0.1", description="address the API is published on")
+    ollama_port: int = Field(11434, ge=1, le=65535, description="port the API is published on")
+    ollama_cache_ram: int = Field(
+        256, ge=0, description="prompt cache of Ollama >= 0.30, MiB (its own default is 8192)"
+    )
+    ollama_dir: str = Field(
+        "/opt/ollama", pattern=r"^/[\w./-]+$", description="folder of the compose file"
+    )
+    ollama_project: str = Field(
+        "ollama", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="compose project"
+    )
+    model_num_ctx: int = Field(4096, ge=256, description="context of one answer, tokens")
+    mirror: Registry = Field(
+        "", description="registry that has the images and models, instead of the upstream ones"
+    )
+    model_registry: Registry = Field(
+        "", description="registry of the models alone, if it is not the mirror"
+    )
+    docker_source: Literal["docker-ce", "distro"] = Field(
+        "docker-ce", description="Docker from its official repository or from the distribution"
+    )
+
+    @model_validator(mode="after")
+    def _parallel_fits_the_cpus(self) -> Settings:
+        most = max(1, int(2 * self.ollama_cpus))
+        if self.ollama_num_parallel > most:
+            raise ValueError(
+                f"ollama_num_parallel: {self.ollama_num_parallel} is more than 2 per CPU of "
+                f"ollama_cpus = {self.ollama_cpus}; at most {most}"
+            )
+        return self
+
+    @property
+    def num_thread(self) -> int:
+        """Threads of the runner: more than the CPU limit is a collapse, not a slowdown."""
+        return max(1, int(self.ollama_cpus))
+
+    @property
+    def image(self) -> str:
+        """The image as the Docker engine is to pull it."""
+        return f"{host_of(self.mirror)}/{self.ollama_image}" if self.mirror else self.ollama_image
+
+    @property
+    def model_source(self) -> str:
+        """The model's name at its registry; without a host it means registry.ollama.ai."""
+        registry = self.model_registry or self.mirror
+        name = self.model_name if "/" in self.model_name else f"library/{self.model_name}"
+        return f"{host_of(registry)}/{name}" if registry else self.model_name
+
+    @property
+    def model_insecure(self) -> bool:
+        """Whether the model's registry speaks plain HTTP."""
+        return (self.model_registry or self.mirror).startswith("http://")
+
+    @property
+    def pristine_model(self) -> str:
+        """The second tag, under which the model stays as it was pulled."""
+        return f"{self.model_name}-pristine"
+
+    @property
+    def model_parameters(self) -> dict[str, int]:
+        """What the tuned model carries, whatever Ollama would choose by itself."""
+        return {"num_ctx": self.model_num_ctx, "num_thread": self.num_thread}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The container's environment, the seed's six variables first and in its order."""
+        return {
+            "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
+            "OLLAMA_MAX_LOADED_MODELS": str(self.ollama_max_loaded_models),
+            "OLLAMA_NUM_THREAD": str(self.num_thread),
+            "OLLAMA_HOST": "0.0.0.0:11434",
+            "OLLAMA_KEEP_ALIVE": self.ollama_keep_alive,
+            "OLLAMA_MAX_QUEUE": str(self.ollama_max_queue),
+            "LLAMA_ARG_THREADS": str(self.num_thread),
+            "LLAMA_ARG_CACHE_RAM": str(self.ollama_cache_ram),
+            "OLLAMA_NO_CLOUD": "1",
+        }
+
+    @property
+    def published(self) -> str:
+        """Compose's short syntax for the published port."""
+        address = "" if self.ollama_bind == "0.0.0.0" else f"{self.ollama_bind}:"  # noqa: S104 compared, not bound
+        return f"{address}{self.ollama_port}:11434"
+
+    @property
+    def url(self) -> str:
+        """The API as the host itself reaches it."""
+        address = "127.0.0.1" if self.ollama_bind == "0.0.0.0" else self.ollama_bind  # noqa: S104 compared, not bound
+        return f"http://{address}:{self.ollama_port}"
+
+
+def host_of(registry: str) -> str:
+    """``http://a:5000`` without its scheme."""
+    return registry.partition("://")[2]
+
+
+def size_bytes(size: str) -> int:
+    """``3G`` in bytes, in Compose's binary units."""
+    return int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]]
+
+
+class InventoryHost(Protocol):
+    """What the check needs of a host: pyinfra's own and the audit's both have it."""
+
+    name: str
+    groups: list[str]
+
+    @property
+    def data(self) -> Any:
+        """Host data; ``dict()`` gives it merged."""
+
+
+def profile_of(groups: Iterable[str]) -> str | None:
+    """The one profile group among a host's groups; None if there is none, or more than one."""
+    profiles = [group for group in dict.fromkeys(groups) if group in PROFILES]
+    return profiles[0] if len(profiles) == 1 else None
+
+
+# Host data that is pyinfra's own: global arguments (_sudo) and what connectors read (ssh_user).
+_PYINFRA_KEY = re.compile(r"^(_|ssh_|fake_|docker_(identifier|container_id|platform|architecture))")
+
+
+def read_settings(data: Mapping[str, Any]) -> Settings:
+    """The settings in one host's data; pydantic's ValidationError if one is refused."""
+    return Settings(**{key: data[key] for key in data if not _PYINFRA_KEY.match(key)})
+
+
+def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one host, each as ``setting: problem; way out``."""
+    if profile_of(groups) is None:
+        return [f"profile: put the host in exactly one of the groups {', '.join(PROFILES)}"]
+    try:
+        read_settings(data)
+    except ValidationError as error:
+        return [_sentence(fault) for fault in error.errors(include_url=False)]
+    return []
+
+
+def check_inventory(hosts: Iterable[InventoryHost]) -> None:
+    """Refuse the run, every fault of every host at once, before anything is touched."""
+    refused = [
+        f"    {host.name}: {fault}"
+        for host in hosts
+        for fault in faults(host.groups, host.data.dict())
+    ]
+    if refused:
+        raise DeployError("refused, nothing was changed:\n" + "\n".join(refused))
+
+
+_PROBLEMS = {
+    "missing": "has no value; set it in group_data/ (docs/settings.md)",
+    "string_pattern_mismatch": "{input!r} is not of the form {ctx[pattern]} (docs/settings.md)",
+}
+
+
+def _sentence(fault: Any) -> str:
+    setting = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(setting, Settings.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them all"
+        return f"{setting}: no such setting; {hint}"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    problem = _PROBLEMS.get(fault["type"])
+    if problem:
+        return f"{setting}: {problem.format(**fault)}"
+    said = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{setting}: {fault['input']!r} is refused: {said} (docs/settings.md)"

@@ -1,0 +1,28 @@
+"""Commands as the hosts' shells run them, and what an operator is told when one fails."""
+
+from __future__ import annotations
+
+from pyinfra.api import Host, QuoteString, State, StringCommand
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+
+
+def or_explain(command: StringCommand, explanation: str) -> StringCommand:
+    """``command``, which on failure ends with ``explanation`` (``setting: problem; way out``)."""
+    return StringCommand(
+        command,
+        "||",
+        StringCommand("{ printf '%s\\n'", QuoteString(explanation), ">&2; exit 1; }"),
+    )
+
+
+def run_now(
+    state: State, host: Host, command: StringCommand, *, show: bool = False
+) -> tuple[bool, list[str]]:
+    """Run a command at once, with the host's own global arguments (``_sudo``).
+
+    Returns whether it succeeded and its stdout; ``show`` prints the output as it comes.
+    """
+    arguments, _ = pop_global_arguments(state, host, {})
+    connector_arguments = {key: arguments[key] for key in CONNECTOR_ARGUMENT_KEYS}  # type: ignore[literal-required]  # pyinfra's own idiom
+    ok, output = host.run_shell_command(command, print_output=show, **connector_arguments)
+    return ok, output.stdout_lines

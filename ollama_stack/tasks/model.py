@@ -1,0 +1,32 @@
+"""Keep the model: pulled once, tuned to the CPU limit, in memory before students come."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from ollama_stack.operations import model
+from ollama_stack.settings import Settings
+
+
+@deploy("Model")
+def keep_model(settings: Settings) -> None:
+    """The model under its own tag as tuned, and under a second tag as pulled."""
+    model.pulled(
+        name="Pull the model",
+        model=settings.model_name,
+        source=settings.model_source,
+        pristine=settings.pristine_model,
+        insecure=settings.model_insecure,
+    )
+    model.tuned(
+        name="Tune the model",
+        model=settings.model_name,
+        pristine=settings.pristine_model,
+        parameters=settings.model_parameters,
+    )
+    model.loaded(
+        name="Load the model",
+        model=settings.model_name,
+        threads=settings.num_thread,
+        parallel=settings.ollama_num_parallel,
+    )

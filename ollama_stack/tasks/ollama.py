@@ -1,0 +1,45 @@
+"""Serve Ollama from a compose file rendered from the host's profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra.api import deploy
+from pyinfra.operations import files
+
+from ollama_stack.operations import docker
+from ollama_stack.settings import Settings
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+def render_compose(settings: Settings) -> str:
+    """The compose file of one host; yaml.YAMLError if the template's result is not YAML."""
+    templates = Environment(  # noqa: S701 YAML, not HTML
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    text = templates.get_template("ollama/docker-compose.yml.j2").render(s=settings)
+    yaml.safe_load(text)
+    return text
+
+
+@deploy("Ollama")
+def serve_ollama(settings: Settings) -> None:
+    """The compose file in its folder, and its project up and healthy."""
+    path = f"{settings.ollama_dir}/docker-compose.yml"
+    files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
+    docker.compose_file(name="Write the compose file", content=render_compose(settings), path=path)
+    docker.project(
+        name="Start Ollama",
+        path=path,
+        pull_failed=(
+            f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
+            "registry answers (mirror)"
+        ),
+        up_failed=(
+            "ollama: the server did not become healthy; its last log lines are above, all of "
+            f"them: docker compose --file {path} logs"
+        ),
+    )

