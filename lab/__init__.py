@@ -1,0 +1,1 @@
+"""The whole product for real on one machine, from PyPI and Debian packages alone."""

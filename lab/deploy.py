@@ -1,0 +1,53 @@
+"""Give this machine a mirror with a real Ollama and a real model: `make lab` runs it first."""
+
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.facts.server import LinuxDistribution
+
+from lab import images, operations
+from ollama_stack.operations import docker
+from ollama_stack.settings import read_settings
+from ollama_stack.tasks.docker import install_docker
+from ollama_stack.tasks.preflight import check_host
+from ollama_stack.wheels import unpacked
+
+LAB = Path("lab").resolve()
+
+settings = read_settings(host.data.dict())
+check_host(settings)
+
+release = host.get_fact(LinuxDistribution)["release_meta"]
+wheels = unpacked(LAB / "wheels.txt")
+ollama = images.ollama(wheels)
+
+install_docker(settings=settings)
+docker.packages(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
+
+for recipe in host.loop([images.MIRROR, ollama]):
+    operations.image(
+        name="Build an image",
+        recipe=recipe,
+        codename=release["VERSION_CODENAME"],
+        origin=release["ID"].capitalize(),
+    )
+docker.project(
+    name="Run the mirror",
+    path=str(LAB / "mirror" / "docker-compose.yml"),
+    pull_failed="lab: the mirror's image is gone; run make lab-down and make lab",
+    up_failed="lab: the mirror did not start; it needs 172.17.0.1 on docker0 and port 5000 free",
+)
+operations.pushed(
+    name="Publish Ollama",
+    image=ollama.name,
+    registry=settings.mirror,
+    reference=settings.ollama_image,
+)
+operations.model_pushed(
+    name="Publish the model",
+    model=settings.model_name,
+    modelfile=LAB / "model" / "Modelfile",
+    files=wheels,
+    server=ollama.name,
+    registry=settings.mirror,
+)

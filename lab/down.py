@@ -1,0 +1,41 @@
+"""Remove what the lab made, and nothing else: `make lab-down`.
+
+Debian packages and the download cache stay; the closing line of `make lab-down` names them.
+"""
+
+from pyinfra import host
+from pyinfra.facts.server import Which
+from pyinfra.operations import files, server
+
+from lab.operations import BUILD, PUBLISHER
+from ollama_stack.operations import docker
+from ollama_stack.settings import host_of, read_settings
+from ollama_stack.tasks.docker import run_docker
+
+settings = read_settings(host.data.dict())
+mirrored = f"{host_of(settings.mirror)}/{settings.ollama_image}"
+
+if host.get_fact(Which, command="dockerd"):
+    run_docker()
+    server.shell(
+        name="Remove the lab's containers, networks and volumes",
+        commands=[
+            f"docker compose --project-name {settings.ollama_project} down --volumes",
+            "docker compose --project-name ollama-lab-mirror down --volumes",
+            f"docker rm --force --volumes {PUBLISHER}",
+        ],
+    )
+    server.shell(
+        name="Remove the lab's images",
+        commands=[
+            "docker images --quiet 'ollama-lab/*' | xargs --no-run-if-empty docker rmi --force",
+            f"docker rmi --force {mirrored}",
+        ],
+    )
+    docker.insecure_registry(
+        name="Forget the mirror", registry=host_of(settings.mirror), present=False
+    )
+    docker.engine(name="Stop Docker if the lab started it", running=False)
+
+for folder in host.loop([settings.ollama_dir, BUILD]):
+    files.directory(name="Remove a folder of the lab", path=folder, present=False)

@@ -1,0 +1,75 @@
+"""Pure: the recipes of the lab's images, from Debian packages and files of pinned wheels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+OLLAMA_LIBRARIES = (
+    *("ollama-lib", "libggml.so", "libggml-base.so", "libllama.so", "libllava_shared.so"),
+    *("libmtmd_shared.so", "libsample.so", "libggml-cpu-haswell.so", "libggml-cpu-alderlake.so"),
+    *("libggml-cpu-skylakex.so", "libggml-cpu-icelake.so", "libggml-cpu-sapphirerapids.so"),
+)
+INTEL_LIBRARIES = (
+    *("libimf.so", "libsvml.so", "libirng.so", "libintlc.so.5", "libiomp5.so"),
+    *("libsycl.so.8", "libur_loader.so.0"),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: Debian packages, files put into it (by path in it), and its configuration."""
+
+    name: str
+    packages: tuple[str, ...]
+    changes: tuple[str, ...]
+    files: dict[str, Path] = field(default_factory=dict)
+    shared_objects: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> str:
+        """Short digest of all that goes into the image but the packages' versions."""
+        text = json.dumps(asdict(self), default=_content, sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    """A file of the repository counts by content, one of a pinned wheel by its folder's name."""
+    return sha256(path.read_bytes()).hexdigest() if path.is_relative_to(HERE) else str(path)
+
+
+MIRROR = Image(
+    name="ollama-lab/mirror:2.8.2",
+    packages=("docker-registry", "haproxy"),
+    changes=(),
+    files={
+        "etc/lab/registry.yml": HERE / "mirror" / "registry.yml",
+        "etc/lab/haproxy.cfg": HERE / "mirror" / "haproxy.cfg",
+    },
+)
+
+
+def ollama(wheels: Path) -> Image:
+    """Ollama 0.9.3 for CPUs, shaped like the official image."""
+    server = wheels / "bigdl" / "cpp" / "libs" / "ollama"
+    libraries = [server / name for name in OLLAMA_LIBRARIES]
+    libraries += [next(wheels.glob(f"*.data/data/lib/{name}")) for name in INTEL_LIBRARIES]
+    return Image(
+        name="ollama-lab/ollama:0.9.3",
+        packages=("ca-certificates", "libgomp1", "libstdc++6", "ocl-icd-libopencl1"),
+        changes=(
+            'ENTRYPOINT ["/bin/ollama"]',
+            'CMD ["serve"]',
+            "ENV OLLAMA_HOST=0.0.0.0:11434",
+            "EXPOSE 11434",
+        ),
+        files={
+            "usr/bin/ollama": HERE / "ollama" / "ollama",
+            **{f"usr/lib/ollama/{path.name}": path for path in libraries},
+        },
+        shared_objects={"usr/lib/ollama/libggml-sycl.so": HERE / "ollama" / "no-gpu.c"},
+    )

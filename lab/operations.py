@@ -1,0 +1,92 @@
+"""Images built from Debian packages without a registry, and what the mirror is given."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.docker import DockerImage
+
+from lab.facts import PublishedConfig
+from lab.images import Image
+from ollama_stack.shell import or_explain
+
+BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
+PUBLISHER = "ollama-lab-publisher"
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def image(recipe: Image, codename: str, origin: str) -> Commands:
+    """Have an image built from a recipe, from the apt sources this host itself uses."""
+    built = host.get_fact(DockerImage, object_id=recipe.name)
+    if built and (built[0]["Config"]["Labels"] or {}).get("recipe") == recipe.recipe:
+        host.noop(f"{recipe.name} is already built from this recipe")
+        return
+    root = f"{BUILD}/root"
+    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD} && mkdir {root}"
+    for path, source in recipe.files.items():
+        yield StringCommand("install -D --mode=755", QuoteString(str(source)), f"{root}/{path}")
+    for path, source in recipe.shared_objects.items():
+        yield StringCommand("gcc -shared -fPIC -O2 -o", f"{root}/{path}", QuoteString(str(source)))
+    yield (
+        "apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)'"
+        f" 'Created-By: Packages' 'Origin: {origin}' >{BUILD}/sources.list"
+    )
+    yield or_explain(
+        StringCommand(
+            f"TMPDIR={BUILD} mmdebstrap --quiet --variant=minbase",
+            f"--include={','.join(recipe.packages)}",
+            QuoteString(f"--customize-hook=sync-in {root} /"),
+            f"{codename} {BUILD}/root.tar {BUILD}/sources.list",
+        ),
+        "lab: mmdebstrap could not build the image; check that `apt-get update` works here",
+    )
+    changes = (("--change", QuoteString(change)) for change in recipe.changes)
+    label = ("--change", QuoteString(f"LABEL recipe={recipe.recipe}"))
+    yield StringCommand(
+        "docker import", *(bit for change in (*changes, label) for bit in change),
+        f"{BUILD}/root.tar {recipe.name}",
+    )  # fmt: skip
+    yield f"rm -rf {BUILD}"
+
+
+@operation()
+def pushed(image: str, registry: str, reference: str) -> Commands:
+    """Have a local image in a registry as ``reference``, and only there, so that a deploy pulls it."""
+    built = host.get_fact(DockerImage, object_id=image)
+    published = host.get_fact(PublishedConfig, registry=registry, reference=reference)
+    if built and built[0]["Id"] == published:
+        host.noop(f"{registry} already has {reference}")
+        return
+    target = QuoteString(f"{registry.partition('://')[2]}/{reference}")
+    yield StringCommand("docker tag", QuoteString(image), target)
+    yield StringCommand("docker push --quiet", target)
+    yield StringCommand("docker rmi", target)
+
+
+@operation()
+def model_pushed(model: str, modelfile: Path, files: Path, server: str, registry: str) -> Commands:
+    """Have a model in a registry: created and pushed by a throw-away Ollama server.
+
+    The Modelfile finds ``files`` under /lab.
+    """
+    if host.get_fact(PublishedConfig, registry=registry, reference=f"library/{model}"):
+        host.noop(f"{registry} already has {model}")
+        return
+    target = QuoteString(f"{registry.partition('://')[2]}/library/{model}")
+    yield f"docker rm --force --volumes {PUBLISHER} >/dev/null 2>&1 || true"
+    yield StringCommand(
+        f"docker run --detach --name {PUBLISHER}",
+        *("--volume", QuoteString(f"{files}:/lab:ro")),
+        *("--volume", QuoteString(f"{modelfile}:/Modelfile:ro"), QuoteString(server)),
+    )
+    run = f"docker exec {PUBLISHER} ollama"
+    yield f"timeout 60 sh -c 'until {run} ps; do sleep 0.5; done' >/dev/null 2>&1"
+    yield StringCommand(run, "create", target, "--file /Modelfile >/dev/null 2>&1")
+    yield StringCommand(run, "push --insecure", target, ">/dev/null 2>&1")
+    yield f"docker rm --force --volumes {PUBLISHER}"
