@@ -1,0 +1,53 @@
+# The verbs. INVENTORY says who: inventories/local.py, inventories/lab.py, your own.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -o pipefail
+INVENTORY ?= inventories/local.py
+LAB ?= 1
+RUN := .venv/bin
+LAB_INVENTORY := inventories/lab.py
+
+.PHONY: help lab lab-down lab-able test lint plan deploy audit
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+lab: .venv/ok lab-able ## the whole product for real on this machine, from a mirror it makes
+	@begun=$$SECONDS; \
+	$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/deploy.py && \
+	$(RUN)/pyinfra -y $(LAB_INVENTORY) deploy.py && \
+	echo "The lab is up after $$((SECONDS - begun)) s; make lab-down removes it."
+
+lab-down: .venv/ok lab-able ## remove what the lab made, and nothing else
+	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
+	echo "The lab is gone. Debian packages (docker.io, mmdebstrap, gcc) and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack stay."
+
+lab-able:
+	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
+	echo "the lab needs root on a Debian-like x86-64 machine; make test LAB=0 runs the offline part"; exit 1; }
+
+ifeq ($(LAB),0)
+test: lint ## lint, unit tests and lab tests; LAB=0 leaves the lab out
+	@$(RUN)/pytest tests/unit
+else
+test: lab-able lint
+	@$(RUN)/pytest tests/unit tests/lab
+endif
+
+lint: .venv/ok ## ruff and mypy
+	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
+
+plan: .venv/ok ## what deploy would change
+	@$(RUN)/pyinfra $(INVENTORY) deploy.py --dry --diff
+
+deploy: .venv/ok ## make it so
+	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py
+
+audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
+	@$(RUN)/pytest tests/audit --inventory $(INVENTORY)
+
+# Every package pinned by hash; which index serves it is pip's own affair.
+.venv/ok: requirements.txt
+	@python3 -c 'import ensurepip' 2>/dev/null || apt-get install --yes --quiet python3-venv
+	@python3 -m venv --clear .venv
+	@$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
