@@ -34,7 +34,6 @@ for recipe in host.loop([images.MIRROR, ollama]):
 docker.project(
     name="Run the mirror",
     path=str(LAB / "mirror" / "docker-compose.yml"),
-    pull_failed="lab: the mirror's image is gone; run make lab-down and make lab",
     up_failed="lab: the mirror did not start; it needs 172.17.0.1 on docker0 and port 5000 free",
 )
 operations.pushed(

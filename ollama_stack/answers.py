@@ -25,6 +25,11 @@ class Answer:
             body = {}
         return cls(int(status), float(wall), body if isinstance(body, dict) else {})
 
+    @classmethod
+    def none(cls) -> Answer:
+        """No answer at all, not even a status."""
+        return cls(0, 0.0, {})
+
     @property
     def fault(self) -> str | None:
         """Why this is not an answer: a status of 200 alone proves nothing."""

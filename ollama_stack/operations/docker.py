@@ -8,7 +8,7 @@ from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
@@ -42,6 +42,7 @@ def packages(packages: list[str]) -> Commands:
     if not missing:
         host.noop(f"already installed: {', '.join(packages)}")
         return
+    host.log(f"install {', '.join(missing)}")
     yield from apt.update._inner()
     yield from apt.packages._inner(
         packages=missing,
@@ -120,8 +121,11 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
 
 
 @operation()
-def compose_file(content: str, path: str) -> Commands:
-    """Have a compose file; Compose must accept the new text before it replaces the old."""
+def compose_file(content: str, path: str, pull_failed: str) -> Commands:
+    """Have a compose file; the new text replaces the old once Compose accepts it and has its images.
+
+    ``pull_failed`` tells the operator what to look at (``setting: problem; way out``).
+    """
     current = host.get_fact(FileContents, path=path)
     if current is not None and current == content.splitlines():
         host.noop(f"{path} is already as declared")
@@ -129,25 +133,27 @@ def compose_file(content: str, path: str) -> Commands:
     if host.state.config.DIFF:
         old = [f"{line}\n" for line in current or []]
         for line in generate_color_diff(old, content.splitlines(keepends=True)):
-            logger.info("  %s", line)
+            host.log(line)
     staged = f"{path}.new"
+    compose = StringCommand("docker compose --file", QuoteString(staged))
     yield FileUploadCommand(
         StringIO(content), staged, remote_temp_filename=host.get_temp_filename(staged)
     )
     yield StringCommand("chmod 644", QuoteString(staged))
     yield or_explain(
-        StringCommand("docker compose --file", QuoteString(staged), "config --quiet"),
+        StringCommand(compose, "config --quiet"),
         f"{path}: Compose refuses the new file, the old one is untouched; see its words above",
     )
+    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
     yield StringCommand("mv", QuoteString(staged), QuoteString(path))
 
 
 @operation()
-def project(path: str, pull_failed: str, up_failed: str) -> Commands:
+def project(path: str, up_failed: str) -> Commands:
     """Have a compose project up and healthy, exactly as its file says.
 
-    ``pull_failed`` and ``up_failed`` tell the operator what to look at (``setting: problem; way
-    out``); on a failed start the containers' last log lines come first.
+    A failed start ends with the containers' last log lines and ``up_failed`` (``setting: problem;
+    way out``).
     """
     found = host.get_fact(Compose, path=path)
     drift = found.drift() if found else {}
@@ -155,9 +161,8 @@ def project(path: str, pull_failed: str, up_failed: str) -> Commands:
         host.noop(f"{path} is already up, healthy and as declared")
         return
     for service, reason in drift.items():
-        logger.info(f"{host.print_prefix}{service} {reason}")
+        host.log(f"{service} {reason}")
     compose = StringCommand("docker compose --file", QuoteString(path))
-    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
     # Compose looks at its own labels only: what `docker update` changed needs --force-recreate.
     up = StringCommand(
         compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"

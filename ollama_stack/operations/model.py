@@ -31,6 +31,7 @@ def pulled(model: str, source: str, pristine: str, insecure: bool = False) -> Co
     if pristine in host.get_fact(Models):
         host.noop(f"{pristine} is already there")
         return
+    host.log(f"pull {source}")
     yield FunctionCommand(pull, (source, insecure), {})
     yield call("/api/copy", {"source": source, "destination": pristine})
     if source != model:
@@ -76,6 +77,7 @@ def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
     if live and same_weights and wanted.items() <= live.parameters.items():
         host.noop(f"{model} already has {wanted}")
         return
+    host.log(f"tune {model}: {parameters}")
     body = {"model": model, "from": pristine, "parameters": parameters, "stream": False}
     yield or_explain(
         call("/api/create", body, timeout=600),

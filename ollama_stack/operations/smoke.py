@@ -65,7 +65,7 @@ def _at_once(state: State, host: Host, url: str, model: str, requests: int) -> l
         "printf '%s\\n' \"$answer\";", "} & done; wait",
     )  # fmt: skip
     _, lines = run_now(state, host, command)
-    return [Answer.parse(line) for line in lines]
+    return [Answer.parse(line) for line in lines] or [Answer.none()]
 
 
 def _faults(answers: list[Answer]) -> list[str]:

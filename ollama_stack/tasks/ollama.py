@@ -30,14 +30,18 @@ def serve_ollama(settings: Settings) -> None:
     """The compose file in its folder, and its project up and healthy."""
     path = f"{settings.ollama_dir}/docker-compose.yml"
     files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
-    docker.compose_file(name="Write the compose file", content=render_compose(settings), path=path)
-    docker.project(
-        name="Start Ollama",
+    docker.compose_file(
+        name="Write the compose file",
+        content=render_compose(settings),
         path=path,
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
-            "registry answers (mirror)"
+            "registry answers (mirror); the old compose file is untouched"
         ),
+    )
+    docker.project(
+        name="Start Ollama",
+        path=path,
         up_failed=(
             "ollama: the server did not become healthy; its last log lines are above, all of "
             f"them: docker compose --file {path} logs"

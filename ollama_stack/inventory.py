@@ -1,0 +1,89 @@
+"""The one reader of an inventory for whoever looks at hosts without deploying: no connection made."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import testinfra
+from testinfra.host import Host
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One host of an inventory, and how testinfra reaches it."""
+
+    name: str
+    groups: tuple[str, ...]
+    data: dict[str, Any]
+
+    def connect(self) -> Host:
+        """A testinfra host; ValueError for a connector that testinfra has no backend for."""
+        sudo = bool(self.data.get("_sudo"))
+        if self.name == "@local":
+            return testinfra.get_host("local://", sudo=sudo)
+        if self.name.startswith("@") and not self.name.startswith("@ssh/"):
+            raise ValueError(f"{self.name}: the audit reaches @local and SSH hosts only")
+        return testinfra.get_host(self.ssh_uri, sudo=sudo, ssh_extra_args=self.ssh_extra_args)
+
+    @property
+    def ssh_uri(self) -> str:
+        """The host's address, user, port and key, as pyinfra has them."""
+        address = self.data.get("ssh_hostname") or self.name.removeprefix("@ssh/")
+        if user := self.data.get("ssh_user"):
+            address = f"{quote(user, safe='')}@{address}"
+        if port := self.data.get("ssh_port"):
+            address += f":{port}"
+        options = {"ssh_identity_file": "ssh_key", "ssh_config": "ssh_config_file"}
+        query = {key: self.data[name] for key, name in options.items() if name in self.data}
+        return f"ssh://{address}?{urlencode(query)}"
+
+    @property
+    def ssh_extra_args(self) -> str:
+        """Never a question, and pyinfra's own rule for unknown host keys."""
+        policy = self.data.get("ssh_strict_host_key_checking", "accept-new")
+        options = ["BatchMode=yes", f"StrictHostKeyChecking={policy}"]
+        if known_hosts := self.data.get("ssh_known_hosts_file"):
+            options.append(f"UserKnownHostsFile={known_hosts}")
+        return " ".join(f"-o {shlex.quote(option)}" for option in options)
+
+
+def read_inventory(path: str, limit: Iterable[str] = ()) -> list[Target]:
+    """The hosts of an inventory, limited like pyinfra's --limit to groups or name patterns.
+
+    ValueError if the file is missing, is refused by pyinfra, or leaves no host: pyinfra itself
+    calls that a success.
+    """
+    if not (ROOT / path).is_file():
+        raise ValueError(f"{path}: there is no such inventory")
+    shown = subprocess.run(  # noqa: S603 our own interpreter, no shell
+        [sys.executable, "-m", "pyinfra", path, "debug-inventory", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if shown.returncode:
+        raise ValueError(f"{path}: pyinfra cannot read it:\n{shown.stderr.strip()}")
+    targets = [
+        Target(host["name"], tuple(dict.fromkeys(host["groups"])), host["data"])
+        for host in json.loads(shown.stdout)
+    ]
+    limits = list(limit)
+    chosen = [target for target in targets if not limits or _matches(target, limits)]
+    if not chosen:
+        raise ValueError(f"{path}: no host matches {' '.join(limits) or 'it'}")
+    return chosen
+
+
+def _matches(target: Target, limits: list[str]) -> bool:
+    return any(limit in target.groups or fnmatch(target.name, limit) for limit in limits)

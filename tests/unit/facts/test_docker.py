@@ -1,0 +1,46 @@
+"""What Docker and the host say, and what they say when there is nothing."""
+
+from __future__ import annotations
+
+import pytest
+from pyinfra.api import FactProcessError
+
+from ollama_stack.facts.docker import (
+    Compose,
+    ComposeVersion,
+    DaemonConfig,
+    EngineVersion,
+    InsecureRegistries,
+    PortOwner,
+)
+from tests.unit.harness import fake_host
+
+
+def test_a_bare_host_has_nothing() -> None:
+    with fake_host() as host:
+        assert host.get_fact(EngineVersion) is None
+        assert host.get_fact(ComposeVersion) is None
+        assert host.get_fact(DaemonConfig) == {}
+        assert host.get_fact(InsecureRegistries) == []
+        assert host.get_fact(PortOwner, port=11434) is None
+        assert host.get_fact(Compose, path="/opt/ollama/docker-compose.yml") is None
+
+
+def test_a_port_s_owner_is_named() -> None:
+    line = 'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("nginx",pid=7,fd=4))'
+    assert PortOwner().process([line]) == '"nginx",pid=7,fd=4'
+
+
+def test_a_daemon_json_that_is_none_is_a_fault_not_an_empty_one() -> None:
+    with pytest.raises(FactProcessError, match=r"daemon\.json is not JSON"):
+        DaemonConfig().process(["{,"])
+
+
+def test_a_file_that_compose_refuses_is_no_project() -> None:
+    assert Compose().process(['{"services": {}}', "----"]) is None
+
+
+def test_a_project_without_containers_is_one() -> None:
+    found = Compose().process(['{"services": {"a": {}}}', "----", "a abc", "----"])
+    assert found is not None
+    assert found.drift() == {"a": "has no container"}

@@ -1,0 +1,139 @@
+"""The exact commands on the host: what changes, what is left alone, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+from ollama_stack.operations import docker
+from tests.unit.harness import plan
+from tests.unit.test_compose import CONFIG, CONTAINER, changed
+
+DPKG = "ii  curl  7.88.1-10+deb12u14  amd64  transfers a URL"
+FILE = "/opt/o/docker-compose.yml"
+
+
+def test_installed_packages_are_left_alone_without_a_refresh() -> None:
+    assert plan(docker.packages, {"dpkg -l": DPKG}, packages=["curl"]) == []
+
+
+def test_missing_packages_are_installed_after_one_refresh() -> None:
+    refresh, install = plan(docker.packages, {"dpkg -l": DPKG}, packages=["curl", "docker.io"])
+    assert refresh == "apt-get update"
+    assert install.endswith("install --no-install-recommends -o DPkg::Lock::Timeout=300 docker.io")
+
+
+def test_compose_that_is_there_is_left_alone() -> None:
+    assert plan(docker.compose_plugin, {"compose version": "2.26.1"}) == []
+
+
+def test_an_engine_that_answers_is_left_alone() -> None:
+    assert plan(docker.engine, {"docker version": "20.10.24"}) == []
+
+
+def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
+    stale_engine, stale_containerd, start, wait = plan(docker.engine)
+    assert stale_engine.endswith("--exec /usr/sbin/dockerd || rm -f /run/docker.pid")
+    assert stale_containerd.endswith("|| rm -f /run/docker/containerd/containerd.pid")
+    assert start.startswith("start-stop-daemon --start --oknodo --background --make-pidfile")
+    assert wait.endswith(
+        "|| { printf '%s\\n' 'docker: the engine did not answer within 60 s; read "
+        "/var/log/dockerd.log on the host' >&2; exit 1; }"
+    )
+
+
+def test_only_an_engine_of_ours_is_stopped() -> None:
+    assert plan(docker.engine, {"docker version": "20.10.24"}, running=False) == [
+        "start-stop-daemon --stop --pidfile /run/ollama-stack-dockerd.pid "
+        "--exec /usr/sbin/dockerd --oknodo --remove-pidfile --retry 30"
+    ]
+
+
+def test_a_trusted_registry_is_left_alone() -> None:
+    trusted = {
+        "daemon.json": '{"insecure-registries": ["10.0.0.9:5000"]}',
+        "docker info": "10.0.0.9:5000",
+    }
+    assert plan(docker.insecure_registry, trusted, registry="10.0.0.9:5000") == []
+
+
+def test_trusting_a_registry_keeps_the_engine_s_other_settings_and_needs_no_restart() -> None:
+    commands = plan(
+        docker.insecure_registry, {"test -s": '{"bip": "10.1.0.1/24"}'}, registry="10.0.0.9:5000"
+    )
+    assert commands[0] == "mkdir -p /etc/docker"
+    assert any("daemon.json" in command for command in commands)
+    assert commands[-1] == 'kill -HUP "$(cat /run/docker.pid)"'
+    assert "rm -f /etc/docker/daemon.json" not in commands
+
+
+def test_a_registry_written_but_not_yet_trusted_is_announced_to_the_engine() -> None:
+    """A run killed between the two is mended by the next."""
+    written = {"test -s": '{"insecure-registries": ["10.0.0.9:5000"]}'}
+    commands = plan(docker.insecure_registry, written, registry="10.0.0.9:5000")
+    assert commands[-1] == 'kill -HUP "$(cat /run/docker.pid)"'
+
+
+def test_the_last_registry_takes_an_empty_daemon_json_with_it() -> None:
+    only = {
+        "test -s": '{"insecure-registries": ["10.0.0.9:5000"]}',
+        "docker info": "10.0.0.9:5000",
+    }
+    commands = plan(docker.insecure_registry, only, registry="10.0.0.9:5000", present=False)
+    assert commands[1] == "rm -f /etc/docker/daemon.json"
+
+
+def test_the_same_compose_file_is_left_alone() -> None:
+    same = {"cat": ["a: 1", "b: 2"]}
+    text = "a: 1\nb: 2\n"
+    assert plan(docker.compose_file, same, content=text, path=FILE, pull_failed="no") == []
+
+
+def test_a_new_compose_file_replaces_the_old_only_when_compose_accepts_it() -> None:
+    path = "/opt/o k/c.yml"
+    new = {"content": "a: 2\n", "path": path, "pull_failed": "ollama_image: no"}
+    upload, mode, check, pull, move = plan(docker.compose_file, {"cat": "a: 1"}, **new)
+    assert "/opt/o k/c.yml.new" in upload
+    assert mode == "chmod 644 '/opt/o k/c.yml.new'"
+    assert check == (
+        "docker compose --file '/opt/o k/c.yml.new' config --quiet || { printf '%s\\n' "
+        "'/opt/o k/c.yml: Compose refuses the new file, the old one is untouched; see its words "
+        "above' >&2; exit 1; }"
+    )
+    assert pull == (
+        "docker compose --file '/opt/o k/c.yml.new' --progress quiet pull --policy missing || "
+        "{ printf '%s\\n' 'ollama_image: no' >&2; exit 1; }"
+    )
+    assert move == "mv '/opt/o k/c.yml.new' '/opt/o k/c.yml'"
+
+
+def compose_answer(*containers: object) -> dict[str, str]:
+    return {
+        "config --hash": f"{json.dumps(CONFIG)}\n----\nollama abc\n----\n{json.dumps(containers)}"
+    }
+
+
+def lines(answer: dict[str, str]) -> dict[str, list[str]]:
+    return {key: text.splitlines() for key, text in answer.items()}
+
+
+def test_a_project_as_declared_is_left_alone() -> None:
+    assert (
+        plan(docker.project, lines(compose_answer(CONTAINER)), path=FILE, up_failed="ollama: no")
+        == []
+    )
+
+
+def test_a_first_start_waits_for_health() -> None:
+    (up,) = plan(docker.project, path=FILE, up_failed="ollama: no")
+    assert up == (
+        f"docker compose --file {FILE} --progress plain up --detach --wait --wait-timeout 180 "
+        "--remove-orphans || "
+        f"{{ docker compose --file {FILE} logs --no-color --tail 20 >&2; false; }} || "
+        "{ printf '%s\\n' 'ollama: no' >&2; exit 1; }"
+    )
+
+
+def test_a_limit_changed_by_hand_recreates_the_container() -> None:
+    drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
+    (up,) = plan(docker.project, drifted, path=FILE, up_failed="ollama: no")
+    assert "--force-recreate ollama ||" in up

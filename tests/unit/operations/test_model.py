@@ -1,0 +1,96 @@
+"""Pull, tune, load: the exact calls, and when there is nothing to do."""
+
+from __future__ import annotations
+
+import json
+
+from ollama_stack.operations import model
+from tests.unit.harness import fake_host, plan
+
+TAGS = '{"models":[{"name":"m:1","digest":"d1"},{"name":"m:1-pristine","digest":"d0"}]}'
+TUNED = {"modelfile": "FROM /blobs/b1", "parameters": "num_ctx 4096\nnum_thread 2"}
+RUNNER = "7 ollama runner --ctx-size 12288 --threads 2 --parallel 3"
+
+
+def bodies(commands: list[str]) -> list[str]:
+    """Each API call as ``path body``."""
+    return [
+        f"{command.rpartition('/api/')[2].partition(chr(34))[0]} {command.split(chr(39))[1]}"
+        for command in commands
+        if "/api/" in command
+    ]
+
+
+def test_a_model_that_is_there_is_not_pulled_again() -> None:
+    there = {"/api/tags": TAGS}
+    assert plan(model.pulled, there, model="m:1", source="m:1", pristine="m:1-pristine") == []
+
+
+def test_an_upstream_model_is_pulled_and_kept_as_it_came() -> None:
+    pull, *calls = plan(model.pulled, model="m:1", source="m:1", pristine="m:1-pristine")
+    assert pull == "pull('m:1', False)"
+    assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
+
+
+def test_a_mirror_s_model_loses_the_mirror_s_name() -> None:
+    source = "10.0.0.9:5000/library/m:1"
+    _, *calls = plan(
+        model.pulled, model="m:1", source=source, pristine="m:1-pristine", insecure=True
+    )
+    assert bodies(calls) == [
+        f'copy {{"source": "{source}", "destination": "m:1-pristine"}}',
+        f'copy {{"source": "{source}", "destination": "m:1"}}',
+        f'delete {{"model": "{source}"}}',
+    ]
+    assert "--request DELETE" in calls[-1]
+
+
+def test_a_pull_that_ends_in_an_error_fails_the_host_without_a_second_try() -> None:
+    missing = {"/api/pull": {"success": False, "stdout": "the pull ended with: does not exist"}}
+    with fake_host(missing) as host:
+        assert model.pull(host.state, host, "m:1", False) is False
+        assert len(host.connector.executed_commands) == 1  # type: ignore[attr-defined]  # @fake's
+
+
+def test_a_tuned_model_is_left_alone() -> None:
+    shown = {"/api/show": json.dumps(TUNED)}
+    wanted = {"num_ctx": 4096, "num_thread": 2}
+    assert plan(model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters=wanted) == []
+
+
+def test_another_cpu_limit_tunes_the_model_anew_from_the_pristine_one() -> None:
+    shown = {"/api/show": json.dumps(TUNED)}
+    calls = plan(
+        model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters={"num_thread": 1}
+    )
+    assert bodies(calls) == [
+        'create {"model": "m:1", "from": "m:1-pristine", "parameters": {"num_thread": 1}, '
+        '"stream": false}'
+    ]
+    assert calls[0].endswith(
+        "|| { printf '%s\\n' 'model_name: m:1 could not be tuned; read "
+        "`docker logs --tail 50 ollama` on the host' >&2; exit 1; }"
+    )
+
+
+def loaded(digest: str, runner: str) -> list[str]:
+    answers = {
+        "/api/tags": TAGS,
+        "/api/ps": json.dumps({"models": [{"name": "m:1", "digest": digest}]}),
+        "docker top": runner,
+    }
+    return plan(model.loaded, answers, model="m:1", threads=2, parallel=3)
+
+
+def test_a_model_in_memory_as_declared_is_left_alone() -> None:
+    assert loaded("d1", RUNNER) == []
+
+
+def test_a_model_loaded_before_it_was_tuned_is_loaded_again() -> None:
+    assert bodies(loaded("d0", RUNNER)) == ['generate {"model": "m:1"}']
+
+
+def test_a_runner_with_other_threads_is_loaded_again() -> None:
+    assert bodies(loaded("d1", RUNNER.replace("threads 2", "threads 8"))) == [
+        'generate {"model": "m:1"}'
+    ]

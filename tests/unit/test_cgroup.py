@@ -1,0 +1,50 @@
+"""The kernel's control groups of a container, v1 and v2."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.audit.cgroup import Cgroup, parse
+
+# v1: recorded in the lab. v2: the form systemd's driver gives on Debian 12 (runc, cgroup v2).
+V1 = "9:name=systemd:/docker/18\n4:memory:/docker/18\n2:cpuacct:/docker/18\n1:cpu:/docker/18\n0::/docker/18"
+V2 = "0::/system.slice/docker-18.scope"
+FILES = {
+    "/sys/fs/cgroup/memory/docker/18/memory.limit_in_bytes": "3221225472",
+    "/sys/fs/cgroup/memory/docker/18/memory.memsw.limit_in_bytes": "3221225472",
+    "/sys/fs/cgroup/memory/docker/18/memory.oom_control": "under_oom 0\noom_kill 2",
+    "/sys/fs/cgroup/cpu/docker/18/cpu.cfs_quota_us": "200000",
+    "/sys/fs/cgroup/cpu/docker/18/cpu.cfs_period_us": "100000",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/memory.max": "3221225472",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/memory.swap.max": "0",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/memory.events": "oom 2\noom_kill 2",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/cpu.max": "200000 100000",
+}
+
+
+def cgroup(proc: str, **changed: str) -> Cgroup:
+    """A container's groups; ``cpu_max="max 100000"`` changes the file whose name that is."""
+    names = {name.replace("_", "."): text for name, text in changed.items()}
+    files = {path: names.get(path.rpartition("/")[2], text) for path, text in FILES.items()}
+    host = SimpleNamespace(check_output=lambda _, path: files[path])
+    return Cgroup(cast(Any, host), parse(proc))
+
+
+@pytest.mark.parametrize("proc", [V1, V2])
+def test_both_versions_say_the_same(proc: str) -> None:
+    live = cgroup(proc)
+    assert live.read("memory") == "3221225472"
+    assert live.swap == 0
+    assert live.cpus == 2.0
+    assert live.counter("oom", "oom_kill") == 2
+
+
+def test_no_cpu_limit_is_more_than_any() -> None:
+    assert cgroup(V2, cpu_max="max 100000").cpus == float("inf")
+
+
+def test_open_swap_is_not_zero() -> None:
+    assert cgroup(V2, memory_swap_max="max").swap > 0

@@ -1,0 +1,93 @@
+"""Drift of a live project from its file, as a pure function."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from ollama_stack.compose import ComposeProject
+
+CONFIG = {
+    "name": "p",
+    "services": {
+        "ollama": {
+            "memswap_limit": "3221225472",
+            "restart": "always",
+            "networks": {"app-network": None},
+            "deploy": {
+                "resources": {
+                    "limits": {"cpus": 2, "memory": "3221225472", "pids": 256},
+                    "reservations": {"cpus": 1, "memory": "2147483648"},
+                }
+            },
+        }
+    },
+}
+CONTAINER = {
+    "Config": {
+        "Labels": {
+            "com.docker.compose.service": "ollama",
+            "com.docker.compose.project": "p",
+            "com.docker.compose.config-hash": "abc",
+        }
+    },
+    "State": {"Status": "running", "Health": {"Status": "healthy"}},
+    "HostConfig": {
+        "NanoCpus": 2000000000,
+        "Memory": 3221225472,
+        "MemorySwap": 3221225472,
+        "MemoryReservation": 2147483648,
+        "PidsLimit": 256,
+        "RestartPolicy": {"Name": "always"},
+    },
+    "NetworkSettings": {"Networks": {"p_app-network": {}}},
+}
+
+
+def project(*containers: Any, hash_: str = "abc") -> ComposeProject:
+    return ComposeProject.parse(json.dumps(CONFIG), f"ollama {hash_}\n", json.dumps(containers))
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    container = copy.deepcopy(CONTAINER)
+    *folders, key = path.split(".")
+    part: Any = container
+    for folder in folders:
+        part = part[folder]
+    part[key] = value
+    return container
+
+
+def test_a_project_as_declared_has_no_drift() -> None:
+    assert project(CONTAINER).drift() == {}
+
+
+def test_no_container_is_drift() -> None:
+    assert project().drift() == {"ollama": "has no container"}
+
+
+def test_another_declaration_is_drift() -> None:
+    assert project(CONTAINER, hash_="def").drift() == {"ollama": "its declaration changed"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("State.Status", "exited", "is exited"),
+        ("State.Health.Status", "unhealthy", "is unhealthy"),
+        ("HostConfig.Memory", 2**30, "Memory is 1073741824, declared 3221225472"),
+        ("HostConfig.MemorySwap", -1, "MemorySwap is -1, declared 3221225472"),
+        ("HostConfig.NanoCpus", 10**9, "NanoCpus is 1000000000, declared 2000000000"),
+        ("HostConfig.MemoryReservation", 0, "MemoryReservation is 0, declared 2147483648"),
+        ("HostConfig.PidsLimit", None, "PidsLimit is 0, declared 256"),
+        ("HostConfig.RestartPolicy.Name", "no", "RestartPolicy is no, declared always"),
+        ("NetworkSettings.Networks", {}, "is not on the network app-network"),
+    ],
+)
+def test_what_was_changed_behind_compose_s_back_is_drift(
+    path: str, value: Any, reason: str
+) -> None:
+    assert project(changed(path, value)).drift() == {"ollama": reason}

@@ -1,0 +1,83 @@
+"""The rendered compose file: the seed's service key by key, and what we add to it by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from ollama_stack.settings import Settings, read_settings
+from ollama_stack.tasks.ollama import render_compose
+from tests.unit.conftest import group_data
+
+SEED = """
+image: ollama/ollama:latest
+container_name: ollama
+restart: always
+ports:
+  - "11434:11434"
+volumes:
+  - ollama_data:/root/.ollama
+networks:
+  - app-network
+environment:
+  - OLLAMA_NUM_PARALLEL=3
+  - OLLAMA_MAX_LOADED_MODELS=1
+  - OLLAMA_NUM_THREAD=2
+  - OLLAMA_HOST=0.0.0.0:11434
+  - OLLAMA_KEEP_ALIVE=5m
+  - OLLAMA_MAX_QUEUE=15
+deploy:
+  resources:
+    limits:
+      memory: 3G
+      cpus: '2.0'
+    reservations:
+      memory: 2G
+      cpus: '1.0'
+"""
+AS_THE_SEED = {"ollama_image": "ollama/ollama:latest", "ollama_bind": "0.0.0.0"}
+
+
+def service(**data: Any) -> dict[str, Any]:
+    settings = read_settings(group_data("all", "medium") | data)
+    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings))["services"]["ollama"]
+    return rendered
+
+
+def without_our_additions(rendered: dict[str, Any]) -> dict[str, Any]:
+    """The service without each key that we add to the seed's; a KeyError if one is not there."""
+    for key in ("memswap_limit", "read_only", "tmpfs", "cap_drop", "security_opt"):
+        del rendered[key]
+    for key in ("healthcheck", "logging"):
+        del rendered[key]
+    del rendered["deploy"]["resources"]["limits"]["pids"]
+    for ours in ("LLAMA_ARG_THREADS=2", "LLAMA_ARG_CACHE_RAM=256", "OLLAMA_NO_CLOUD=1"):
+        rendered["environment"].remove(ours)
+    return rendered
+
+
+def test_medium_is_the_seed_s_service_and_our_named_additions() -> None:
+    assert without_our_additions(service(**AS_THE_SEED)) == yaml.safe_load(SEED)
+
+
+def test_the_port_is_on_loopback_unless_told() -> None:
+    assert service()["ports"] == ["127.0.0.1:11434:11434"]
+
+
+def test_swap_is_closed_and_the_container_has_no_power(medium: Settings) -> None:
+    rendered = service()
+    assert rendered["memswap_limit"] == rendered["deploy"]["resources"]["limits"]["memory"]
+    assert rendered["read_only"] is True
+    assert rendered["cap_drop"] == ["ALL"]
+    assert rendered["security_opt"] == ["no-new-privileges:true"]
+    assert rendered["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert rendered["healthcheck"]["test"] == ["CMD", "ollama", "ps"]
+
+
+@pytest.mark.parametrize("name", ["volumes", "networks"])
+def test_volume_and_network_belong_to_the_project(name: str, medium: Settings) -> None:
+    """No ``name:`` of their own: two projects on one host never share models."""
+    (declared,) = yaml.safe_load(render_compose(medium))[name].values()
+    assert declared is None

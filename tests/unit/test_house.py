@@ -1,0 +1,69 @@
+"""The rules of the house that a machine can hold."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from pyinfra.api.arguments import all_argument_meta
+
+from ollama_stack.operations import docker, model, smoke
+
+ROOT = Path(__file__).parents[2]
+
+# Folder or file: the modules of ours that it may import, besides what lies in itself.
+MAY_IMPORT = {
+    "ollama_stack/settings.py": (),
+    "ollama_stack/compose.py": (),
+    "ollama_stack/answers.py": (),
+    "ollama_stack/shell.py": (),
+    "ollama_stack/wheels.py": (),
+    "ollama_stack/inventory.py": (),
+    "ollama_stack/facts": ("compose",),
+    "ollama_stack/operations": ("facts", "answers", "shell", "wheels"),
+    "ollama_stack/tasks": ("operations", "facts", "settings"),
+    "tests/audit": ("inventory", "settings"),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The second part of every ``ollama_stack.X`` that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("ollama_stack.")}
+    return found
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_imports_go_one_way(place: str) -> None:
+    path = ROOT / place
+    files = [path] if path.is_file() else list(path.rglob("*.py"))
+    allowed = {*MAY_IMPORT[place], Path(place).stem}
+    assert files
+    for file in files:
+        assert imports(file) <= allowed, file
+
+
+def test_deploy_is_a_table_of_contents() -> None:
+    assert len((ROOT / "deploy.py").read_text().splitlines()) < 50
+
+
+@pytest.mark.parametrize("module", [docker, model, smoke])
+def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
+    operations = [member for member in vars(module).values() if hasattr(member, "_inner")]
+    assert operations
+    for operation in operations:
+        assert not set(inspect.signature(operation._inner).parameters) & set(all_argument_meta)
+
+
+def test_requirements_are_hash_pinned_and_name_no_index() -> None:
+    text = (ROOT / "requirements.txt").read_text()
+    pins = [line for line in text.splitlines() if "==" in line]
+    assert pins
+    assert all(line.rstrip().endswith("\\") for line in pins)
+    assert "://" not in text

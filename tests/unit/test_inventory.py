@@ -1,0 +1,52 @@
+"""One inventory for deploy and audit: hosts, limits, and addresses as pyinfra has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_stack.inventory import Target, read_inventory
+
+EXAMPLE = "inventories/example.py"
+
+
+def test_hosts_come_with_their_groups_and_merged_data() -> None:
+    hall = next(t for t in read_inventory(EXAMPLE) if t.name.startswith("hall"))
+    assert hall.groups == ("high", "example")
+    assert (hall.data["ollama_cpus"], hall.data["model_name"]) == (4.0, "qwen2.5:1.5b")
+
+
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [
+        (["low"], ["library.school.example"]),
+        (["class-*"], ["class-1.school.example", "class-2.school.example"]),
+    ],
+)
+def test_a_limit_is_a_group_or_a_pattern(limit: list[str], names: list[str]) -> None:
+    assert [target.name for target in read_inventory(EXAMPLE, limit)] == names
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "fault"),
+    [
+        ("inventories/exmaple.py", [], "inventories/exmaple.py: there is no such inventory"),
+        (EXAMPLE, ["nobody"], "inventories/example.py: no host matches nobody"),
+    ],
+)
+def test_no_hosts_are_an_error(path: str, limit: list[str], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        read_inventory(path, limit)
+
+
+def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
+    data = {"ssh_user": "o p", "ssh_port": 22022, "ssh_key": "~/.ssh/k", "ssh_hostname": "10.0.0.9"}
+    target = Target("class-1", ("low",), data | {"ssh_known_hosts_file": "~/k h"})
+    assert target.ssh_uri == "ssh://o%20p@10.0.0.9:22022?ssh_identity_file=~%2F.ssh%2Fk"
+    assert target.ssh_extra_args == (
+        "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o 'UserKnownHostsFile=~/k h'"
+    )
+
+
+def test_a_connector_without_a_backend_is_said_to_be_one() -> None:
+    with pytest.raises(ValueError, match="@docker/x: the audit reaches @local and SSH hosts only"):
+        Target("@docker/x", (), {}).connect()

@@ -1,0 +1,128 @@
+"""What the shipped inventories would do, by pyinfra's own dry run on fake hosts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_stack.inventory import ROOT, read_inventory
+from ollama_stack.settings import PROFILES
+
+DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
+BARE = {
+    "id --user": "root",
+    "-release": DEBIAN,
+    "uname -m": "x86_64",
+    "/run/systemd/system": "systemd",
+}
+
+
+def pyinfra(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pyinfra", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def as_fakes(inventory: str, folder: Path, answers: dict[str, Any], **data: Any) -> str:
+    """The same hosts, groups and data, but none of them real."""
+    groups: dict[str, list[Any]] = {profile: [] for profile in PROFILES}
+    for target in read_inventory(inventory):
+        fake = f"@fake/{target.name.lstrip('@')}"
+        own = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers, "_sudo": False}
+        for group in set(target.groups) & set(PROFILES):
+            groups[group].append((fake, own | data))
+    path = folder / "fakes.py"
+    path.write_text("\n".join(f"{group} = {hosts!r}" for group, hosts in groups.items() if hosts))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("inventory", "hosts"),
+    [
+        ("inventories/local.py", ["@fake/local"]),
+        (
+            "inventories/example.py",
+            [
+                "@fake/class-1.school.example",
+                "@fake/class-2.school.example",
+                "@fake/hall.school.example",
+                "@fake/library.school.example",
+            ],
+        ),
+    ],
+)
+def test_shipped_inventories_plan_the_upstream_parts(
+    inventory: str, hosts: list[str], tmp_path: Path
+) -> None:
+    fakes = as_fakes(inventory, tmp_path, BARE)
+    run = pyinfra(fakes, "deploy.py", "--dry", "--diff", "--json")
+    assert run.returncode == 0, run.stderr
+    plan = {op["name"]: sorted(op["hosts_with_change"]) for op in json.loads(run.stdout)["plan"]}
+    assert plan["Docker | Add Docker's repository"] == hosts
+    assert plan["Ollama | Start Ollama"] == hosts
+    assert "install docker-ce, docker-ce-cli, containerd.io" in run.stderr
+    assert "image: ollama/ollama:0.32.15" in run.stderr
+    assert "pull qwen2.5:1.5b" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("answers", "refusal"),
+    [
+        (
+            {"id --user": "ops"},
+            "_sudo: ops may not install Docker; run as root or set _sudo = True in group_data/",
+        ),
+        (
+            {"-release": ["/etc//os-release", "ID=fedora", 'PRETTY_NAME="Fedora 44"', "---"]},
+            "docker_source: Fedora 44 is not supported; use Debian or Ubuntu",
+        ),
+        ({"uname -m": "riscv64"}, "ollama_image: there is none for riscv64; use an x86-64 or"),
+        (
+            {"ss -Hltnp": 'LISTEN 0 9 0.0.0.0:11434 *:* users:(("nginx",pid=7,fd=4))'},
+            'ollama_port: 11434 is taken by "nginx",pid=7,fd=4; stop it or set another ollama_port',
+        ),
+        (
+            {
+                "docker container inspect": json.dumps(
+                    [{"Config": {"Labels": {"com.docker.compose.project": "theirs"}}}]
+                )
+            },
+            "ollama_project: the container ollama belongs to compose project theirs, not to ollama",
+        ),
+    ],
+)
+def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
+    answers: dict[str, Any], refusal: str, tmp_path: Path
+) -> None:
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert "refused, nothing was changed:" in run.stderr
+    assert f"    @fake/local: {refusal}" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Starting operation" not in run.stderr
+
+
+def test_every_fault_of_every_host_is_on_one_screen(tmp_path: Path) -> None:
+    fakes = as_fakes("inventories/example.py", tmp_path, BARE, ollama_num_paralel=3, ollama_port=0)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert run.stderr.count("did you mean ollama_num_parallel?") == 4
+    assert run.stderr.count("ollama_port: 0 is refused") == 4
+    assert "Traceback" not in run.stderr
+
+
+def test_a_wrong_override_on_the_command_line_is_refused(tmp_path: Path) -> None:
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE)
+    run = pyinfra(fakes, "deploy.py", "-y", "--data", "ollama_num_parallel=5")
+    assert run.returncode == 1
+    assert "ollama_num_parallel: 5 is more than 2 per CPU" in run.stderr

@@ -1,0 +1,153 @@
+"""The seed's numbers by profile, what follows from them, and what is refused in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ollama_stack.settings import Settings, faults, profile_of, read_settings, size_bytes
+from tests.unit.conftest import ROOT, group_data
+
+
+@pytest.mark.parametrize(
+    ("profile", "parallel", "queue", "cpus", "memory", "keep_alive"),
+    [
+        ("low", 2, 10, 2.0, "3G", "5m"),
+        ("medium", 3, 15, 2.0, "3G", "5m"),
+        ("high", 4, 20, 4.0, "6G", "10m"),
+    ],
+)
+def test_profiles_have_the_seed_s_numbers(
+    profile: str, parallel: int, queue: int, cpus: float, memory: str, keep_alive: str
+) -> None:
+    settings = read_settings(group_data("all", profile))
+    assert settings.ollama_num_parallel == parallel
+    assert settings.ollama_max_queue == queue
+    assert settings.ollama_cpus == cpus
+    assert settings.ollama_memory == memory
+    assert settings.ollama_keep_alive == keep_alive
+    assert settings.ollama_max_loaded_models == 1
+    assert settings.ollama_cpu_reservation == 1.0
+    assert settings.ollama_memory_reservation == "2G"
+    assert settings.num_thread == int(cpus)
+
+
+def test_every_group_data_file_belongs_to_a_group() -> None:
+    files = {path.stem for path in (ROOT / "group_data").glob("*.py")}
+    inventories = {path.stem for path in (ROOT / "inventories").glob("*.py")}
+    assert files <= {"all", "low", "medium", "high"} | inventories
+
+
+def test_defaults_are_pinned_and_on_loopback(medium: Settings) -> None:
+    assert medium.ollama_bind == "127.0.0.1"
+    assert medium.image == "ollama/ollama:0.32.15"
+    assert medium.model_source == medium.model_name == "qwen2.5:1.5b"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [(0.5, 1), (1, 1), (1.9, 1), (2.0, 2), (3.5, 3), (4.0, 4)]
+)
+def test_threads_are_the_floor_of_the_cpu_limit(cpus: float, threads: int) -> None:
+    data = group_data("all", "low") | {"ollama_cpus": cpus, "ollama_num_parallel": 1}
+    settings = read_settings(data)
+    assert settings.num_thread == threads
+    assert settings.model_parameters["num_thread"] == threads
+    assert settings.environment["OLLAMA_NUM_THREAD"] == str(threads)
+    assert settings.environment["LLAMA_ARG_THREADS"] == str(threads)
+
+
+@pytest.mark.parametrize(
+    ("data", "image", "source", "insecure"),
+    [
+        ({}, "o/o:1", "m:1", False),
+        (
+            {"mirror": "http://10.0.0.9:5000"},
+            "10.0.0.9:5000/o/o:1",
+            "10.0.0.9:5000/library/m:1",
+            True,
+        ),
+        (
+            {"mirror": "https://reg.lan", "model_name": "me/m:1"},
+            "reg.lan/o/o:1",
+            "reg.lan/me/m:1",
+            False,
+        ),
+        ({"model_registry": "http://models.lan"}, "o/o:1", "models.lan/library/m:1", True),
+    ],
+)
+def test_a_mirror_is_a_matter_of_data(
+    data: dict[str, str], image: str, source: str, insecure: bool
+) -> None:
+    named = {"ollama_image": "o/o:1", "model_name": "m:1"}
+    settings = read_settings(group_data("all", "low") | named | data)
+    assert (settings.image, settings.model_source) == (image, source)
+    assert settings.model_insecure is insecure
+
+
+def test_pyinfra_s_own_host_data_is_no_setting() -> None:
+    own = {"_sudo": True, "ssh_user": "ops", "fake_delay": 0}
+    assert faults(["low"], group_data("all", "low") | own) == []
+
+
+FORM = "(docs/settings.md)"
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (
+            {"ollama_num_paralel": 3},
+            "ollama_num_paralel: no such setting; did you mean ollama_num_parallel?",
+        ),
+        ({"colour": "red"}, "colour: no such setting; docs/settings.md lists them all"),
+        (
+            {"ollama_num_parallel": 5},
+            "ollama_num_parallel: 5 is more than 2 per CPU of ollama_cpus = 2.0; at most 4",
+        ),
+        (
+            {"ollama_num_parallel": "abc"},
+            "ollama_num_parallel: 'abc' is refused: input should be a valid integer, unable to "
+            f"parse string as an integer {FORM}",
+        ),
+        (
+            {"ollama_max_queue": -1},
+            "ollama_max_queue: -1 is refused: input should be greater than or equal to 1 " + FORM,
+        ),
+        (
+            {"ollama_keep_alive": "5minutes"},
+            f"ollama_keep_alive: '5minutes' is not of the form ^([1-9]\\d*(s|m|h)|-1)$ {FORM}",
+        ),
+        ({"ollama_memory": "3"}, f"ollama_memory: '3' is not of the form ^[1-9]\\d*[MG]$ {FORM}"),
+        (
+            {"docker_source": "snap"},
+            "docker_source: 'snap' is refused: input should be 'docker-ce' or 'distro' " + FORM,
+        ),
+        (
+            {"ollama_port": 0},
+            "ollama_port: 0 is refused: input should be greater than or equal to 1 " + FORM,
+        ),
+    ],
+)
+def test_a_bad_setting_is_refused_in_one_sentence(data: dict[str, Any], fault: str) -> None:
+    assert faults(["medium", "lab"], group_data("all", "medium") | data) == [fault]
+
+
+@pytest.mark.parametrize("groups", [[], ["lowest"], ["low", "high"]])
+def test_a_host_is_in_exactly_one_profile(groups: list[str]) -> None:
+    assert faults(groups, {}) == [
+        "profile: put the host in exactly one of the groups low, medium, high"
+    ]
+    assert profile_of(groups) is None
+
+
+def test_a_missing_value_says_where_to_put_it() -> None:
+    data = group_data("all", "low")
+    del data["ollama_memory"]
+    assert faults(["low"], data) == [
+        "ollama_memory: has no value; set it in group_data/ (docs/settings.md)"
+    ]
+
+
+def test_sizes_are_binary() -> None:
+    assert (size_bytes("3G"), size_bytes("512M")) == (3221225472, 536870912)
