@@ -1,23 +1,23 @@
 # The verbs. INVENTORY says who: inventories/local.py, inventories/lab.py, your own.
 .DEFAULT_GOAL := help
-SHELL := /bin/bash -o pipefail
+SHELL := /bin/bash
 INVENTORY ?= inventories/local.py
 LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit
+.PHONY: help lab lab-down lab-able test lint plan deploy audit docs
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-lab: .venv/ok lab-able ## the whole product for real on this machine, from a mirror it makes
+lab: lab-able .venv/ok ## the whole product for real on this machine, from a mirror it makes
 	@begun=$$SECONDS; \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/deploy.py && \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) deploy.py && \
 	echo "The lab is up after $$((SECONDS - begun)) s; make lab-down removes it."
 
-lab-down: .venv/ok lab-able ## remove what the lab made, and nothing else
+lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
 	echo "The lab is gone. Debian packages (docker.io, mmdebstrap, gcc) and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack stay."
 
@@ -44,6 +44,9 @@ deploy: .venv/ok ## make it so
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
 	@$(RUN)/pytest tests/audit --inventory $(INVENTORY)
+
+docs: .venv/ok ## write docs/settings.md anew
+	@$(RUN)/python -m ollama_stack.reference
 
 # Every package pinned by hash; which index serves it is pip's own affair.
 .venv/ok: requirements.txt

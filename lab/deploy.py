@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from pyinfra import host
+from pyinfra import host, inventory
 from pyinfra.facts.server import LinuxDistribution
 
 from lab import images, operations
 from ollama_stack.operations import docker
-from ollama_stack.settings import read_settings
+from ollama_stack.settings import check_inventory, read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.preflight import check_host
 from ollama_stack.wheels import unpacked
 
 LAB = Path("lab").resolve()
 
+check_inventory(inventory)
 settings = read_settings(host.data.dict())
 check_host(settings)
 

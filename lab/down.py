@@ -28,8 +28,8 @@ if host.get_fact(Which, command="dockerd"):
     server.shell(
         name="Remove the lab's images",
         commands=[
-            "docker images --quiet 'ollama-lab/*' | xargs --no-run-if-empty docker rmi --force",
-            f"docker rmi --force {mirrored}",
+            "docker images --format '{{.Repository}}:{{.Tag}}' 'ollama-lab/*'"
+            f" | xargs docker rmi --force {mirrored}",  # by name: others may use the same layers
         ],
     )
     docker.insecure_registry(

@@ -36,7 +36,11 @@ class Settings(BaseModel):
     ollama_image: Image = Field(description="image, with tag or digest")
     model_name: Model = Field(description="the model that clients ask for")
 
-    ollama_bind: str = Field("127.0.0.1", description="address the API is published on")
+    ollama_bind: str = Field(
+        "127.0.0.1",
+        pattern=r"^\d{1,3}(\.\d{1,3}){3}$",
+        description="address the API is published on",
+    )
     ollama_port: int = Field(11434, ge=1, le=65535, description="port the API is published on")
     ollama_cache_ram: int = Field(
         256, ge=0, description="prompt cache of Ollama >= 0.30, MiB (its own default is 8192)"
@@ -48,6 +52,9 @@ class Settings(BaseModel):
         "ollama", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="compose project"
     )
     model_num_ctx: int = Field(4096, ge=256, description="context of one answer, tokens")
+    model_num_predict: int = Field(
+        1024, ge=1, description="longest answer, tokens, unless a client asks for another"
+    )
     mirror: Registry = Field(
         "", description="registry that has the images and models, instead of the upstream ones"
     )
@@ -98,7 +105,11 @@ class Settings(BaseModel):
     @property
     def model_parameters(self) -> dict[str, int]:
         """What the tuned model carries, whatever Ollama would choose by itself."""
-        return {"num_ctx": self.model_num_ctx, "num_thread": self.num_thread}
+        return {
+            "num_ctx": self.model_num_ctx,
+            "num_predict": self.model_num_predict,
+            "num_thread": self.num_thread,
+        }
 
     @property
     def environment(self) -> dict[str, str]:

@@ -70,15 +70,17 @@ def compose_plugin() -> Commands:
 def engine(running: bool = True) -> Commands:
     """Have the engine answer where no systemd runs it; its log is /var/log/dockerd.log.
 
-    ``running=False`` stops only an engine that this operation started.
+    ``running=False`` stops only an engine that this operation started and nobody else uses.
     """
-    stop = f"start-stop-daemon --stop --pidfile {ENGINE_PIDFILE} --exec /usr/sbin/dockerd"
     version = host.get_fact(EngineVersion)
     if running and version:
         host.noop(f"Docker {version} already answers")
         return
     if not running:
-        yield f"{stop} --oknodo --remove-pidfile --retry 30"
+        yield (
+            'test -n "$(docker ps --all --quiet)" || start-stop-daemon --stop --oknodo --retry 30'
+            f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec /usr/sbin/dockerd"
+        )
         return
     # What a killed machine leaves: dockerd refuses to start if another process has its old pid.
     yield "start-stop-daemon --status --exec /usr/sbin/dockerd || rm -f /run/docker.pid"

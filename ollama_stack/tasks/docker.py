@@ -33,7 +33,9 @@ BESIDE_DOCKER_IO = {
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """Docker from the declared source, Compose v2, a running engine that trusts the mirror."""
-    docker.packages(name="Install what the deploy needs", packages=["ca-certificates", "curl"])
+    docker.packages(
+        name="Install what the deploy needs", packages=["ca-certificates", "curl", "iproute2"]
+    )
     if settings.docker_source == "docker-ce":
         _from_official_repository()
     else:

@@ -24,7 +24,7 @@ def test_pristine_model_is_present(models: set[str], settings: Settings) -> None
     assert settings.pristine_model in models
 
 
-@pytest.mark.parametrize("parameter", ["num_thread", "num_ctx"])
+@pytest.mark.parametrize("parameter", ["num_thread", "num_ctx", "num_predict"])
 def test_model_carries_the_parameter(parameter: str, host: Host, settings: Settings) -> None:
     shown: dict[str, Any] = ask(host, settings, "/api/show", {"model": settings.model_name})
     live = dict(line.split(None, 1) for line in shown.get("parameters", "").splitlines())

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "ollama_stack/settings.py": (),
     "ollama_stack/compose.py": (),
     "ollama_stack/answers.py": (),
+    "ollama_stack/reference.py": ("settings",),
     "ollama_stack/shell.py": (),
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ollama_stack.reference import PAGE, settings_page
 from ollama_stack.settings import Settings, faults, profile_of, read_settings, size_bytes
 from tests.unit.conftest import ROOT, group_data
 
@@ -151,3 +152,7 @@ def test_a_missing_value_says_where_to_put_it() -> None:
 
 def test_sizes_are_binary() -> None:
     assert (size_bytes("3G"), size_bytes("512M")) == (3221225472, 536870912)
+
+
+def test_the_reference_is_fresh() -> None:
+    assert PAGE.read_text() == settings_page(), "run make docs"

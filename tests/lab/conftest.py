@@ -1,0 +1,79 @@
+"""The lab, up for the whole session and gone after it; and what tests do to it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = "inventories/lab.py"
+COMPOSE_FILE = Path("/opt/ollama-lab/docker-compose.yml")
+URL = "http://127.0.0.1:11434"
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(*words: str | Path, **options: Any) -> Done:
+    """A command from the project's folder, its output kept."""
+    return subprocess.run(
+        [str(word) for word in words], cwd=ROOT, capture_output=True, text=True, **options
+    )
+
+
+def sh(script: str) -> str:
+    """A shell line that must succeed; its output."""
+    done = run("sh", "-ec", script)
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def pyinfra(deploy: str, *words: str) -> Done:
+    return run(".venv/bin/pyinfra", "-y", INVENTORY, deploy, *words)
+
+
+def deploy(*data: str) -> Done:
+    """deploy.py with ``--data`` overrides; whatever comes of it."""
+    return pyinfra("deploy.py", *(word for pair in data for word in ("--data", pair)))
+
+
+def deployed(*data: str) -> Done:
+    """deploy.py, which must succeed."""
+    done = deploy(*data)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def changes(deploy_file: str) -> set[str]:
+    """Names of the operations that a run found something to do for."""
+    done = pyinfra(deploy_file, "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]["operations"]
+    return {operation["name"] for operation in results if operation["success"]}
+
+
+def generate(**body: Any) -> dict[str, Any]:
+    """Ollama's answer at the published address."""
+    short = {"num_predict": 8}
+    request = {"model": "smollm2:135m", "prompt": "hi", "stream": False, "options": short} | body
+    text = sh(f"curl -sS --max-time 300 {URL}/api/generate --data '{json.dumps(request)}'")
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
+def runner() -> str:
+    """The runner's command line, as an operator sees it."""
+    return sh("docker top ollama | grep ' runner '")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lab() -> Iterator[None]:
+    done = run("make", "lab")
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield
+    done = run("make", "lab-down")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,172 @@
+"""The audit is green on what was deployed, and every control turns red when its claim is broken."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.lab.conftest import COMPOSE_FILE, INVENTORY, Done, deployed, generate, run, sh
+
+AUDIT = (".venv/bin/pytest", "tests/audit", "--inventory", INVENTORY, "-rfE")
+LIMITS = {
+    *("test_docker_limits_memory", "test_kernel_limits_memory"),
+    *("test_docker_limits_cpu", "test_kernel_limits_cpu"),
+    *("test_docker_closes_swap", "test_kernel_closes_swap"),
+    *("test_docker_reserves_memory", "test_kernel_reserves_memory"),
+}
+RUNNER = {
+    *("test_runner_has_the_threads", "test_runner_answers_in_parallel"),
+    "test_every_slot_has_its_context",
+}
+NAMES = ("num_thread", "num_ctx", "num_predict")
+PARAMETERS = {f"test_model_carries_the_parameter[{name}]" for name in NAMES}
+VARIABLES = {
+    "OLLAMA_NUM_PARALLEL=3": "OLLAMA_NUM_PARALLEL=2",
+    "OLLAMA_MAX_LOADED_MODELS=1": "OLLAMA_MAX_LOADED_MODELS=2",
+    "OLLAMA_NUM_THREAD=2": "OLLAMA_NUM_THREAD=8",
+    "OLLAMA_HOST=0.0.0.0:11434": "OLLAMA_HOST=http://0.0.0.0:11434",
+    "OLLAMA_KEEP_ALIVE=5m": "OLLAMA_KEEP_ALIVE=6m",
+    "OLLAMA_MAX_QUEUE=15": "OLLAMA_MAX_QUEUE=512",
+    "LLAMA_ARG_THREADS=2": "LLAMA_ARG_THREADS=8",
+    "LLAMA_ARG_CACHE_RAM=256": "LLAMA_ARG_CACHE_RAM=8192",
+    "OLLAMA_NO_CLOUD=1": "OLLAMA_NO_CLOUD=0",
+}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What a break must turn red; ``only``: and nothing else."""
+
+    red: set[str]
+    only: bool = True
+
+
+def audit(*words: str) -> tuple[Done, set[str]]:
+    """The audit's run, and its controls that are red (without the host in their names)."""
+    done = run(*AUDIT, *words)
+    red = re.findall(r"^(?:FAILED|ERROR) \S+::(test_\S+)", done.stdout, re.MULTILINE)
+    return done, {re.sub(r"-?@local-?", "", name).replace("[]", "") for name in red}
+
+
+def edit(*changes: tuple[str, str]) -> None:
+    """Change the compose file by hand and bring it up, as somebody in a hurry would."""
+    text = COMPOSE_FILE.read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    COMPOSE_FILE.write_text(text)
+    sh(f"docker compose --file {COMPOSE_FILE} up --detach")
+
+
+def limits_changed_behind_compose() -> Broken:
+    sh(
+        "docker update --memory 1g --memory-swap 2g --cpus 1.5 --memory-reservation 512m"
+        " --restart no ollama"
+    )
+    return Broken(LIMITS | {"test_it_always_restarts"})
+
+
+def compose_file_edited() -> Broken:
+    sh("docker network create --label ollama-lab-test=1 ollama-lab-other")
+    sh("docker tag ollama-lab/ollama:0.9.3 ollama-lab/other:1")
+    edit(
+        *VARIABLES.items(),
+        ("image: 172.17.0.1:5000/ollama/ollama:0.9.3", "image: ollama-lab/other:1"),
+        ('test: ["CMD", "ollama", "ps"]', 'test: ["CMD", "false"]'),
+        ("interval: 10s", "interval: 1s"),
+        ("    ports:", '    ports:\n      - "127.0.0.2:11434:11434"'),
+    )
+    sh("docker network connect ollama-lab-other ollama; sleep 5")
+    variables = {f"test_variable_is_as_declared[{name.split('=')[0]}]" for name in VARIABLES}
+    return Broken(
+        variables
+        | {"test_it_is_the_declared_image", "test_it_is_healthy"}
+        | {"test_it_is_on_the_app_network_alone", "test_runner_answers_in_parallel"}
+        | {"test_docker_publishes_the_declared_address_alone"}
+        | {"test_the_host_listens_on_the_declared_address_alone"}
+    )
+
+
+def another_volume() -> Broken:
+    edit(("ollama_data:", "other_data:"))
+    sh("timeout 30 sh -c 'until docker exec ollama ollama ps; do sleep 1; done'")
+    models = {"test_model_is_present", "test_pristine_model_is_present"}
+    return Broken(
+        {"test_models_are_on_their_volume", "test_it_is_healthy"} | models | PARAMETERS | RUNNER,
+        only=False,
+    )
+
+
+def model_tuned_otherwise() -> Broken:
+    body = {
+        "model": "smollm2:135m",
+        "from": "smollm2:135m-pristine",
+        "parameters": {"num_thread": 1, "num_ctx": 1024, "num_predict": 9},
+        "stream": False,
+    }
+    sh(f"curl -fsS 127.0.0.1:11434/api/create --data '{json.dumps(body)}'")
+    sh("docker exec ollama ollama rm smollm2:135m-pristine")
+    return Broken(
+        {"test_pristine_model_is_present"}
+        | PARAMETERS
+        | (RUNNER - {"test_runner_answers_in_parallel"})
+    )
+
+
+def stopped() -> Broken:
+    sh("docker stop ollama")
+    return Broken({"test_it_runs", "test_kernel_limits_memory"} | RUNNER, only=False)
+
+
+def killed_for_memory() -> Broken:
+    generate(keep_alive=0)
+    sh("timeout 30 sh -c 'while docker top ollama | grep -q \" runner \"; do sleep 0.2; done'")
+    sh("docker update --memory 150m --memory-swap 150m ollama")
+    assert "error" in generate()
+    sh("docker update --memory 3g --memory-swap 3g ollama")
+    return Broken({"test_nothing_was_killed_for_memory"})
+
+
+def throttled() -> Broken:
+    sh("docker update --cpus 0.2 ollama")
+    generate()
+    sh("docker update --cpus 2 ollama")
+    return Broken({"test_cpu_is_hardly_throttled"})
+
+
+BREAKS = [
+    *(limits_changed_behind_compose, compose_file_edited, another_volume),
+    *(model_tuned_otherwise, stopped, killed_for_memory, throttled),
+]
+
+
+@pytest.fixture
+def mended() -> Iterator[None]:
+    """Afterwards a new container, whose counters start at zero."""
+    yield
+    sh("docker rm --force ollama")
+    sh("docker network ls --quiet --filter label=ollama-lab-test | xargs -r docker network rm")
+    sh("docker volume rm --force ollama-lab_other_data")
+    deployed()
+    sh("docker rmi --force ollama-lab/other:1")
+
+
+def test_the_audit_is_green_and_finds_no_more_than_the_controls_broken_below() -> None:
+    done, red = audit("-v")
+    assert done.returncode == 0, done.stdout
+    assert red == set()
+
+
+@pytest.mark.usefixtures("mended")
+@pytest.mark.parametrize("break_it", BREAKS, ids=lambda function: function.__name__)
+def test_what_is_broken_turns_red(break_it: object) -> None:
+    assert callable(break_it)
+    broken: Broken = break_it()
+    done, red = audit()
+    assert done.returncode == 1, done.stdout
+    assert broken.red <= red, done.stdout
+    assert not broken.only or red == broken.red, done.stdout

@@ -1,0 +1,67 @@
+"""What a killed run, a killed engine or a cut line leaves is mended by the next run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import INVENTORY, ROOT, deployed, generate, run, sh
+
+DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
+
+
+@contextmanager
+def deploying() -> Iterator[Iterator[str]]:
+    """The lines of a running deploy, which is killed at the end."""
+    with subprocess.Popen(
+        DEPLOY, cwd=ROOT, text=True, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stderr
+        yield process.stderr
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 4, 12])
+def test_a_deploy_killed_at_any_moment(seconds: float) -> None:
+    """From a host without container, model or compose file."""
+    sh("docker compose --project-name ollama-lab down --volumes; rm -rf /opt/ollama-lab")
+    with deploying():
+        time.sleep(seconds)
+    deployed()
+    assert generate()["response"]
+
+
+def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
+    pid = int(Path("/run/docker.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    Path("/run/docker.pid").write_text(str(os.getpid()))
+    done = run("make", "lab")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert generate()["response"]
+
+
+def test_an_interrupted_pull_is_shown_and_resumed() -> None:
+    """The line to the mirror is slowed to 4 MB/s, and the run killed in the middle."""
+    sh('curl -fsS -X DELETE 127.0.0.1:11434/api/delete -d \'{"model":"smollm2:135m"}\'')
+    sh('curl -fsS -X DELETE 127.0.0.1:11434/api/delete -d \'{"model":"smollm2:135m-pristine"}\'')
+    link = sh("docker exec ollama cat /sys/class/net/eth0/iflink").strip()
+    device = sh(f"ip -o link | sed -n 's/^{link}: \\([^@:]*\\).*/\\1/p'").strip()
+    sh(f"tc qdisc add dev {device} root tbf rate 32mbit burst 64kb latency 100ms")
+    with deploying() as lines:
+        shown = next(line for line in lines if "MB/s" in line)
+    sh(f"tc qdisc del dev {device} root")
+    percent = re.search(r"pulling \w+: (\d+)% of 98 MB, \d+\.\d MB/s", shown)
+    assert percent
+    assert int(percent[1]) >= 10
+    partial = sh("docker exec ollama sh -c 'cat /root/.ollama/models/blobs/*-partial-0'")
+    assert int(re.findall(r'"Completed":(\d+)', partial)[0]) > 9_000_000
+    deployed()
+    assert generate()["response"]

@@ -1,0 +1,27 @@
+"""`make lab-down` removes what the lab made and nothing else. The last file of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.lab.conftest import run, sh
+
+
+def test_nothing_of_the_lab_stays_and_nothing_else_goes() -> None:
+    sh("docker tag ollama-lab/ollama:0.9.3 someone/image:1")
+    sh("docker volume create someone_volume")
+    sh("docker run --detach --name someone --entrypoint sleep someone/image:1 600")
+    try:
+        done = run("make", "lab-down")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "The lab is gone." in done.stdout
+        assert sh("docker ps --all --format '{{.Names}}'").split() == ["someone"]
+        assert "someone_volume" in sh("docker volume ls --quiet")
+        assert "ollama-lab" not in sh("docker volume ls --quiet")
+        images = sh("docker images --format '{{.Repository}}'").split()
+        assert "someone/image" in images
+        assert not [image for image in images if "ollama" in image]
+        assert not Path("/opt/ollama-lab").exists()
+        assert "172.17.0.1:5000" not in sh("cat /etc/docker/daemon.json 2>/dev/null || true")
+    finally:
+        sh("docker rm --force someone; docker volume rm someone_volume; docker rmi someone/image:1")
