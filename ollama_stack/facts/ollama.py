@@ -60,7 +60,7 @@ class OllamaRunner(FactBase[Runner | None]):
 
     @override
     def command(self) -> str:
-        return f"docker top {CONTAINER} -eo pid,args 2>/dev/null || true"
+        return f"docker top {CONTAINER} -ww -eo pid,args 2>/dev/null || true"
 
     @override
     def process(self, output: list[str]) -> Runner | None:

@@ -88,9 +88,10 @@ def engine(running: bool = True) -> Commands:
         "start-stop-daemon --status --exec /usr/bin/containerd"
         " || rm -f /run/docker/containerd/containerd.pid"
     )
+    # An empty environment: the operator's may hold secrets, and COLUMNS cuts `docker top` short.
     yield (
-        "start-stop-daemon --start --oknodo --background --make-pidfile"
-        f" --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec /usr/sbin/dockerd"
+        'env --ignore-environment PATH="$PATH" start-stop-daemon --start --oknodo --background'
+        f" --make-pidfile --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec /usr/sbin/dockerd"
     )
     yield or_explain(
         StringCommand(

@@ -21,7 +21,7 @@ MOST_THROTTLED = 0.2  # of all periods; the thread collapse of ollama#17916 show
 def runner(host: Host, settings: Settings) -> str:
     """The runner's command line; an idle server is asked for the model, as a student would."""
     ask(host, settings, "/api/generate", {"model": settings.model_name})
-    processes = host.check_output("docker top %s -eo pid,args", CONTAINER).splitlines()
+    processes = host.check_output("docker top %s -ww -eo pid,args", CONTAINER).splitlines()
     lines = [line for line in processes if re.search(r"\srunner\s|llama-server", line)]
     assert len(lines) == 1, f"one runner is expected, there are {len(lines)}"
     return str(lines[0])

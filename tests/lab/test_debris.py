@@ -46,6 +46,8 @@ def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
     done = run("make", "lab")
     assert done.returncode == 0, done.stdout + done.stderr
     assert generate()["response"]
+    environment = Path(f"/proc/{Path('/run/docker.pid').read_text()}/environ").read_text()
+    assert "PYTEST" not in environment  # nothing of the operator's own goes to the engine
 
 
 def test_an_interrupted_pull_is_shown_and_resumed() -> None:

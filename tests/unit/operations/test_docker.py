@@ -34,7 +34,7 @@ def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
     stale_engine, stale_containerd, start, wait = plan(docker.engine)
     assert stale_engine.endswith("--exec /usr/sbin/dockerd || rm -f /run/docker.pid")
     assert stale_containerd.endswith("|| rm -f /run/docker/containerd/containerd.pid")
-    assert start.startswith("start-stop-daemon --start --oknodo --background --make-pidfile")
+    assert start.startswith('env --ignore-environment PATH="$PATH" start-stop-daemon --start ')
     assert wait.endswith(
         "|| { printf '%s\\n' 'docker: the engine did not answer within 60 s; read "
         "/var/log/dockerd.log on the host' >&2; exit 1; }"
