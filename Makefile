@@ -6,20 +6,21 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit docs
+.PHONY: help lab lab-down lab-able test lint plan deploy audit docs inventory
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 lab: lab-able .venv/ok ## the whole product for real on this machine, from a mirror it makes
-	@begun=$$SECONDS; \
+	@trap 'exit 130' INT; begun=$$SECONDS; \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/deploy.py && \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) deploy.py && \
 	echo "The lab is up after $$((SECONDS - begun)) s; make lab-down removes it."
 
 lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
-	echo "The lab is gone. Debian packages (docker.io, mmdebstrap, gcc) and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack stay."
+	echo "The lab is gone. What stays: Debian packages (docker.io, mmdebstrap, gcc), /usr/local/lib/docker" \
+	"and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack."
 
 lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
@@ -36,10 +37,14 @@ endif
 lint: .venv/ok ## ruff and mypy
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 
-plan: .venv/ok ## what deploy would change
+# pyinfra itself calls an inventory that is not there a success.
+inventory:
+	@test -f "$(INVENTORY)" || { echo "$(INVENTORY): there is no such inventory; ls inventories"; exit 1; }
+
+plan: .venv/ok inventory ## what deploy would change
 	@$(RUN)/pyinfra $(INVENTORY) deploy.py --dry --diff
 
-deploy: .venv/ok ## make it so
+deploy: .venv/ok inventory ## make it so
 	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
@@ -50,7 +55,7 @@ docs: .venv/ok ## write docs/settings.md anew
 
 # Every package pinned by hash; which index serves it is pip's own affair.
 .venv/ok: requirements.txt
-	@python3 -c 'import ensurepip' 2>/dev/null || apt-get install --yes --quiet python3-venv
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
 	@python3 -m venv --clear .venv
 	@$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -1,18 +1,24 @@
 """Remove what the lab made, and nothing else: `make lab-down`.
 
-Debian packages and the download cache stay; the closing line of `make lab-down` names them.
+Debian packages, Compose's plugin and the download cache stay; its closing line names them.
 """
 
 from pyinfra import host
+from pyinfra.api import DeployError
 from pyinfra.facts.server import Which
 from pyinfra.operations import files, server
 
 from lab.operations import BUILD, PUBLISHER
 from ollama_stack.operations import docker
+from ollama_stack.operations.docker import ENGINE_LOG
 from ollama_stack.settings import host_of, read_settings
 from ollama_stack.tasks.docker import run_docker
 
 settings = read_settings(host.data.dict())
+if settings.ollama_project != "ollama-lab":
+    raise DeployError(
+        "lab/down.py removes a lab, models and all: run it on inventories/lab.py only"
+    )
 mirrored = f"{host_of(settings.mirror)}/{settings.ollama_image}"
 
 if host.get_fact(Which, command="dockerd"):
@@ -37,5 +43,6 @@ if host.get_fact(Which, command="dockerd"):
     )
     docker.engine(name="Stop Docker if the lab started it", running=False)
 
+files.file(name="Remove the engine's log", path=ENGINE_LOG, present=False)
 for folder in host.loop([settings.ollama_dir, BUILD]):
     files.directory(name="Remove a folder of the lab", path=folder, present=False)

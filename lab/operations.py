@@ -87,6 +87,6 @@ def model_pushed(model: str, modelfile: Path, files: Path, server: str, registry
     )
     run = f"docker exec {PUBLISHER} ollama"
     yield f"timeout 60 sh -c 'until {run} ps; do sleep 0.5; done' >/dev/null 2>&1"
-    yield StringCommand(run, "create", target, "--file /Modelfile >/dev/null 2>&1")
-    yield StringCommand(run, "push --insecure", target, ">/dev/null 2>&1")
+    yield StringCommand(run, "create", target, "--file /Modelfile")
+    yield StringCommand(run, "push --insecure", target)
     yield f"docker rm --force --volumes {PUBLISHER}"

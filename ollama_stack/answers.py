@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +19,14 @@ class Answer:
     @classmethod
     def parse(cls, line: str) -> Answer:
         """From ``BODY STATUS SECONDS`` on one line; status 0 means there was no answer."""
-        text, status, wall = line.rsplit(" ", 2)
+        found = re.fullmatch(r"(.*) (\d+) ([\d.]+)", line)
+        if not found:
+            return cls(0, 0.0, {})
         try:
-            body = json.loads(text)
+            body = json.loads(found[1])
         except ValueError:
             body = {}
-        return cls(int(status), float(wall), body if isinstance(body, dict) else {})
-
-    @classmethod
-    def none(cls) -> Answer:
-        """No answer at all, not even a status."""
-        return cls(0, 0.0, {})
+        return cls(int(found[2]), float(found[3]), body if isinstance(body, dict) else {})
 
     @property
     def fault(self) -> str | None:
@@ -37,7 +35,7 @@ class Answer:
             return f"HTTP {self.status}: {self.body.get('error', 'no answer')}"
         if "error" in self.body:
             return f"HTTP 200 with an error in it: {self.body['error']}"
-        if not str(self.body.get("response", "")).strip():
+        if not (self.body.get("response", "") + self.body.get("thinking", "")).strip():
             return "an empty text"
         if not self.body.get("eval_count"):
             return "eval_count is 0"

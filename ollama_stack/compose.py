@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 HASH_LABEL = "com.docker.compose.config-hash"
 SERVICE_LABEL = "com.docker.compose.service"
+STARTING = "is starting"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class ComposeProject:
         if state["Status"] != "running":
             yield f"is {state['Status']}"
         elif "Health" in state and state["Health"]["Status"] != "healthy":
-            yield f"is {state['Health']['Status']}"
+            yield f"is {state['Health']['Status']}"  # "is starting" is STARTING
 
 
 def live_drift(service: dict[str, Any], container: dict[str, Any]) -> Iterator[str]:
@@ -58,7 +60,7 @@ def live_drift(service: dict[str, Any], container: dict[str, Any]) -> Iterator[s
     host_config = container["HostConfig"]
     resources = service.get("deploy", {}).get("resources", {})
     limits, reservations = resources.get("limits", {}), resources.get("reservations", {})
-    declared = {
+    declared: dict[str, Any] = {
         "NanoCpus": round(float(limits.get("cpus", 0)) * 1e9),
         "Memory": int(limits.get("memory", 0)),
         "MemoryReservation": int(reservations.get("memory", 0)),
@@ -70,10 +72,12 @@ def live_drift(service: dict[str, Any], container: dict[str, Any]) -> Iterator[s
     for key, value in declared.items():
         live = host_config[key]
         live = (live["Name"] or "no") if key == "RestartPolicy" else live or 0
-        if live != value:
-            yield f"{key} is {live}, declared {value}"
-    missing = service.get("networks", {}).keys() - _networks(container)
-    yield from (f"is not on the network {network}" for network in sorted(missing))
+        rounded = key == "NanoCpus" and math.isclose(float(live), float(value), rel_tol=1e-6)
+        if live != value and not rounded:
+            yield f"{key} is {live}, declared {value}"  # Compose counts CPUs in 32-bit floats
+    declared_networks = set(service.get("networks", ()))
+    if declared_networks and _networks(container) != declared_networks:
+        yield f"is on the networks {sorted(_networks(container))}, not {sorted(declared_networks)}"
 
 
 def _networks(container: dict[str, Any]) -> set[str]:

@@ -5,18 +5,34 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pyinfra.api import DeployError
 
 PROFILES = ("low", "medium", "high")
 
 Size = Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")]
-Duration = Annotated[str, Field(pattern=r"^([1-9]\d*(s|m|h)|-1)$")]
+Cpus = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# pyinfra's --data makes a number of -1.
+Duration = Annotated[str, BeforeValidator(str), Field(pattern=r"^([1-9]\d*(s|m|h)|-1)$")]
+Address = Annotated[str, AfterValidator(lambda address: str(IPv4Address(address)))]
 Registry = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$")]
 Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$")]
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$")]
+Model = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$"),
+    AfterValidator(lambda name: name.removeprefix("library/")),  # as Ollama lists it
+]
 
 
 class Settings(BaseModel):
@@ -29,18 +45,14 @@ class Settings(BaseModel):
     ollama_max_queue: int = Field(ge=1, description="requests that may wait")
     ollama_max_loaded_models: int = Field(ge=1, description="models in memory at once")
     ollama_keep_alive: Duration = Field(description="how long an idle model stays in memory")
-    ollama_cpus: float = Field(gt=0, description="CPU limit of the container, CPUs")
+    ollama_cpus: Cpus = Field(description="CPU limit of the container, CPUs")
     ollama_memory: Size = Field(description="memory limit of the container; swap is closed")
-    ollama_cpu_reservation: float = Field(gt=0, description="CPUs reserved (Swarm only)")
+    ollama_cpu_reservation: Cpus = Field(description="CPUs reserved (Swarm only)")
     ollama_memory_reservation: Size = Field(description="memory kept under host pressure")
     ollama_image: Image = Field(description="image, with tag or digest")
     model_name: Model = Field(description="the model that clients ask for")
 
-    ollama_bind: str = Field(
-        "127.0.0.1",
-        pattern=r"^\d{1,3}(\.\d{1,3}){3}$",
-        description="address the API is published on",
-    )
+    ollama_bind: Address = Field("127.0.0.1", description="address the API is published on")
     ollama_port: int = Field(11434, ge=1, le=65535, description="port the API is published on")
     ollama_cache_ram: int = Field(
         256, ge=0, description="prompt cache of Ollama >= 0.30, MiB (its own default is 8192)"
@@ -72,6 +84,20 @@ class Settings(BaseModel):
             raise ValueError(
                 f"ollama_num_parallel: {self.ollama_num_parallel} is more than 2 per CPU of "
                 f"ollama_cpus = {self.ollama_cpus}; at most {most}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reservations_fit_the_limits(self) -> Settings:
+        if size_bytes(self.ollama_memory_reservation) > size_bytes(self.ollama_memory):
+            raise ValueError(
+                f"ollama_memory_reservation: {self.ollama_memory_reservation} is more than "
+                f"ollama_memory = {self.ollama_memory}; lower it"
+            )
+        if self.ollama_cpu_reservation > self.ollama_cpus:
+            raise ValueError(
+                f"ollama_cpu_reservation: {self.ollama_cpu_reservation} is more than "
+                f"ollama_cpus = {self.ollama_cpus}; lower it"
             )
         return self
 
@@ -210,7 +236,8 @@ def _sentence(fault: Any) -> str:
         hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them all"
         return f"{setting}: no such setting; {hint}"
     if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
+        rule = str(fault["ctx"]["error"])
+        return f"{setting}: {rule} (docs/settings.md)" if setting else rule
     problem = _PROBLEMS.get(fault["type"])
     if problem:
         return f"{setting}: {problem.format(**fault)}"

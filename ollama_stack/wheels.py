@@ -45,5 +45,9 @@ def unpacked(requirements: Path) -> Path:
         for wheel in Path(temp).glob("*.whl"):
             ZipFile(wheel).extractall(temp)  # the hash has vouched for its paths
             wheel.unlink()
-        os.replace(temp, folder)  # noqa: PTH105 a half-unpacked folder never gets the name
+        try:
+            os.replace(temp, folder)  # noqa: PTH105 a half-unpacked folder never gets the name
+        except OSError:
+            if not folder.is_dir():  # else another host's greenlet was faster
+                raise
     return folder

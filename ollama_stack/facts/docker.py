@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
+from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 from ollama_stack.compose import ComposeProject
@@ -35,8 +35,8 @@ class EngineVersion(FactBase[str | None]):
         return output[0] if output else None
 
 
-class DaemonConfig(FactBase[dict[str, Any]]):
-    """``/etc/docker/daemon.json``; empty where there is none, a fault where it is not JSON."""
+class DaemonConfig(FactBase[dict[str, Any] | None]):
+    """``/etc/docker/daemon.json``; empty where there is none, None where it is no JSON object."""
 
     default = dict
 
@@ -45,12 +45,12 @@ class DaemonConfig(FactBase[dict[str, Any]]):
         return "! test -s /etc/docker/daemon.json || cat /etc/docker/daemon.json"
 
     @override
-    def process(self, output: list[str]) -> dict[str, Any]:
+    def process(self, output: list[str]) -> dict[str, Any] | None:
         try:
-            config: dict[str, Any] = json.loads("\n".join(output))
-        except ValueError as error:
-            raise FactProcessError(f"/etc/docker/daemon.json is not JSON: {error}") from error
-        return config
+            config = json.loads("\n".join(output))
+        except ValueError:
+            return None
+        return config if isinstance(config, dict) else None
 
 
 class InsecureRegistries(FactBase[list[str]]):

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactBase, FactProcessError, StringCommand
 from typing_extensions import override
 
-from ollama_stack.facts.ollama import call
+from ollama_stack.facts.ollama import ask
 
 
-class Models(FactBase[dict[str, str]]):
-    """Digest of every model on the server, by name; empty while the server does not answer."""
+def _answer(output: list[str]) -> dict[str, Any]:
+    """The JSON object that the server answered; FactProcessError if it is none."""
+    try:
+        answer: dict[str, Any] = json.loads("\n".join(output))
+    except ValueError as error:
+        raise FactProcessError(f"Ollama's answer is not JSON: {error}") from error
+    return answer
 
-    default = dict
+
+class Models(FactBase[dict[str, str] | None]):
+    """Digest of every model on the server, by name; None while the server does not answer."""
+
     path = "/api/tags"
 
     @override
     def command(self) -> StringCommand:
-        return StringCommand(call(self.path), "2>/dev/null || true")
+        return ask(self.path)
 
     @override
     def process(self, output: list[str]) -> dict[str, str]:
-        return {m["name"]: m["digest"] for m in json.loads("\n".join(output))["models"]}
+        return {model["name"]: model["digest"] for model in _answer(output)["models"]}
 
 
 class LoadedModels(Models):
@@ -45,13 +54,11 @@ class Model(FactBase[ModelDetails | None]):
 
     @override
     def command(self, model: str) -> StringCommand:
-        return StringCommand(call("/api/show", {"model": model}), "2>/dev/null || true")
+        return ask("/api/show", {"model": model})
 
     @override
-    def process(self, output: list[str]) -> ModelDetails | None:
-        shown = json.loads("\n".join(output))
-        if "error" in shown:
-            return None
+    def process(self, output: list[str]) -> ModelDetails:
+        shown = _answer(output)
         lines = shown["modelfile"].splitlines()
         weights = next(line for line in lines if line.startswith("FROM "))
         pairs = (line.split(None, 1) for line in shown.get("parameters", "").splitlines())

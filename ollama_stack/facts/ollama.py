@@ -13,21 +13,32 @@ CONTAINER = "ollama"  # the seed's container_name
 
 
 def call(
-    path: str, body: object = None, *, method: str = "", timeout: int = 10, stream: bool = False
+    path: str,
+    body: object = None,
+    *,
+    method: str = "",
+    timeout: int = 10,
+    stream: bool = False,
+    fail: str = "--fail-with-body",
 ) -> StringCommand:
     """A curl command for Ollama's API that fails on an HTTP error; ``timeout`` in seconds.
 
-    It goes to the container's own address, so it needs no published port and no gateway.
+    No proxy: it goes to the container's own address, so it needs no published port and no gateway.
     """
     address = (
         "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "
         f"{CONTAINER} | cut -d' ' -f1)"
     )
-    curl = f"curl -sS --fail-with-body --max-time {timeout}"
+    curl = f"curl -sS {fail} --noproxy '*' --max-time {timeout}"
     curl += " --no-buffer" if stream else ""
     curl += f" --request {method}" if method else ""
     data = ("--data", QuoteString(json.dumps(body))) if body is not None else ()
     return StringCommand(curl, *data, f'"http://{address}:11434{path}"')
+
+
+def ask(path: str, body: object = None) -> StringCommand:
+    """The same for facts: silence where the server does not answer, or answers with an error."""
+    return StringCommand(call(path, body, fail="--fail"), "2>/dev/null || true")
 
 
 @dataclass(frozen=True)

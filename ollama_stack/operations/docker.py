@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from hashlib import sha256
 from io import StringIO
@@ -16,6 +17,7 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations import apt, files
 from pyinfra.operations.util.files import generate_color_diff
 
+from ollama_stack.compose import STARTING
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
@@ -27,7 +29,9 @@ from ollama_stack.shell import or_explain
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
+OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`
 DAEMON_JSON = "/etc/docker/daemon.json"
+DOCKERD = '"$(command -v dockerd || echo /usr/sbin/dockerd)"'  # docker-ce has it in /usr/bin
 ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"
 ENGINE_LOG = "/var/log/dockerd.log"
 
@@ -43,6 +47,7 @@ def packages(packages: list[str]) -> Commands:
         host.noop(f"already installed: {', '.join(packages)}")
         return
     host.log(f"install {', '.join(missing)}")
+    yield "dpkg --configure --pending"  # what a killed run may have left
     yield from apt.update._inner()
     yield from apt.packages._inner(
         packages=missing,
@@ -53,9 +58,9 @@ def packages(packages: list[str]) -> Commands:
 
 @operation()
 def compose_plugin() -> Commands:
-    """Have Compose v2: the pinned x86-64 binary, uploaded and checked, if the host has none."""
+    """Have Compose v2: the pinned x86-64 binary, checked, where there is none or one too old."""
     version = host.get_fact(ComposeVersion)
-    if version:
+    if version and _numbers(version) >= OLDEST_COMPOSE:
         host.noop(f"Compose {version} is already there")
         return
     yield StringCommand("mkdir -p", str(PurePosixPath(PLUGIN).parent))
@@ -63,6 +68,7 @@ def compose_plugin() -> Commands:
     checksum = sha256(binary.read_bytes()).hexdigest()
     yield from files.put._inner(src=str(binary), dest=f"{PLUGIN}.new", mode="755")
     yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"
+    yield f"{PLUGIN}.new version"
     yield f"mv {PLUGIN}.new {PLUGIN}"
 
 
@@ -79,11 +85,11 @@ def engine(running: bool = True) -> Commands:
     if not running:
         yield (
             'test -n "$(docker ps --all --quiet)" || start-stop-daemon --stop --oknodo --retry 30'
-            f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec /usr/sbin/dockerd"
+            f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec {DOCKERD}"
         )
         return
     # What a killed machine leaves: dockerd refuses to start if another process has its old pid.
-    yield "start-stop-daemon --status --exec /usr/sbin/dockerd || rm -f /run/docker.pid"
+    yield f"start-stop-daemon --status --exec {DOCKERD} || rm -f /run/docker.pid"
     yield (
         "start-stop-daemon --status --exec /usr/bin/containerd"
         " || rm -f /run/docker/containerd/containerd.pid"
@@ -91,7 +97,7 @@ def engine(running: bool = True) -> Commands:
     # An empty environment: the operator's may hold secrets, and COLUMNS cuts `docker top` short.
     yield (
         'env --ignore-environment PATH="$PATH" start-stop-daemon --start --oknodo --background'
-        f" --make-pidfile --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec /usr/sbin/dockerd"
+        f" --make-pidfile --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec {DOCKERD}"
     )
     yield or_explain(
         StringCommand(
@@ -104,7 +110,7 @@ def engine(running: bool = True) -> Commands:
 @operation()
 def insecure_registry(registry: str, present: bool = True) -> Commands:
     """Have (or not have) the engine trust ``host:port`` without TLS; other settings are kept."""
-    config = host.get_fact(DaemonConfig)
+    config = host.get_fact(DaemonConfig) or {}
     listed = config.get("insecure-registries", [])
     trusted = registry in host.get_fact(InsecureRegistries)
     if (registry in listed) == trusted == present:
@@ -116,8 +122,12 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
         del config["insecure-registries"]
     yield "mkdir -p /etc/docker"
     if config:
+        staged = f"{DAEMON_JSON}.new"
         content = StringIO(json.dumps(config, indent=2) + "\n")
-        yield from files.put._inner(src=content, dest=DAEMON_JSON, mode="644")
+        yield from files.put._inner(src=content, dest=staged, mode="644")
+        # An operator's own mode is kept: there may be a proxy's password in it.
+        yield f"! test -e {DAEMON_JSON} || chmod --reference={DAEMON_JSON} {staged}"
+        yield f"mv {staged} {DAEMON_JSON}"
     else:
         yield f"rm -f {DAEMON_JSON}"
     yield 'kill -HUP "$(cat /run/docker.pid)"'  # dockerd rereads this setting without a restart
@@ -170,7 +180,20 @@ def project(path: str, up_failed: str) -> Commands:
     up = StringCommand(
         compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
     )
-    if drift:
-        up = StringCommand(up, "--force-recreate", *map(QuoteString, drift))
+    stale = [service for service, reason in drift.items() if reason != STARTING]
+    if stale:
+        up = StringCommand(up, "--force-recreate", *map(QuoteString, stale))
     logs = StringCommand("{", compose, "logs --no-color --tail 20 >&2; false; }")
     yield or_explain(StringCommand(up, "||", logs), up_failed)
+    found = host.get_fact(Compose, path=path)
+    for service, reason in found.drift().items() if found else ():
+        yield or_explain(
+            StringCommand("false"),
+            f"{service}: after the start it still {reason}; is that limit one that this kernel or "
+            "engine cannot enforce? See docker info",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``v2.26.1-4`` as (2, 26)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

@@ -11,13 +11,14 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.model import LoadedModels, Model, Models
-from ollama_stack.facts.ollama import OllamaRunner, call
+from ollama_stack.facts.ollama import OllamaRunner, Runner, call
 from ollama_stack.shell import or_explain, run_now
 
 PROGRESS = Path(__file__).with_name("pull-progress.sh")
 PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
 LOAD_TIMEOUT = 900  # seconds: from a slow disk, on a busy host
 ATTEMPTS = 3
+SILENT = "ollama: the server does not answer; read `docker logs --tail 50 ollama` on the host"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -28,15 +29,20 @@ def pulled(model: str, source: str, pristine: str, insecure: bool = False) -> Co
 
     ``insecure``: the source's registry speaks plain HTTP.
     """
-    if pristine in host.get_fact(Models):
+    models = host.get_fact(Models)
+    if models is not None and pristine in models:
         host.noop(f"{pristine} is already there")
         return
     host.log(f"pull {source}")
+    if models is None:  # not there yet, or too busy to say: never a reason to pull again
+        yield or_explain(call("/api/version", timeout=60), SILENT)
+        if pristine in (host.get_fact(Models) or {}):
+            return
     yield FunctionCommand(pull, (source, insecure), {})
-    yield call("/api/copy", {"source": source, "destination": pristine})
     if source != model:
         yield call("/api/copy", {"source": source, "destination": model})
         yield call("/api/delete", {"model": source}, method="DELETE")
+    yield call("/api/copy", {"source": model, "destination": pristine})  # last: it says all is done
 
 
 def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
@@ -86,12 +92,16 @@ def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
 
 
 @operation()
-def loaded(model: str, threads: int, parallel: int) -> Commands:
-    """Have ``model``, as it is tuned now, in memory with so many threads and slots."""
-    digest = host.get_fact(Models).get(model)
-    runner = host.get_fact(OllamaRunner)
-    as_declared = runner is None or (runner.threads, runner.parallel) == (threads, parallel)
-    if digest and host.get_fact(LoadedModels).get(model) == digest and as_declared:
+def loaded(model: str, threads: int, parallel: int, num_ctx: int) -> Commands:
+    """Have ``model``, as it is tuned now, in memory with so many threads, slots and tokens a slot.
+
+    It fails where Ollama does otherwise, as it does with families it cannot run in parallel
+    (server/sched.go); versions that do not show their runner's flags are believed.
+    """
+    declared = Runner(threads, parallel, parallel * num_ctx)
+    digest = (host.get_fact(Models) or {}).get(model)
+    in_memory = (host.get_fact(LoadedModels) or {}).get(model)
+    if digest and in_memory == digest and host.get_fact(OllamaRunner) in (None, declared):
         host.noop(f"{model} is already in memory")
         return
     yield or_explain(
@@ -99,3 +109,10 @@ def loaded(model: str, threads: int, parallel: int) -> Commands:
         f"model_name: {model} did not load within {LOAD_TIMEOUT} s; "
         "read `docker logs --tail 50 ollama` on the host",
     )
+    runner = host.get_fact(OllamaRunner)
+    if runner not in (None, declared):
+        yield or_explain(
+            StringCommand("false"),
+            f"model_name: {model} runs with {runner}, declared {declared}; Ollama may not run this "
+            "model's family in parallel: set ollama_num_parallel = 1 or take another model",
+        )

@@ -4,7 +4,7 @@ field() { # field NAME: a number of $line, 0 if it has none
     case $line in *"\"$1\":"*) value=${line#*"\"$1\":"} && echo "${value%%[!0-9]*}" ;; *) echo 0 ;; esac
 }
 status='' layer='' since=0 before=0
-while IFS= read -r line; do
+while IFS= read -r line || [ -n "$line" ]; do
     case $line in
     *'"error":'*) status="$line" && continue ;;
     *'"status":"'*) status=${line#*'"status":"'} && status=${status%%\"*} ;;

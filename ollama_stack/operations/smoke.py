@@ -28,8 +28,9 @@ def answers(url: str, model: str, parallel: int) -> Generator[FunctionCommand, N
 def ask(state: State, host: Host, url: str, model: str, parallel: int) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     one = _at_once(state, host, url, model, 1)
-    several = _at_once(state, host, url, model, parallel) if not _faults(one) else []
-    faults = _faults(one + several)
+    faults = _faults(one, 1)
+    several = [] if faults else _at_once(state, host, url, model, parallel)
+    faults = faults or _faults(several, parallel)
     for fault in faults:
         host.log_styled(
             f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on the host",
@@ -56,17 +57,18 @@ def _at_once(state: State, host: Host, url: str, model: str, requests: int) -> l
         "options": {"num_predict": 16, "temperature": 0},
     }
     curl = StringCommand(
-        f"curl -sS --max-time {TIMEOUT} --write-out ' %{{http_code}} %{{time_total}}'",
+        f"curl -sS --noproxy '*' --max-time {TIMEOUT} --write-out ' %{{http_code}} %{{time_total}}'",
         *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
     )
     # Each answer is printed whole, in one write: answers of parallel requests must not mingle.
     command = StringCommand(
-        f"for i in $(seq {requests}); do", "{", "answer=$(", curl, ");",
+        f"for i in $(seq {requests}); do", "{", "answer=$(", curl, "| tr -d '\\n');",
         "printf '%s\\n' \"$answer\";", "} & done; wait",
     )  # fmt: skip
     _, lines = run_now(state, host, command)
-    return [Answer.parse(line) for line in lines] or [Answer.none()]
+    return [Answer.parse(line) for line in lines]
 
 
-def _faults(answers: list[Answer]) -> list[str]:
-    return [answer.fault for answer in answers if answer.fault]
+def _faults(answers: list[Answer], requests: int) -> list[str]:
+    missing = ["nothing at all"] * (requests - len(answers))
+    return missing + [answer.fault for answer in answers if answer.fault]

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from pyinfra import host
 from pyinfra.api import deploy
-from pyinfra.facts.server import LinuxDistribution
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.server import LinuxDistribution, Which
 from pyinfra.operations import apt, files, systemd
 
-from ollama_stack.facts.docker import InitSystem
+from ollama_stack.facts.docker import ComposeVersion, InitSystem
 from ollama_stack.operations import docker
 from ollama_stack.settings import Settings, host_of
+from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
-DOCKER_CE = (
+DOCKER_CE = [
     "docker-ce",
     "docker-ce-cli",
     "containerd.io",
     "docker-buildx-plugin",
     "docker-compose-plugin",
-)
+]
 KEYRING = "/etc/apt/keyrings/docker.asc"
 KEY_SHA256 = "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570"
 
-# What a distribution has besides docker.io: Compose v2, and the client where it is apart.
-BESIDE_DOCKER_IO = {
+# Supported releases, and what each has besides docker.io: Compose v2, the client where it is apart.
+RELEASES: dict[tuple[str, str], list[str]] = {
     ("debian", "12"): [],
     ("debian", "13"): ["docker-cli", "docker-compose"],
     ("ubuntu", "22.04"): ["docker-compose-v2"],
@@ -32,14 +34,19 @@ BESIDE_DOCKER_IO = {
 
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
-    """Docker from the declared source, Compose v2, a running engine that trusts the mirror."""
+    """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
     docker.packages(
-        name="Install what the deploy needs", packages=["ca-certificates", "curl", "iproute2"]
+        name="Install what the deploy needs",
+        packages=["ca-certificates", "curl", "iproute2"],
+        _retries=3,  # apt's lists have a lock that it does not wait for
+        _retry_delay=15,
     )
-    if settings.docker_source == "docker-ce":
-        _from_official_repository()
-    else:
-        _from_distribution()
+    wanted = DOCKER_CE if settings.docker_source == "docker-ce" else _from_distribution()
+    theirs = host.get_fact(Which, command="dockerd") and wanted[0] not in host.get_fact(DebPackages)
+    if not theirs:
+        if settings.docker_source == "docker-ce":
+            _add_official_repository()
+        docker.packages(name="Install Docker", packages=wanted, _retries=3, _retry_delay=15)
     docker.compose_plugin(name="Have Compose v2")
     run_docker()
     if settings.mirror.startswith("http://"):
@@ -56,9 +63,15 @@ def run_docker() -> None:
         docker.engine(name="Run Docker")
 
 
-def _from_official_repository() -> None:
-    release = host.get_fact(LinuxDistribution)["release_meta"]
-    url = f"https://download.docker.com/linux/{release['ID']}"
+def release() -> tuple[str, str]:
+    """The host's distribution and version, as os-release has them."""
+    meta = host.get_fact(LinuxDistribution)["release_meta"]
+    return meta.get("ID", ""), meta.get("VERSION_ID", "")
+
+
+def _add_official_repository() -> None:
+    meta = host.get_fact(LinuxDistribution)["release_meta"]
+    url = f"https://download.docker.com/linux/{meta['ID']}"
     files.directory(name="Make the keyring folder", path="/etc/apt/keyrings", mode="755")
     files.download(
         name="Fetch Docker's key",
@@ -67,19 +80,18 @@ def _from_official_repository() -> None:
         mode="644",
         sha256sum=KEY_SHA256,
     )
-    repository = apt.sources_file(
+    apt.sources_file(
         name="Add Docker's repository",
         filename="docker",
         uris=url,
-        suites=release["VERSION_CODENAME"],
+        suites=meta["VERSION_CODENAME"],
         components="stable",
         signed_by=KEYRING,
     )
-    apt.update(name="Refresh the package lists", _if=repository.did_change)
-    docker.packages(name="Install Docker", packages=list(DOCKER_CE))
 
 
-def _from_distribution() -> None:
-    release = host.get_fact(LinuxDistribution)["release_meta"]
-    beside = BESIDE_DOCKER_IO.get((release["ID"], release.get("VERSION_ID", "")), [])
-    docker.packages(name="Install Docker", packages=["docker.io", *beside])
+def _from_distribution() -> list[str]:
+    beside = RELEASES[release()]
+    if not beside and not host.get_fact(ComposeVersion):
+        unpacked(COMPOSE_PLUGIN)  # now: a failed download must find the host untouched
+    return ["docker.io", *beside]

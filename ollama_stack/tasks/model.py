@@ -29,4 +29,5 @@ def keep_model(settings: Settings) -> None:
         model=settings.model_name,
         threads=settings.num_thread,
         parallel=settings.ollama_num_parallel,
+        num_ctx=settings.model_num_ctx,
     )

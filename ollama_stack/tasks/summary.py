@@ -40,7 +40,7 @@ def facts(host: Host) -> dict[str, str]:
     settings = read_settings(host.data.dict())
     limits = host.get_fact(DockerContainer, object_id=CONTAINER)[0]["HostConfig"]
     runner = host.get_fact(OllamaRunner)
-    digest = host.get_fact(LoadedModels).get(settings.model_name, "not loaded")
+    digest = (host.get_fact(LoadedModels) or {}).get(settings.model_name, "not loaded")
     return {
         "host": f"[bold]{host.name}[/bold], profile {profile_of(host.groups)}",
         "limits": f"{limits['NanoCpus'] / 1e9:g} CPU, {limits['Memory'] / 2**30:g} GiB",

@@ -14,6 +14,8 @@ FILES = {
     "cpu.stat": ("cpu/cpu.stat", "cpu.stat"),
 }
 
+PERIOD = 0.1  # seconds: the kernel's default, which Docker keeps
+
 
 @dataclass(frozen=True)
 class Cgroup:
@@ -53,6 +55,20 @@ class Cgroup:
         else:
             quota, period = self._cat(f"{self.paths['']}/cpu.max").split()
         return float("inf") if quota in ("-1", "max") else int(quota) / int(period)
+
+    @property
+    def throttled(self) -> float:
+        """Share of the allowed CPU time that throttling took, over all periods with work to do.
+
+        Not the share of throttled periods: a container that just touches its limit in each of them
+        loses next to nothing.
+        """
+        periods = self.counter("cpu.stat", "nr_periods")
+        if self.v1:
+            seconds = self.counter("cpu.stat", "throttled_time") / 1e9
+        else:
+            seconds = self.counter("cpu.stat", "throttled_usec") / 1e6
+        return seconds / max(periods * PERIOD * self.cpus, PERIOD)
 
     @property
     def swap(self) -> int:

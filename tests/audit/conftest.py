@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from ollama_stack.inventory import Target, read_inventory
-from ollama_stack.settings import Settings, read_settings
+from ollama_stack.settings import Settings, faults, read_settings
 from tests.audit.cgroup import Cgroup
 
 CONTAINER = "ollama"
@@ -31,9 +31,13 @@ def _chosen(config: pytest.Config) -> list[Target]:
     if not inventory:
         raise pytest.UsageError("which hosts? pytest tests/audit --inventory inventories/X.py")
     try:
-        return targets(inventory, tuple(config.getoption("--limit")))
+        chosen = targets(inventory, tuple(config.getoption("--limit")))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+    refused = [f"{t.name}: {fault}" for t in chosen for fault in faults(t.groups, t.data)]
+    if refused:
+        raise pytest.UsageError("\n".join(refused))
+    return chosen
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -90,5 +94,6 @@ def cgroup(host: Host, container: dict[str, Any]) -> Cgroup:
 def ask(host: Host, settings: Settings, path: str, body: object = None) -> Any:
     """Ollama's answer at the published address, from the host's own side."""
     data = ["--data", json.dumps(body)] if body is not None else []
-    words = ["curl", "-sS", "--fail-with-body", "--max-time", "900", *data, settings.url + path]
+    words = ["curl", "-sS", "--fail-with-body", "--noproxy", "*", "--max-time", "900", *data]
+    words.append(settings.url + path)
     return json.loads(host.check_output(" ".join(["%s"] * len(words)), *words))

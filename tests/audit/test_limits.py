@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ollama_stack.settings import Settings, size_bytes
 from tests.audit.cgroup import Cgroup
 
@@ -19,11 +21,12 @@ def test_kernel_limits_memory(cgroup: Cgroup, settings: Settings) -> None:
 
 
 def test_docker_limits_cpu(host_config: Inspected, settings: Settings) -> None:
-    assert host_config["NanoCpus"] == settings.ollama_cpus * 1e9, "the CPU limit"
+    assert host_config["NanoCpus"] / 1e9 == pytest.approx(settings.ollama_cpus), "the CPU limit"
 
 
 def test_kernel_limits_cpu(cgroup: Cgroup, settings: Settings) -> None:
-    assert cgroup.cpus == settings.ollama_cpus, "the CPU limit"
+    # Compose counts CPUs in 32-bit floats, the kernel in microseconds a period.
+    assert cgroup.cpus == pytest.approx(settings.ollama_cpus, rel=1e-4), "the CPU limit"
 
 
 def test_docker_closes_swap(host_config: Inspected) -> None:

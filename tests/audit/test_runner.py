@@ -14,7 +14,7 @@ from tests.audit.conftest import CONTAINER, ask
 
 # Ollama <= 0.11.4, then >= 0.30; the versions between show nothing on the command line.
 FLAGS = {"threads": "--threads|-t", "parallel": "--parallel|-np", "ctx-size": "--ctx-size|-c"}
-MOST_THROTTLED = 0.2  # of all periods; the thread collapse of ollama#17916 showed 0.68
+MOST_THROTTLED = 0.2  # of the allowed CPU time; more threads than CPUs lose far more
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +47,15 @@ def test_every_slot_has_its_context(runner: str, settings: Settings) -> None:
 
 
 def test_nothing_was_killed_for_memory(container: dict[str, Any], cgroup: Cgroup) -> None:
-    assert not container["State"]["OOMKilled"]
-    assert cgroup.counter("oom", "oom_kill") == 0
+    killed = cgroup.counter("oom", "oom_kill")
+    assert (container["State"]["OOMKilled"], killed) == (False, 0), (
+        "raise ollama_memory or lower ollama_num_parallel or model_num_ctx; deploying that, or "
+        "`docker restart ollama`, starts the count anew"
+    )
 
 
 def test_cpu_is_hardly_throttled(cgroup: Cgroup) -> None:
-    periods = cgroup.counter("cpu.stat", "nr_periods")
-    throttled = cgroup.counter("cpu.stat", "nr_throttled") / max(periods, 1)
-    assert throttled < MOST_THROTTLED, f"of {periods} periods"
+    assert cgroup.throttled < MOST_THROTTLED, (
+        "the container wants more CPUs than its limit: do the runner's threads match it? "
+        "`docker restart ollama` starts the count anew"
+    )

@@ -70,10 +70,30 @@ def runner() -> str:
     return sh("docker top ollama | grep ' runner '")
 
 
+# On every container, network and volume that a test makes beside the lab's.
+LABEL = "ollama-lab-test"
+
+
+def remove_test_objects() -> None:
+    """What tests made, in this run or in one that was killed."""
+    run("sh", "-c", f"docker ps --all --quiet --filter label={LABEL} | xargs -r docker rm --force")
+    for kind in ("network", "volume"):
+        found = f"docker {kind} ls --quiet --filter label={LABEL}"
+        run("sh", "-c", f"{found} | xargs -r docker {kind} rm")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lab() -> Iterator[None]:
-    done = run("make", "lab")
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield
+    remove_test_objects()
+    try:
+        done = run("make", "lab")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield
+    finally:
+        remove_test_objects()
+        down()
+
+
+def down() -> None:
     done = run("make", "lab-down")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.conftest import COMPOSE_FILE, deploy, deployed, generate, sh
+from tests.lab.conftest import COMPOSE_FILE, LABEL, deploy, deployed, generate, sh
 
 
 @contextmanager
 def mirror_down() -> Iterator[None]:
     sh("docker stop ollama-lab-mirror-registry-1 ollama-lab-mirror-front-1")
-    yield
-    sh("docker start ollama-lab-mirror-registry-1 ollama-lab-mirror-front-1")
+    try:
+        yield
+    finally:
+        sh("docker start ollama-lab-mirror-registry-1 ollama-lab-mirror-front-1")
 
 
 def refused(*data: str) -> str:
@@ -60,6 +62,8 @@ def test_a_mirror_that_does_not_answer() -> None:
     [
         ("ollama_num_paralel=3", "@local: ollama_num_paralel: no such setting; did you mean"),
         ("ollama_num_parallel=5", "@local: ollama_num_parallel: 5 is more than 2 per CPU"),
+        ("ollama_cpus=512", "@local: ollama_cpus: 512 is more than the "),
+        ("ollama_bind=192.0.2.1", "@local: ollama_bind: the host has no address 192.0.2.1"),
         ("mirror=172.17.0.1:5000", "@local: mirror: '172.17.0.1:5000' is not of the form"),
     ],
 )
@@ -68,6 +72,12 @@ def test_a_setting_that_cannot_be(data: str, sentence: str) -> None:
     assert "refused, nothing was changed:" in said
     assert sentence in said
     assert "Starting operation" not in said
+
+
+def test_a_port_that_is_taken_by_somebody_else_is_not_moved_to() -> None:
+    with socket.create_server(("127.0.0.1", 11999)):
+        said = refused("ollama_port=11999")
+    assert "@local: ollama_port: 11999 is taken by " in said
 
 
 def test_a_port_that_is_taken() -> None:
@@ -84,7 +94,8 @@ def test_a_port_that_is_taken() -> None:
 
 def test_a_container_of_somebody_else_is_left_alone() -> None:
     sh("docker rm --force ollama")
-    sh("docker run --detach --name ollama --entrypoint sleep ollama-lab/ollama:0.9.3 600")
+    theirs = f"--label {LABEL} --name ollama --entrypoint sleep"
+    sh(f"docker run --detach {theirs} ollama-lab/ollama:0.9.3 600")
     try:
         done = deploy()
         assert done.returncode == 1

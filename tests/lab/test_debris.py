@@ -25,8 +25,10 @@ def deploying() -> Iterator[Iterator[str]]:
         DEPLOY, cwd=ROOT, text=True, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stderr
-        yield process.stderr
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            yield process.stderr
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("seconds", [1.5, 4, 12])
@@ -39,6 +41,9 @@ def test_a_deploy_killed_at_any_moment(seconds: float) -> None:
     assert generate()["response"]
 
 
+@pytest.mark.skipif(
+    Path("/run/systemd/system").exists(), reason="systemd itself restarts a killed engine"
+)
 def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
     pid = int(Path("/run/docker.pid").read_text())
     os.kill(pid, signal.SIGKILL)
@@ -57,9 +62,11 @@ def test_an_interrupted_pull_is_shown_and_resumed() -> None:
     link = sh("docker exec ollama cat /sys/class/net/eth0/iflink").strip()
     device = sh(f"ip -o link | sed -n 's/^{link}: \\([^@:]*\\).*/\\1/p'").strip()
     sh(f"tc qdisc add dev {device} root tbf rate 32mbit burst 64kb latency 100ms")
-    with deploying() as lines:
-        shown = next(line for line in lines if "MB/s" in line)
-    sh(f"tc qdisc del dev {device} root")
+    try:
+        with deploying() as lines:
+            shown = next(line for line in lines if "MB/s" in line)
+    finally:
+        sh(f"tc qdisc del dev {device} root")
     percent = re.search(r"pulling \w+: (\d+)% of 98 MB, \d+\.\d MB/s", shown)
     assert percent
     assert int(percent[1]) >= 10

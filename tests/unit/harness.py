@@ -15,10 +15,10 @@ Responses = dict[Any, Any]
 
 
 @contextmanager
-def fake_host(responses: Responses | None = None) -> Iterator[Host]:
+def fake_host(responses: Responses | None = None, **own: Any) -> Iterator[Host]:
     """One connected host that answers commands by substring, and everything else with silence."""
     data = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses or {}}
-    state = State(Inventory(([("@fake/one", data)], {})), Config())
+    state = State(Inventory(([("@fake/one", data | own)], {})), Config())
     connect_all(state)
     host = state.inventory.get_host("@fake/one")
     with ctx_state.use(state), ctx_host.use(host):

@@ -34,11 +34,13 @@ def test_rate_and_wait_come_from_the_durations() -> None:
         ('{"response":" \\n","eval_count":3} 200 0.1', "an empty text"),
         ('{"response":"hi","eval_count":0} 200 0.1', "eval_count is 0"),
         ("[] 200 0.1", "an empty text"),
+        ("", "HTTP 0: no answer"),
+        ("<h1>503</h1> Service Unavailable", "HTTP 0: no answer"),
     ],
 )
 def test_what_is_no_answer_says_why(line: str, fault: str) -> None:
     assert Answer.parse(line).fault == fault
 
 
-def test_silence_is_a_fault() -> None:
-    assert Answer.none().fault == "HTTP 0: no answer"
+def test_a_model_that_is_still_thinking_has_answered() -> None:
+    assert Answer.parse('{"response":"","thinking":"hm","eval_count":16} 200 0.1').fault is None

@@ -16,11 +16,15 @@ FILES = {
     "/sys/fs/cgroup/memory/docker/18/memory.limit_in_bytes": "3221225472",
     "/sys/fs/cgroup/memory/docker/18/memory.memsw.limit_in_bytes": "3221225472",
     "/sys/fs/cgroup/memory/docker/18/memory.oom_control": "under_oom 0\noom_kill 2",
+    "/sys/fs/cgroup/memory/docker/18/memory.soft_limit_in_bytes": "2147483648",
+    "/sys/fs/cgroup/cpu/docker/18/cpu.stat": "nr_periods 100\nthrottled_time 5000000000",
     "/sys/fs/cgroup/cpu/docker/18/cpu.cfs_quota_us": "200000",
     "/sys/fs/cgroup/cpu/docker/18/cpu.cfs_period_us": "100000",
     "/sys/fs/cgroup/system.slice/docker-18.scope/memory.max": "3221225472",
     "/sys/fs/cgroup/system.slice/docker-18.scope/memory.swap.max": "0",
     "/sys/fs/cgroup/system.slice/docker-18.scope/memory.events": "oom 2\noom_kill 2",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/memory.low": "2147483648",
+    "/sys/fs/cgroup/system.slice/docker-18.scope/cpu.stat": "nr_periods 100\nthrottled_usec 5000000",
     "/sys/fs/cgroup/system.slice/docker-18.scope/cpu.max": "200000 100000",
 }
 
@@ -40,6 +44,8 @@ def test_both_versions_say_the_same(proc: str) -> None:
     assert live.swap == 0
     assert live.cpus == 2.0
     assert live.counter("oom", "oom_kill") == 2
+    assert live.read("reservation") == "2147483648"
+    assert live.throttled == 0.25  # 5 s of the 20 s that 2 CPUs have in 100 periods of 0.1 s
 
 
 def test_no_cpu_limit_is_more_than_any() -> None:

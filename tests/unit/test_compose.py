@@ -65,6 +65,11 @@ def test_a_project_as_declared_has_no_drift() -> None:
     assert project(CONTAINER).drift() == {}
 
 
+def test_compose_s_rounding_of_cpus_is_no_drift() -> None:
+    """Compose counts CPUs in 32-bit floats: 4.5 becomes 4499999744 NanoCpus."""
+    assert project(changed("HostConfig.NanoCpus", 1999999872)).drift() == {}
+
+
 def test_no_container_is_drift() -> None:
     assert project().drift() == {"ollama": "has no container"}
 
@@ -84,7 +89,12 @@ def test_another_declaration_is_drift() -> None:
         ("HostConfig.MemoryReservation", 0, "MemoryReservation is 0, declared 2147483648"),
         ("HostConfig.PidsLimit", None, "PidsLimit is 0, declared 256"),
         ("HostConfig.RestartPolicy.Name", "no", "RestartPolicy is no, declared always"),
-        ("NetworkSettings.Networks", {}, "is not on the network app-network"),
+        ("NetworkSettings.Networks", {}, "is on the networks [], not ['app-network']"),
+        (
+            "NetworkSettings.Networks",
+            {"p_app-network": {}, "other": {}},
+            "is on the networks ['app-network', 'other'], not ['app-network']",
+        ),
     ],
 )
 def test_what_was_changed_behind_compose_s_back_is_drift(

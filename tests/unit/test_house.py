@@ -23,10 +23,11 @@ MAY_IMPORT = {
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),
     "ollama_stack/facts": ("compose",),
-    "ollama_stack/operations": ("facts", "answers", "shell", "wheels"),
-    "ollama_stack/tasks": ("operations", "facts", "settings"),
+    "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
+    "ollama_stack/tasks": ("operations", "facts", "settings", "wheels"),
     "tests/audit": ("inventory", "settings"),
 }
+PACKAGE = ROOT / "ollama_stack"
 
 
 def imports(path: Path) -> set[str]:
@@ -35,6 +36,7 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, f"{path}: relative imports hide where they go"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         found |= {name.split(".")[1] for name in names if name.startswith("ollama_stack.")}
     return found
@@ -48,6 +50,12 @@ def test_imports_go_one_way(place: str) -> None:
     assert files
     for file in files:
         assert imports(file) <= allowed, file
+
+
+def test_every_module_of_ours_has_its_place() -> None:
+    held = {ROOT / place for place in MAY_IMPORT}
+    for file in PACKAGE.rglob("*.py"):
+        assert file.name == "__init__.py" or held & {file, *file.parents}, file
 
 
 def test_deploy_is_a_table_of_contents() -> None:

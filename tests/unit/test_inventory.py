@@ -47,6 +47,12 @@ def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["@local", "class-1"])
+@pytest.mark.parametrize("sudo", [True, False])
+def test_the_audit_has_the_deploy_s_rights(name: str, sudo: bool) -> None:
+    assert Target(name, (), {"_sudo": sudo}).connect().backend.sudo is sudo
+
+
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:
     with pytest.raises(ValueError, match="@docker/x: the audit reaches @local and SSH hosts only"):
         Target("@docker/x", (), {}).connect()

@@ -19,6 +19,7 @@ BARE = {
     "-release": DEBIAN,
     "uname -m": "x86_64",
     "/run/systemd/system": "systemd",
+    "getconf": "4",
 }
 
 
@@ -79,11 +80,19 @@ def test_shipped_inventories_plan_the_upstream_parts(
     [
         (
             {"id --user": "ops"},
-            "_sudo: ops may not install Docker; run as root or set _sudo = True in group_data/",
+            "_sudo: ops may not install Docker; run as root, or set _sudo = True in group_data/ or",
         ),
         (
-            {"-release": ["/etc//os-release", "ID=fedora", 'PRETTY_NAME="Fedora 44"', "---"]},
-            "docker_source: Fedora 44 is not supported; use Debian or Ubuntu",
+            {"-release": ["/etc//os-release", "ID=fedora", "VERSION_ID=44", "---"]},
+            "docker_source: fedora 44 is not supported; use one of debian 12, debian 13, ubuntu",
+        ),
+        (
+            {"getconf": "1"},
+            "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger",
+        ),
+        (
+            {"daemon.json": "{,"},
+            "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
         ),
         ({"uname -m": "riscv64"}, "ollama_image: there is none for riscv64; use an x86-64 or"),
         (
@@ -110,6 +119,46 @@ def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
     assert f"    @fake/local: {refusal}" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Starting operation" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "refusal"),
+    [
+        ({"ollama_port": 8080}, "ollama_port: 8080 is taken by"),
+        ({"ollama_bind": "10.9.9.9"}, "ollama_bind: the host has no address 10.9.9.9; see"),
+    ],
+)
+def test_a_serving_host_is_not_moved_to_an_address_it_cannot_have(
+    data: dict[str, Any], refusal: str, tmp_path: Path
+) -> None:
+    """Compose would remove the old container before the new one fails to bind."""
+    ours = {
+        "Config": {"Labels": {"com.docker.compose.project": "ollama"}},
+        "HostConfig": {
+            "PortBindings": {"11434/tcp": [{"HostIp": "127.0.0.1", "HostPort": "11434"}]}
+        },
+    }
+    answers = {
+        "docker container inspect": json.dumps([ours]),
+        "ss -Hltnp": 'LISTEN 0 9 0.0.0.0:8080 *:* users:(("nginx",pid=7,fd=4))',
+    }
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers, **data)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert f"    @fake/local: {refusal}" in run.stderr
+
+
+def test_an_engine_from_elsewhere_is_kept(tmp_path: Path) -> None:
+    engine = {
+        "command -v dockerd": "/usr/sbin/dockerd",
+        "dpkg -l": "ii  docker.io  20.10  amd64  x",
+    }
+    run = pyinfra(
+        as_fakes("inventories/local.py", tmp_path, BARE | engine), "deploy.py", "--dry", "--json"
+    )
+    names = [op["name"] for op in json.loads(run.stdout)["plan"]]
+    assert "Docker | Install Docker" not in names
+    assert "Docker | Add Docker's repository" not in names
 
 
 def test_every_fault_of_every_host_is_on_one_screen(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ def test_a_stream_that_is_cut_is_a_failure() -> None:
     assert read(LAYER).returncode == 1
 
 
+def test_a_last_line_without_its_end_counts() -> None:
+    assert "invalid model name" in read('{"error":"invalid model name"}').stdout
+
+
 def test_no_stream_at_all_is_a_failure() -> None:
     done = read("")
     assert (done.returncode, done.stdout) == (1, "the pull ended with: no answer\n")

@@ -50,7 +50,8 @@ def test_defaults_are_pinned_and_on_loopback(medium: Settings) -> None:
     ("cpus", "threads"), [(0.5, 1), (1, 1), (1.9, 1), (2.0, 2), (3.5, 3), (4.0, 4)]
 )
 def test_threads_are_the_floor_of_the_cpu_limit(cpus: float, threads: int) -> None:
-    data = group_data("all", "low") | {"ollama_cpus": cpus, "ollama_num_parallel": 1}
+    limits = {"ollama_cpus": cpus, "ollama_cpu_reservation": 0.5, "ollama_num_parallel": 1}
+    data = group_data("all", "low") | limits
     settings = read_settings(data)
     assert settings.num_thread == threads
     assert settings.model_parameters["num_thread"] == threads
@@ -121,6 +122,22 @@ FORM = "(docs/settings.md)"
         ),
         ({"ollama_memory": "3"}, f"ollama_memory: '3' is not of the form ^[1-9]\\d*[MG]$ {FORM}"),
         (
+            {"ollama_memory": "1G"},
+            "ollama_memory_reservation: 2G is more than ollama_memory = 1G; lower it",
+        ),
+        (
+            {"ollama_cpus": 2, "ollama_cpu_reservation": 3},
+            "ollama_cpu_reservation: 3.0 is more than ollama_cpus = 2.0; lower it",
+        ),
+        (
+            {"ollama_cpus": "inf"},
+            f"ollama_cpus: 'inf' is refused: input should be a finite number {FORM}",
+        ),
+        (
+            {"ollama_bind": "999.1.1.1"},
+            f"ollama_bind: Octet 999 (> 255) not permitted in '999.1.1.1' {FORM}",
+        ),
+        (
             {"docker_source": "snap"},
             "docker_source: 'snap' is refused: input should be 'docker-ce' or 'distro' " + FORM,
         ),
@@ -140,6 +157,16 @@ def test_a_host_is_in_exactly_one_profile(groups: list[str]) -> None:
         "profile: put the host in exactly one of the groups low, medium, high"
     ]
     assert profile_of(groups) is None
+
+
+def test_a_number_on_the_command_line_is_a_duration_too() -> None:
+    data = group_data("all", "low") | {"ollama_keep_alive": -1}
+    assert read_settings(data).ollama_keep_alive == "-1"
+
+
+def test_a_model_has_the_name_that_ollama_lists() -> None:
+    data = group_data("all", "low") | {"model_name": "library/qwen2.5:1.5b"}
+    assert read_settings(data).model_name == "qwen2.5:1.5b"
 
 
 def test_a_missing_value_says_where_to_put_it() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from pyinfra.api import FactProcessError
-
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
@@ -31,9 +28,10 @@ def test_a_port_s_owner_is_named() -> None:
     assert PortOwner().process([line]) == '"nginx",pid=7,fd=4'
 
 
-def test_a_daemon_json_that_is_none_is_a_fault_not_an_empty_one() -> None:
-    with pytest.raises(FactProcessError, match=r"daemon\.json is not JSON"):
-        DaemonConfig().process(["{,"])
+def test_a_daemon_json_that_is_none_is_not_an_empty_one() -> None:
+    assert DaemonConfig().process(["{,"]) is None
+    assert DaemonConfig().process(["[]"]) is None
+    assert DaemonConfig().process(["{}"]) == {}
 
 
 def test_a_file_that_compose_refuses_is_no_project() -> None:

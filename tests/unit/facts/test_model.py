@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from pyinfra.api import FactProcessError
+
 from ollama_stack.facts.model import LoadedModels, Model, ModelDetails, Models
 from tests.unit.harness import fake_host
 
@@ -22,7 +25,7 @@ def test_models_are_digests_by_name() -> None:
 
 def test_a_server_that_does_not_answer_has_no_models() -> None:
     with fake_host() as host:
-        assert host.get_fact(Models) == {}
+        assert host.get_fact(Models) is None
         assert host.get_fact(Model, model="a:1") is None
 
 
@@ -35,5 +38,12 @@ def test_a_model_is_its_weights_and_parameters() -> None:
 
 
 def test_a_model_the_server_does_not_have_is_none() -> None:
-    with fake_host({"/api/show": '{"error":"model not found"}'}) as host:
+    """curl --fail keeps an error's body to itself."""
+    assert "curl -sS --fail --noproxy" in str(Model().command(model="a:1"))
+    with fake_host({"/api/show": ""}) as host:
         assert host.get_fact(Model, model="a:1") is None
+
+
+def test_an_answer_cut_short_fails_one_host_and_not_the_run() -> None:
+    with pytest.raises(FactProcessError, match="Ollama's answer is not JSON"):
+        Models().process(['{"models": ['])

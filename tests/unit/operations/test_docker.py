@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
+from typing import Any, cast
+
+import pytest
+from pyinfra.api import FileUploadCommand
 
 from ollama_stack.operations import docker
-from tests.unit.harness import plan
+from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
 
 DPKG = "ii  curl  7.88.1-10+deb12u14  amd64  transfers a URL"
@@ -17,13 +22,27 @@ def test_installed_packages_are_left_alone_without_a_refresh() -> None:
 
 
 def test_missing_packages_are_installed_after_one_refresh() -> None:
-    refresh, install = plan(docker.packages, {"dpkg -l": DPKG}, packages=["curl", "docker.io"])
+    mend, refresh, install = plan(
+        docker.packages, {"dpkg -l": DPKG}, packages=["curl", "docker.io"]
+    )
+    assert mend == "dpkg --configure --pending"
     assert refresh == "apt-get update"
     assert install.endswith("install --no-install-recommends -o DPkg::Lock::Timeout=300 docker.io")
 
 
-def test_compose_that_is_there_is_left_alone() -> None:
-    assert plan(docker.compose_plugin, {"compose version": "2.26.1"}) == []
+@pytest.mark.parametrize("version", ["2.26.1", "v2.22.0", "5.6.1", "2.40.3+ds1-0ubuntu1"])
+def test_compose_that_is_there_is_left_alone(version: str) -> None:
+    assert plan(docker.compose_plugin, {"compose version": version}) == []
+
+
+def uploads(operation: Any, responses: dict[str, Any], **arguments: Any) -> list[str]:
+    """The content of every file that an operation would upload."""
+    with fake_host(responses):
+        return [
+            cast(StringIO, command.src).getvalue()
+            for command in operation._inner(**arguments)
+            if isinstance(command, FileUploadCommand)
+        ]
 
 
 def test_an_engine_that_answers_is_left_alone() -> None:
@@ -32,7 +51,7 @@ def test_an_engine_that_answers_is_left_alone() -> None:
 
 def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
     stale_engine, stale_containerd, start, wait = plan(docker.engine)
-    assert stale_engine.endswith("--exec /usr/sbin/dockerd || rm -f /run/docker.pid")
+    assert stale_engine.endswith(f"--exec {docker.DOCKERD} || rm -f /run/docker.pid")
     assert stale_containerd.endswith("|| rm -f /run/docker/containerd/containerd.pid")
     assert start.startswith('env --ignore-environment PATH="$PATH" start-stop-daemon --start ')
     assert wait.endswith(
@@ -44,7 +63,7 @@ def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
 def test_only_an_engine_of_ours_that_runs_nothing_is_stopped() -> None:
     assert plan(docker.engine, {"docker version": "20.10.24"}, running=False) == [
         'test -n "$(docker ps --all --quiet)" || start-stop-daemon --stop --oknodo --retry 30 '
-        "--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec /usr/sbin/dockerd"
+        f"--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec {docker.DOCKERD}"
     ]
 
 
@@ -61,9 +80,17 @@ def test_trusting_a_registry_keeps_the_engine_s_other_settings_and_needs_no_rest
         docker.insecure_registry, {"test -s": '{"bip": "10.1.0.1/24"}'}, registry="10.0.0.9:5000"
     )
     assert commands[0] == "mkdir -p /etc/docker"
-    assert any("daemon.json" in command for command in commands)
+    assert commands[-2] == "mv /etc/docker/daemon.json.new /etc/docker/daemon.json"
     assert commands[-1] == 'kill -HUP "$(cat /run/docker.pid)"'
-    assert "rm -f /etc/docker/daemon.json" not in commands
+    (written,) = uploads(
+        docker.insecure_registry,
+        {"test -s": '{"bip": "10.1.0.1/24", "insecure-registries": ["other:1"]}'},
+        registry="10.0.0.9:5000",
+    )
+    assert json.loads(written) == {
+        "bip": "10.1.0.1/24",
+        "insecure-registries": ["other:1", "10.0.0.9:5000"],
+    }
 
 
 def test_a_registry_written_but_not_yet_trusted_is_announced_to_the_engine() -> None:
@@ -135,5 +162,12 @@ def test_a_first_start_waits_for_health() -> None:
 
 def test_a_limit_changed_by_hand_recreates_the_container() -> None:
     drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
-    (up,) = plan(docker.project, drifted, path=FILE, up_failed="ollama: no")
+    up, refusal = plan(docker.project, drifted, path=FILE, up_failed="ollama: no")
     assert "--force-recreate ollama ||" in up
+    assert "ollama: after the start it still Memory is 1073741824, declared" in refusal
+
+
+def test_a_container_that_is_starting_is_waited_for_not_replaced() -> None:
+    starting = lines(compose_answer(changed("State.Health.Status", "starting")))
+    up, _ = plan(docker.project, starting, path=FILE, up_failed="ollama: no")
+    assert "--force-recreate" not in up

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ollama_stack.operations import model
 from tests.unit.harness import fake_host, plan
 
@@ -15,7 +17,7 @@ RUNNER = "7 ollama runner --ctx-size 12288 --threads 2 --parallel 3"
 def bodies(commands: list[str]) -> list[str]:
     """Each API call as ``path body``."""
     return [
-        f"{command.rpartition('/api/')[2].partition(chr(34))[0]} {command.split(chr(39))[1]}"
+        f"{command.rpartition('/api/')[2].partition(chr(34))[0]} {command.split(chr(39))[3]}"
         for command in commands
         if "/api/" in command
     ]
@@ -27,22 +29,23 @@ def test_a_model_that_is_there_is_not_pulled_again() -> None:
 
 
 def test_an_upstream_model_is_pulled_and_kept_as_it_came() -> None:
-    pull, *calls = plan(model.pulled, model="m:1", source="m:1", pristine="m:1-pristine")
+    version, pull, *calls = plan(model.pulled, model="m:1", source="m:1", pristine="m:1-pristine")
+    assert "/api/version" in version
     assert pull == "pull('m:1', False)"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
 
 
 def test_a_mirror_s_model_loses_the_mirror_s_name() -> None:
     source = "10.0.0.9:5000/library/m:1"
-    _, *calls = plan(
+    _, _, *calls = plan(
         model.pulled, model="m:1", source=source, pristine="m:1-pristine", insecure=True
     )
     assert bodies(calls) == [
-        f'copy {{"source": "{source}", "destination": "m:1-pristine"}}',
         f'copy {{"source": "{source}", "destination": "m:1"}}',
         f'delete {{"model": "{source}"}}',
+        'copy {"source": "m:1", "destination": "m:1-pristine"}',
     ]
-    assert "--request DELETE" in calls[-1]
+    assert "--request DELETE" in calls[1]
 
 
 def test_a_pull_that_ends_in_an_error_fails_the_host_without_a_second_try() -> None:
@@ -79,7 +82,7 @@ def loaded(digest: str, runner: str) -> list[str]:
         "/api/ps": json.dumps({"models": [{"name": "m:1", "digest": digest}]}),
         "docker top": runner,
     }
-    return plan(model.loaded, answers, model="m:1", threads=2, parallel=3)
+    return plan(model.loaded, answers, model="m:1", threads=2, parallel=3, num_ctx=4096)
 
 
 def test_a_model_in_memory_as_declared_is_left_alone() -> None:
@@ -90,7 +93,21 @@ def test_a_model_loaded_before_it_was_tuned_is_loaded_again() -> None:
     assert bodies(loaded("d0", RUNNER)) == ['generate {"model": "m:1"}']
 
 
-def test_a_runner_with_other_threads_is_loaded_again() -> None:
-    assert bodies(loaded("d1", RUNNER.replace("threads 2", "threads 8"))) == [
-        'generate {"model": "m:1"}'
-    ]
+@pytest.mark.parametrize(
+    "other", [("threads 2", "threads 8"), ("parallel 3", "parallel 1"), ("12288", "4096")]
+)
+def test_a_runner_that_is_otherwise_is_loaded_again_and_then_refused(
+    other: tuple[str, str],
+) -> None:
+    load, refusal = loaded("d1", RUNNER.replace(*other))
+    assert bodies([load]) == ['generate {"model": "m:1"}']
+    assert "Ollama may not run this model" in refusal
+
+
+def test_an_upstream_pull_shares_no_weights_with_a_model_of_the_same_name() -> None:
+    shown = {
+        "m:1-pristine": json.dumps(TUNED | {"modelfile": "FROM /blobs/b2"}),
+        "/api/show": json.dumps(TUNED),
+    }
+    wanted = {"num_ctx": 4096, "num_thread": 2}
+    assert plan(model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters=wanted)

@@ -18,12 +18,30 @@ def asked(answer: str | list[str]) -> bool:
         return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
 
 
+def commands(parallel: int) -> list[str]:
+    with fake_host({"seq": [ANSWER] * parallel}) as host:
+        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel)
+        return list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
+
+
 def test_answers_pass_and_leave_their_figures() -> None:
-    with fake_host({"seq": ANSWER}) as host:
+    with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
         assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
         assert host.data.get("_smoke") == (
             "1 request: 2.0 s, 20.0 tok/s; 3 at once: 2.0 s, waited 1.0 s, 20.0 tok/s each"
         )
+
+
+def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> None:
+    one, several = commands(1)[:1] + commands(4)[-1:]
+    assert one.startswith("for i in $(seq 1); do { answer=$( curl ")
+    assert several.startswith("for i in $(seq 4); do { answer=$( curl ")
+    assert several.endswith("& done; wait")
+
+
+def test_an_answer_that_never_came_fails_the_host() -> None:
+    with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
+        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
 
 
 @pytest.mark.parametrize("answer", ['{"error":"oom"} 200 0.1', '{"error":"x"} 503 0.1', []])
