@@ -1,4 +1,5 @@
-# The verbs. INVENTORY says who: inventories/local.py, inventories/lab.py, your own.
+# The verbs. INVENTORY says who: inventories/local.py, inventories/lab.py, your own; LIMIT, if given,
+# only this group or host.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 INVENTORY ?= inventories/local.py
@@ -6,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit docs inventory
+.PHONY: help lab lab-down lab-able test lint plan deploy audit docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,18 +38,18 @@ endif
 lint: .venv/ok ## ruff and mypy
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 
-# pyinfra itself calls an inventory that is not there a success.
-inventory:
-	@test -f "$(INVENTORY)" || { echo "$(INVENTORY): there is no such inventory; ls inventories"; exit 1; }
+# pyinfra itself calls an inventory that is not there, or a limit without hosts, a success.
+hosts: .venv/ok
+	@$(RUN)/python -m ollama_stack.inventory $(INVENTORY) $(LIMIT)
 
-plan: .venv/ok inventory ## what deploy would change
-	@$(RUN)/pyinfra $(INVENTORY) deploy.py --dry --diff
+plan: hosts ## what deploy would change
+	@$(RUN)/pyinfra $(INVENTORY) deploy.py --dry --diff $(LIMIT:%=--limit %)
 
-deploy: .venv/ok inventory ## make it so
-	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py
+deploy: hosts ## make it so
+	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
-	@$(RUN)/pytest tests/audit --inventory $(INVENTORY)
+	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %)
 
 docs: .venv/ok ## write docs/settings.md anew
 	@$(RUN)/python -m ollama_stack.reference

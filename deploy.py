@@ -5,20 +5,23 @@ pyinfra inventories/X.py deploy.py            change it
 pytest tests/audit --inventory inventories/X.py     is it so?
 """
 
+import sys
+
 from pyinfra import host, inventory
 
 from ollama_stack.settings import check_inventory, read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.model import keep_model
 from ollama_stack.tasks.ollama import serve_ollama
-from ollama_stack.tasks.preflight import check_host
+from ollama_stack.tasks.preflight import check_flags, check_hosts
 from ollama_stack.tasks.smoke import smoke_requests
 from ollama_stack.tasks.summary import summarise
 
-check_inventory(inventory)  # every host, every setting: refused before anything is touched
-settings = read_settings(host.data.dict())
+check_flags(sys.argv)
+check_inventory(inventory)  # every setting of every host, then every host itself:
+check_hosts()  # refused, all faults at once, before anything is touched
 
-check_host(settings)
+settings = read_settings(host.data.dict())
 install_docker(settings=settings)
 serve_ollama(settings=settings)
 keep_model(settings=settings)

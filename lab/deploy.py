@@ -9,14 +9,14 @@ from lab import images, operations
 from ollama_stack.operations import docker
 from ollama_stack.settings import check_inventory, read_settings
 from ollama_stack.tasks.docker import install_docker
-from ollama_stack.tasks.preflight import check_host
+from ollama_stack.tasks.preflight import check_hosts
 from ollama_stack.wheels import unpacked
 
 LAB = Path("lab").resolve()
 
 check_inventory(inventory)
+check_hosts()
 settings = read_settings(host.data.dict())
-check_host(settings)
 
 release = host.get_fact(LinuxDistribution)["release_meta"]
 wheels = unpacked(LAB / "wheels.txt")

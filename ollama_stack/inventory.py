@@ -87,3 +87,10 @@ def read_inventory(path: str, limit: Iterable[str] = ()) -> list[Target]:
 
 def _matches(target: Target, limits: list[str]) -> bool:
     return any(limit in target.groups or fnmatch(target.name, limit) for limit in limits)
+
+
+if __name__ == "__main__":  # the guard of the make verbs: INVENTORY [LIMIT]
+    try:
+        read_inventory(sys.argv[1], sys.argv[2:])
+    except ValueError as error:
+        sys.exit(str(error))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,8 +16,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
+from pyinfra import logger
 from pyinfra.api import DeployError
 
 PROFILES = ("low", "medium", "high")
@@ -38,7 +39,8 @@ Model = Annotated[
 class Settings(BaseModel):
     """The declared state of one host."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # Strict: Ollama itself takes "abc" for its default and says so in a log at most.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
     # The seed's numbers: no default here, their one home is group_data/.
     ollama_num_parallel: int = Field(ge=1, description="answers generated at once")
@@ -76,30 +78,9 @@ class Settings(BaseModel):
     docker_source: Literal["docker-ce", "distro"] = Field(
         "docker-ce", description="Docker from its official repository or from the distribution"
     )
-
-    @model_validator(mode="after")
-    def _parallel_fits_the_cpus(self) -> Settings:
-        most = max(1, int(2 * self.ollama_cpus))
-        if self.ollama_num_parallel > most:
-            raise ValueError(
-                f"ollama_num_parallel: {self.ollama_num_parallel} is more than 2 per CPU of "
-                f"ollama_cpus = {self.ollama_cpus}; at most {most}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _reservations_fit_the_limits(self) -> Settings:
-        if size_bytes(self.ollama_memory_reservation) > size_bytes(self.ollama_memory):
-            raise ValueError(
-                f"ollama_memory_reservation: {self.ollama_memory_reservation} is more than "
-                f"ollama_memory = {self.ollama_memory}; lower it"
-            )
-        if self.ollama_cpu_reservation > self.ollama_cpus:
-            raise ValueError(
-                f"ollama_cpu_reservation: {self.ollama_cpu_reservation} is more than "
-                f"ollama_cpus = {self.ollama_cpus}; lower it"
-            )
-        return self
+    allow_unusual: list[Literal["ollama_max_queue"]] = Field(
+        [], description="settings that may leave their usual range; a warning remains"
+    )
 
     @property
     def num_thread(self) -> int:
@@ -202,25 +183,72 @@ def read_settings(data: Mapping[str, Any]) -> Settings:
 
 
 def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one host, each as ``setting: problem; way out``."""
-    if profile_of(groups) is None:
-        return [f"profile: put the host in exactly one of the groups {', '.join(PROFILES)}"]
+    """What is wrong with one host, each as ``setting: problem; way out``; no connection is made."""
+    profile = profile_of(groups)
+    wrong = [] if profile else [f"profile: put the host in exactly one of {', '.join(PROFILES)}"]
     try:
-        read_settings(data)
+        settings = read_settings(data)
     except ValidationError as error:
-        return [_sentence(fault) for fault in error.errors(include_url=False)]
-    return []
+        found = error.errors(include_url=False)
+        # Without a profile its values are missing too: that says nothing new.
+        return wrong + [_sentence(f) for f in found if profile or f["type"] != "missing"]
+    wrong += _impossible(settings)
+    if "ollama_max_queue" not in settings.allow_unusual:
+        override = 'allow_unusual = ["ollama_max_queue"] overrides this rule'
+        wrong += [f"{fault}; {override}" for fault in _unusual(settings)]
+    return wrong
 
 
+def warnings(data: Mapping[str, Any]) -> list[str]:
+    """What is unusual with one host, and allowed by name; the data must be free of faults."""
+    return [f"{fault}; allowed by allow_unusual" for fault in _unusual(read_settings(data))]
+
+
+def _impossible(settings: Settings) -> Iterator[str]:
+    """Rules that no operator can override: what they forbid cannot work."""
+    cpus, most = settings.ollama_cpus, max(1, int(2 * settings.ollama_cpus))
+    if settings.ollama_num_parallel > most:
+        yield (
+            f"ollama_num_parallel: {settings.ollama_num_parallel} is more than 2 per CPU of "
+            f"ollama_cpus = {cpus}; at most {most}"
+        )
+    if settings.ollama_cpu_reservation > cpus:
+        yield (
+            f"ollama_cpu_reservation: {settings.ollama_cpu_reservation} is more than "
+            f"ollama_cpus = {cpus}; lower it"
+        )
+    if size_bytes(settings.ollama_memory_reservation) > size_bytes(settings.ollama_memory):
+        yield (
+            f"ollama_memory_reservation: {settings.ollama_memory_reservation} is more than "
+            f"ollama_memory = {settings.ollama_memory}; lower it"
+        )
+
+
+def _unusual(settings: Settings) -> Iterator[str]:
+    """Rules of the seed that may be overridden by name."""
+    if not 10 <= settings.ollama_max_queue <= 20:
+        yield f"ollama_max_queue: {settings.ollama_max_queue} is outside 10 to 20"
+
+
+@cache
 def check_inventory(hosts: Iterable[InventoryHost]) -> None:
-    """Refuse the run, every fault of every host at once, before anything is touched."""
-    refused = [
-        f"    {host.name}: {fault}"
-        for host in hosts
-        for fault in faults(host.groups, host.data.dict())
-    ]
-    if refused:
-        raise DeployError("refused, nothing was changed:\n" + "\n".join(refused))
+    """Refuse the run, every fault of every host at once, before anything is touched.
+
+    pyinfra runs deploy.py once a host; the whole inventory is checked once a run.
+    """
+    data = {host.name: (host.groups, host.data.dict()) for host in hosts}
+    wrong = {name: faults(*pair) for name, pair in data.items()}
+    refuse(wrong)
+    for name, (_, own) in data.items():
+        for unusual in warnings(own):
+            logger.warning(f"{name}: {unusual}")
+
+
+def refuse(reasons: Mapping[str, list[str]]) -> None:
+    """DeployError with the reasons of all hosts, if there are any."""
+    lines = [f"    {name}: {reason}" for name, own in reasons.items() for reason in own]
+    if lines:
+        raise DeployError("refused, nothing was changed:\n" + "\n".join(lines))
 
 
 _PROBLEMS = {

@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
 from ipaddress import IPv4Address
 
-from pyinfra import host
-from pyinfra.api import DeployError
+import gevent
+from gevent import Greenlet
+from gevent.pool import Pool
+from pyinfra import host, state
+from pyinfra.api import DeployError, Host, State
+from pyinfra.context import ctx_config, ctx_host
 from pyinfra.facts.docker import DockerContainer
 from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.facts.docker import DaemonConfig, PortOwner
+from ollama_stack.facts.host import MemTotal
 from ollama_stack.facts.ollama import CONTAINER
-from ollama_stack.settings import Settings
+from ollama_stack.settings import Settings, profile_of, read_settings, refuse, size_bytes
 from ollama_stack.tasks.docker import RELEASES, release
 
+HIGH_CPUS = 4
+HIGH_MEMORY = 7.5e9  # bytes: a machine sold with 8 GB shows a little less
 
-def check_host(settings: Settings) -> None:
-    """DeployError with every reason why this host is refused."""
-    reasons = [*_system(settings), *_conflicts(settings)]
-    if reasons:
-        lines = "\n".join(f"    {host.name}: {reason}" for reason in reasons)
-        raise DeployError(f"refused, nothing was changed:\n{lines}")
+
+def check_flags(argv: list[str]) -> None:
+    """Refuse the ways of starting pyinfra that end in a false success or in a stack trace."""
+    if "--no-wait" in argv:
+        raise DeployError("--no-wait: pyinfra then exits 0 when operations fail; leave it out")
+    answered = any(re.match(r"--(yes|dry|json)$|-[a-z]*y", word) for word in argv)
+    if not (answered or "PYINFRA_YES" in os.environ or sys.stdin.isatty()):
+        raise DeployError("there is no terminal to confirm at; add -y to change, --dry to look")
+
+
+def check_hosts() -> None:
+    """DeployError with every reason why hosts of this run are refused, all on one screen."""
+    refuse(_measured(state).get())
+
+
+@cache
+def _measured(run: State) -> Greenlet[..., dict[str, list[str]]]:
+    """One measurement of all hosts a run; each host's greenlet waits for the same one."""
+    return gevent.spawn(_measure, run)
+
+
+def _measure(run: State) -> dict[str, list[str]]:
+    hosts = run.inventory.get_active_hosts()
+    return dict(zip([h.name for h in hosts], Pool(20).map(_reasons, hosts), strict=True))
+
+
+def _reasons(one: Host) -> list[str]:
+    settings = read_settings(one.data.dict())
+    with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
+        return [*_system(settings), *_size(settings), *_conflicts(settings)]
 
 
 def _system(settings: Settings) -> list[str]:
@@ -44,15 +80,29 @@ def _system(settings: Settings) -> list[str]:
         reasons.append(
             "docker_source: this distribution has no Compose v2 for arm64; set docker-ce"
         )
-    cpus = host.get_fact(Cpus)
-    if cpus and settings.ollama_cpus > cpus:
-        reasons.append(
-            f"ollama_cpus: {settings.ollama_cpus:g} is more than the {cpus} CPUs of the host; "
-            f"lower it to {cpus} or take a bigger host"
-        )
     if host.get_fact(DaemonConfig) is None:
         reasons.append("docker: /etc/docker/daemon.json is not a JSON object; mend or remove it")
     return reasons
+
+
+def _size(settings: Settings) -> Iterator[str]:
+    """The host's CPUs and memory, against the limits and what the profile needs."""
+    cpus, memory = host.get_fact(Cpus), host.get_fact(MemTotal)
+    if profile_of(host.groups) == "high" and (cpus < HIGH_CPUS or memory < HIGH_MEMORY):
+        yield (
+            f"profile: high needs {HIGH_CPUS} CPUs and 8 GB, the host has {cpus} and "
+            f"{memory / 1e9:.1f} GB; put it in medium or take a bigger host"
+        )
+    if settings.ollama_cpus > cpus:
+        yield (
+            f"ollama_cpus: {settings.ollama_cpus:g} is more than the {cpus} CPUs of the host; "
+            f"lower it to {cpus} or take a bigger host"
+        )
+    if size_bytes(settings.ollama_memory) > memory:
+        yield (
+            f"ollama_memory: {settings.ollama_memory} is more than the {memory / 2**30:.1f} GiB of "
+            "the host; lower it or take a bigger host"
+        )
 
 
 def _conflicts(settings: Settings) -> list[str]:

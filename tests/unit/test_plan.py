@@ -20,6 +20,7 @@ BARE = {
     "uname -m": "x86_64",
     "/run/systemd/system": "systemd",
     "getconf": "4",
+    "MemTotal": "MemTotal:        8032384 kB",
 }
 
 
@@ -91,6 +92,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger",
         ),
         (
+            {"MemTotal": "MemTotal: 2000000 kB"},
+            "ollama_memory: 3G is more than the 1.9 GiB of the host; lower it or take a bigger",
+        ),
+        (
             {"daemon.json": "{,"},
             "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
         ),
@@ -159,6 +164,61 @@ def test_an_engine_from_elsewhere_is_kept(tmp_path: Path) -> None:
     names = [op["name"] for op in json.loads(run.stdout)["plan"]]
     assert "Docker | Install Docker" not in names
     assert "Docker | Add Docker's repository" not in names
+
+
+def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
+    fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"getconf": "1"})
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert run.stderr.count("refused, nothing was changed:") == 1
+    for name in ("class-1", "class-2", "library", "hall"):
+        assert f"    @fake/{name}.school.example: ollama_cpus: " in run.stderr
+    assert (
+        "    @fake/hall.school.example: profile: high needs 4 CPUs and 8 GB, the host has 1 and "
+        "8.2 GB; put it in medium or take a bigger host"
+    ) in run.stderr
+    assert "Starting operation" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        ([], "there is no terminal to confirm at; add -y to change, --dry to look"),
+        (["-y", "--no-wait"], "--no-wait: pyinfra then exits 0 when operations fail; leave it out"),
+    ],
+)
+def test_a_start_that_ends_in_a_false_success_is_refused(
+    words: list[str], refusal: str, tmp_path: Path
+) -> None:
+    run = pyinfra(as_fakes("inventories/local.py", tmp_path, BARE), "deploy.py", *words)
+    assert run.returncode == 1
+    assert refusal in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_what_is_unusual_and_allowed_is_warned_of(tmp_path: Path) -> None:
+    allowed = {"ollama_max_queue": 30, "allow_unusual": ["ollama_max_queue"]}
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE, **allowed)
+    run = pyinfra(fakes, "deploy.py", "--dry")
+    assert run.returncode == 0, run.stderr
+    warning = "@fake/local: ollama_max_queue: 30 is outside 10 to 20; allowed by allow_unusual"
+    assert run.stderr.count(warning) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (
+            ["INVENTORY=inventories/exmaple.py"],
+            "inventories/exmaple.py: there is no such inventory",
+        ),
+        (["INVENTORY=inventories/example.py", "LIMIT=nobody"], "no host matches nobody"),
+    ],
+)
+def test_the_verbs_take_no_hosts_for_a_mistake(words: list[str], fault: str) -> None:
+    run = subprocess.run(["make", "deploy", *words], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert fault in run.stderr
 
 
 def test_every_fault_of_every_host_is_on_one_screen(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from ollama_stack.reference import PAGE, settings_page
-from ollama_stack.settings import Settings, faults, profile_of, read_settings, size_bytes
+from ollama_stack.settings import (
+    Settings,
+    faults,
+    profile_of,
+    read_settings,
+    size_bytes,
+    warnings,
+)
 from tests.unit.conftest import ROOT, group_data
 
 
@@ -109,8 +116,7 @@ FORM = "(docs/settings.md)"
         ),
         (
             {"ollama_num_parallel": "abc"},
-            "ollama_num_parallel: 'abc' is refused: input should be a valid integer, unable to "
-            f"parse string as an integer {FORM}",
+            f"ollama_num_parallel: 'abc' is refused: input should be a valid integer {FORM}",
         ),
         (
             {"ollama_max_queue": -1},
@@ -130,8 +136,8 @@ FORM = "(docs/settings.md)"
             "ollama_cpu_reservation: 3.0 is more than ollama_cpus = 2.0; lower it",
         ),
         (
-            {"ollama_cpus": "inf"},
-            f"ollama_cpus: 'inf' is refused: input should be a finite number {FORM}",
+            {"ollama_cpus": float("inf")},
+            f"ollama_cpus: inf is refused: input should be a finite number {FORM}",
         ),
         (
             {"ollama_bind": "999.1.1.1"},
@@ -151,11 +157,39 @@ def test_a_bad_setting_is_refused_in_one_sentence(data: dict[str, Any], fault: s
     assert faults(["medium", "lab"], group_data("all", "medium") | data) == [fault]
 
 
+def test_rules_that_two_settings_break_are_all_told() -> None:
+    data = group_data("all", "medium") | {"ollama_cpus": 0.5, "ollama_max_queue": 5}
+    assert faults(["medium"], data) == [
+        "ollama_num_parallel: 3 is more than 2 per CPU of ollama_cpus = 0.5; at most 1",
+        "ollama_cpu_reservation: 1.0 is more than ollama_cpus = 0.5; lower it",
+        "ollama_max_queue: 5 is outside 10 to 20; "
+        'allow_unusual = ["ollama_max_queue"] overrides this rule',
+    ]
+
+
+def test_a_rule_is_overridden_by_name_and_still_warned_of() -> None:
+    named = {"ollama_max_queue": 30, "allow_unusual": ["ollama_max_queue"]}
+    data = group_data("all", "medium") | named
+    assert faults(["medium"], data) == []
+    assert warnings(data) == ["ollama_max_queue: 30 is outside 10 to 20; allowed by allow_unusual"]
+
+
+def test_what_cannot_work_cannot_be_allowed() -> None:
+    data = group_data("all", "medium") | {"allow_unusual": ["ollama_num_parallel"]}
+    (fault,) = faults(["medium"], data)
+    assert fault.startswith("allow_unusual.0: 'ollama_num_parallel' is refused")
+
+
+@pytest.mark.parametrize("setting", ["ollama_num_parallel", "ollama_port", "ollama_cpus"])
+@pytest.mark.parametrize("value", ["3", True, None])
+def test_a_number_is_a_number(setting: str, value: Any) -> None:
+    (fault,) = faults(["medium"], group_data("all", "medium") | {setting: value})
+    assert fault.startswith(f"{setting}: {value!r} is refused: input should be a valid")
+
+
 @pytest.mark.parametrize("groups", [[], ["lowest"], ["low", "high"]])
 def test_a_host_is_in_exactly_one_profile(groups: list[str]) -> None:
-    assert faults(groups, {}) == [
-        "profile: put the host in exactly one of the groups low, medium, high"
-    ]
+    assert faults(groups, {}) == ["profile: put the host in exactly one of low, medium, high"]
     assert profile_of(groups) is None
 
 
