@@ -19,6 +19,7 @@ from pyinfra.facts.docker import DockerContainer
 from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
+from ollama_stack.capacity import MIB, SHAPES, budget
 from ollama_stack.facts.docker import DaemonConfig, PortOwner
 from ollama_stack.facts.host import MemTotal
 from ollama_stack.facts.ollama import CONTAINER
@@ -57,7 +58,24 @@ def _measure(run: State) -> dict[str, list[str]]:
 def _reasons(one: Host) -> list[str]:
     settings = read_settings(one.data.dict())
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
-        return [*_system(settings), *_size(settings), *_conflicts(settings)]
+        return [*_memory(settings), *_system(settings), *_size(settings), *_conflicts(settings)]
+
+
+def _memory(settings: Settings) -> Iterator[str]:
+    """The memory limit against what the model needs, where we know its shape."""
+    shape = SHAPES.get(settings.model_name)
+    if not shape:
+        return
+    parallel, num_ctx = settings.ollama_num_parallel, settings.model_num_ctx
+    terms = budget(shape, settings.ollama_image, parallel, num_ctx, settings.ollama_cache_ram)
+    needed = sum(terms.values())
+    if needed > size_bytes(settings.ollama_memory):
+        shown = ", ".join(f"{name} {size / MIB:.0f}" for name, size in terms.items())
+        yield (
+            f"ollama_memory: {settings.ollama_memory} is less than the {needed / MIB:.0f} MiB that "
+            f"{settings.model_name} needs at {parallel} x {num_ctx} tokens ({shown}); raise it, or "
+            "lower model_num_ctx or ollama_num_parallel"
+        )
 
 
 def _system(settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 # Folder or file: the modules of ours that it may import, besides what lies in itself.
 MAY_IMPORT = {
     "ollama_stack/settings.py": (),
+    "ollama_stack/capacity.py": (),
     "ollama_stack/compose.py": (),
     "ollama_stack/answers.py": (),
     "ollama_stack/reference.py": ("settings",),
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "ollama_stack/inventory.py": (),
     "ollama_stack/facts": ("compose",),
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
-    "ollama_stack/tasks": ("operations", "facts", "settings", "wheels"),
+    "ollama_stack/tasks": ("operations", "facts", "settings", "capacity", "wheels"),
     "tests/audit": ("inventory", "settings"),
 }
 PACKAGE = ROOT / "ollama_stack"

@@ -166,6 +166,18 @@ def test_an_engine_from_elsewhere_is_kept(tmp_path: Path) -> None:
     assert "Docker | Add Docker's repository" not in names
 
 
+def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum(tmp_path: Path) -> None:
+    small = {"ollama_memory": "2G", "ollama_memory_reservation": "1G"}
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE, **small)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert (
+        "    @fake/local: ollama_memory: 2G is less than the 2235 MiB that qwen2.5:1.5b needs at 3 x "
+        "4096 tokens (weights 935, KV cache 336, compute buffer 648, prompt cache 256, server 60); "
+        "raise it, or lower model_num_ctx or ollama_num_parallel"
+    ) in run.stderr
+
+
 def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
     fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"getconf": "1"})
     run = pyinfra(fakes, "deploy.py", "-y")
