@@ -230,18 +230,20 @@ def _unusual(settings: Settings) -> Iterator[str]:
         yield f"ollama_max_queue: {settings.ollama_max_queue} is outside 10 to 20"
 
 
-@cache
 def check_inventory(hosts: Iterable[InventoryHost]) -> None:
-    """Refuse the run, every fault of every host at once, before anything is touched.
+    """Refuse the run, every fault of every host at once, before anything is touched."""
+    refuse(_checked(hosts))  # type: ignore[arg-type]  # pyinfra's inventory is hashable, by identity
 
-    pyinfra runs deploy.py once a host; the whole inventory is checked once a run.
-    """
-    data = {host.name: (host.groups, host.data.dict()) for host in hosts}
-    wrong = {name: faults(*pair) for name, pair in data.items()}
-    refuse(wrong)
-    for name, (_, own) in data.items():
-        for unusual in warnings(own):
+
+@cache
+def _checked(hosts: Iterable[InventoryHost]) -> dict[str, list[str]]:
+    """Faults by host; pyinfra runs deploy.py once a host, this runs once a run."""
+    data = {host.name: host.data.dict() for host in hosts}
+    wrong = {host.name: faults(host.groups, data[host.name]) for host in hosts}
+    for name in (name for name in data if not wrong[name]):
+        for unusual in warnings(data[name]):
             logger.warning(f"{name}: {unusual}")
+    return wrong
 
 
 def refuse(reasons: Mapping[str, list[str]]) -> None:

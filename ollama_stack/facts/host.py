@@ -7,7 +7,9 @@ from typing_extensions import override
 
 
 class MemTotal(FactBase[int]):
-    """Memory of the host, bytes (``/proc/meminfo``)."""
+    """Memory of the host, bytes (``/proc/meminfo``); 0 if it does not say."""
+
+    default = int
 
     @override
     def command(self) -> str:

@@ -105,7 +105,7 @@ def _system(settings: Settings) -> list[str]:
 
 def _size(settings: Settings) -> Iterator[str]:
     """The host's CPUs and memory, against the limits and what the profile needs."""
-    cpus, memory = host.get_fact(Cpus), host.get_fact(MemTotal)
+    cpus, memory = host.get_fact(Cpus) or 0, host.get_fact(MemTotal)
     if profile_of(host.groups) == "high" and (cpus < HIGH_CPUS or memory < HIGH_MEMORY):
         yield (
             f"profile: high needs {HIGH_CPUS} CPUs and 8 GB, the host has {cpus} and "
