@@ -16,7 +16,7 @@ group), into the inventory (for one host), or on the command line (`--data ollam
 run. A name that is not listed here is refused. A default of `group_data/` means: there is none, the
 shipped values are in `group_data/all.py` and the profile's file.
 
-| setting | type | default | meaning |
+| setting | type, or written like | default | meaning |
 |---|---|---|---|
 """
 
@@ -28,8 +28,8 @@ def settings_page() -> str:
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:
-    form = schema.get("pattern") or " or ".join(schema.get("enum", ())) or schema["type"]
-    form = form.removeprefix("^").removesuffix("$").replace("|", "\\|")
+    examples = schema.get("examples") or schema.get("enum")
+    form = "` or `".join(examples) if examples else schema["type"]
     default = f"`{schema['default']!r}`" if "default" in schema else "`group_data/`"
     return f"| `{name}` | `{form}` | {default} | {schema['description']} |\n"
 

@@ -22,18 +22,39 @@ from pyinfra.api import DeployError
 
 PROFILES = ("low", "medium", "high")
 
-Size = Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")]
+
+def _ipv4(address: str) -> str:
+    try:
+        return str(IPv4Address(address))
+    except ValueError as error:
+        raise ValueError(f"{address!r} is not understood; write it like 127.0.0.1") from error
+
+
+def _form(pattern: str, *examples: str) -> Any:
+    return Field(pattern=pattern, examples=list(examples))
+
+
 Cpus = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[str, _form(r"^[1-9]\d*[MG]$", "3G", "512M")]
 # pyinfra's --data makes a number of -1.
-Duration = Annotated[str, BeforeValidator(str), Field(pattern=r"^([1-9]\d*(s|m|h)|-1)$")]
-Address = Annotated[str, AfterValidator(lambda address: str(IPv4Address(address)))]
-Registry = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$")]
-Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$")]
+Duration = Annotated[str, BeforeValidator(str), _form(r"^([1-9]\d*(s|m|h)|-1)$", "5m", "1h", "-1")]
+Address = Annotated[str, AfterValidator(_ipv4)]
+Registry = Annotated[str, _form(r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$", "https://mirror.lan:5000")]
+Image = Annotated[
+    str,
+    _form(
+        r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$",
+        "ollama/ollama:0.32.15",
+        "ollama/ollama@sha256:...",
+    ),
+]
 Model = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$"),
+    _form(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$", "qwen2.5:1.5b"),
     AfterValidator(lambda name: name.removeprefix("library/")),  # as Ollama lists it
 ]
+Folder = Annotated[str, _form(r"^/[\w./-]+$", "/opt/ollama")]
+Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
 
 class Settings(BaseModel):
@@ -59,12 +80,8 @@ class Settings(BaseModel):
     ollama_cache_ram: int = Field(
         256, ge=0, description="prompt cache of Ollama >= 0.30, MiB (its own default is 8192)"
     )
-    ollama_dir: str = Field(
-        "/opt/ollama", pattern=r"^/[\w./-]+$", description="folder of the compose file"
-    )
-    ollama_project: str = Field(
-        "ollama", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="compose project"
-    )
+    ollama_dir: Folder = Field("/opt/ollama", description="folder of the compose file")
+    ollama_project: Project = Field("ollama", description="compose project")
     model_num_ctx: int = Field(4096, ge=256, description="context of one answer, tokens")
     model_num_predict: int = Field(
         1024, ge=1, description="longest answer, tokens, unless a client asks for another"
@@ -253,23 +270,19 @@ def refuse(reasons: Mapping[str, list[str]]) -> None:
         raise DeployError("refused, nothing was changed:\n" + "\n".join(lines))
 
 
-_PROBLEMS = {
-    "missing": "has no value; set it in group_data/ (docs/settings.md)",
-    "string_pattern_mismatch": "{input!r} is not of the form {ctx[pattern]} (docs/settings.md)",
-}
-
-
 def _sentence(fault: Any) -> str:
-    setting = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(setting, Settings.model_fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them all"
-        return f"{setting}: no such setting; {hint}"
-    if fault["type"] == "value_error":
-        rule = str(fault["ctx"]["error"])
-        return f"{setting}: {rule} (docs/settings.md)" if setting else rule
-    problem = _PROBLEMS.get(fault["type"])
-    if problem:
-        return f"{setting}: {problem.format(**fault)}"
+    setting, given = ".".join(str(part) for part in fault["loc"]), fault["input"]
+    match fault["type"]:
+        case "missing":
+            return f"{setting}: has no value; set it in group_data/ (docs/settings.md)"
+        case "extra_forbidden":
+            near = difflib.get_close_matches(setting.lower(), Settings.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them all"
+            return f"{setting}: no such setting; {hint}"
+        case "string_pattern_mismatch":
+            examples = " or ".join(Settings.model_fields[setting].examples or ())
+            return f"{setting}: {given!r} is not understood; write it like {examples}"
+        case "value_error":
+            return f"{setting}: {fault['ctx']['error']}"
     said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{setting}: {fault['input']!r} is refused: {said} (docs/settings.md)"
+    return f"{setting}: {given!r} is refused: {said} (docs/settings.md)"

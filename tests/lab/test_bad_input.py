@@ -64,7 +64,7 @@ def test_a_mirror_that_does_not_answer() -> None:
         ("ollama_num_parallel=5", "@local: ollama_num_parallel: 5 is more than 2 per CPU"),
         ("ollama_cpus=512", "@local: ollama_cpus: 512 is more than the "),
         ("ollama_bind=192.0.2.1", "@local: ollama_bind: the host has no address 192.0.2.1"),
-        ("mirror=172.17.0.1:5000", "@local: mirror: '172.17.0.1:5000' is not of the form"),
+        ("mirror=172.17.0.1:5000", "@local: mirror: '172.17.0.1:5000' is not understood"),
     ],
 )
 def test_a_setting_that_cannot_be(data: str, sentence: str) -> None:

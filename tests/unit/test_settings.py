@@ -99,64 +99,6 @@ def test_pyinfra_s_own_host_data_is_no_setting() -> None:
     assert faults(["low"], group_data("all", "low") | own) == []
 
 
-FORM = "(docs/settings.md)"
-
-
-@pytest.mark.parametrize(
-    ("data", "fault"),
-    [
-        (
-            {"ollama_num_paralel": 3},
-            "ollama_num_paralel: no such setting; did you mean ollama_num_parallel?",
-        ),
-        ({"colour": "red"}, "colour: no such setting; docs/settings.md lists them all"),
-        (
-            {"ollama_num_parallel": 5},
-            "ollama_num_parallel: 5 is more than 2 per CPU of ollama_cpus = 2.0; at most 4",
-        ),
-        (
-            {"ollama_num_parallel": "abc"},
-            f"ollama_num_parallel: 'abc' is refused: input should be a valid integer {FORM}",
-        ),
-        (
-            {"ollama_max_queue": -1},
-            "ollama_max_queue: -1 is refused: input should be greater than or equal to 1 " + FORM,
-        ),
-        (
-            {"ollama_keep_alive": "5minutes"},
-            f"ollama_keep_alive: '5minutes' is not of the form ^([1-9]\\d*(s|m|h)|-1)$ {FORM}",
-        ),
-        ({"ollama_memory": "3"}, f"ollama_memory: '3' is not of the form ^[1-9]\\d*[MG]$ {FORM}"),
-        (
-            {"ollama_memory": "1G"},
-            "ollama_memory_reservation: 2G is more than ollama_memory = 1G; lower it",
-        ),
-        (
-            {"ollama_cpus": 2, "ollama_cpu_reservation": 3},
-            "ollama_cpu_reservation: 3.0 is more than ollama_cpus = 2.0; lower it",
-        ),
-        (
-            {"ollama_cpus": float("inf")},
-            f"ollama_cpus: inf is refused: input should be a finite number {FORM}",
-        ),
-        (
-            {"ollama_bind": "999.1.1.1"},
-            f"ollama_bind: Octet 999 (> 255) not permitted in '999.1.1.1' {FORM}",
-        ),
-        (
-            {"docker_source": "snap"},
-            "docker_source: 'snap' is refused: input should be 'docker-ce' or 'distro' " + FORM,
-        ),
-        (
-            {"ollama_port": 0},
-            "ollama_port: 0 is refused: input should be greater than or equal to 1 " + FORM,
-        ),
-    ],
-)
-def test_a_bad_setting_is_refused_in_one_sentence(data: dict[str, Any], fault: str) -> None:
-    assert faults(["medium", "lab"], group_data("all", "medium") | data) == [fault]
-
-
 def test_rules_that_two_settings_break_are_all_told() -> None:
     data = group_data("all", "medium") | {"ollama_cpus": 0.5, "ollama_max_queue": 5}
     assert faults(["medium"], data) == [

@@ -1,0 +1,123 @@
+"""Bad settings, each refused without a connection in exactly one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ollama_stack.settings import faults
+from tests.unit.conftest import group_data
+
+INTEGER = "is refused: input should be a valid integer (docs/settings.md)"
+NUMBER = "is refused: input should be a valid number (docs/settings.md)"
+FINITE = "is refused: input should be a finite number (docs/settings.md)"
+ABOVE_0 = "is refused: input should be greater than 0 (docs/settings.md)"
+DURATION = "is not understood; write it like 5m or 1h or -1"
+SIZE = "is not understood; write it like 3G or 512M"
+IMAGE = "is not understood; write it like ollama/ollama:0.32.15 or ollama/ollama@sha256:..."
+MODEL = "is not understood; write it like qwen2.5:1.5b"
+ADDRESS = "is not understood; write it like 127.0.0.1"
+FOLDER = "is not understood; write it like /opt/ollama"
+REGISTRY = "is not understood; write it like https://mirror.lan:5000"
+QUEUE = 'is outside 10 to 20; allow_unusual = ["ollama_max_queue"] overrides this rule'
+
+
+def at_least(least: int) -> str:
+    return f"is refused: input should be greater than or equal to {least} (docs/settings.md)"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "refusal"),
+    [
+        ("ollama_num_parallel", 0, at_least(1)),
+        ("ollama_num_parallel", -1, at_least(1)),
+        ("ollama_num_parallel", 3.5, INTEGER),
+        ("ollama_num_parallel", "abc", INTEGER),
+        ("ollama_num_parallel", True, INTEGER),
+        ("ollama_num_parallel", 5, "is more than 2 per CPU of ollama_cpus = 2.0; at most 4"),
+        ("ollama_max_queue", "15", INTEGER),
+        ("ollama_max_queue", -1, at_least(1)),
+        ("ollama_max_queue", 9, QUEUE),
+        ("ollama_max_queue", 21, QUEUE),
+        ("ollama_max_loaded_models", 0, at_least(1)),
+        ("ollama_keep_alive", "5minutes", DURATION),
+        ("ollama_keep_alive", "1d", DURATION),
+        ("ollama_keep_alive", "", DURATION),
+        ("ollama_keep_alive", "0", DURATION),
+        ("ollama_cpus", 0, ABOVE_0),
+        ("ollama_cpus", -2, ABOVE_0),
+        ("ollama_cpus", "2", NUMBER),
+        ("ollama_cpus", None, NUMBER),
+        ("ollama_cpus", float("inf"), FINITE),
+        ("ollama_cpus", float("nan"), FINITE),
+        ("ollama_cpu_reservation", 3.0, "is more than ollama_cpus = 2.0; lower it"),
+        ("ollama_memory", "3", SIZE),
+        ("ollama_memory", "3GB", SIZE),
+        ("ollama_memory", "3g", SIZE),
+        ("ollama_memory", "0G", SIZE),
+        ("ollama_memory", "1.5G", SIZE),
+        ("ollama_memory", 3, "is refused: input should be a valid string (docs/settings.md)"),
+        ("ollama_image", "ollama/ollama", IMAGE),
+        ("ollama_image", "Ollama/Ollama:1", IMAGE),
+        ("ollama_image", "-v:1", IMAGE),
+        ("model_name", "qwen2.5", MODEL),
+        ("model_name", "a b:1", MODEL),
+        ("model_name", "-x:1", MODEL),
+        ("ollama_bind", "localhost", ADDRESS),
+        ("ollama_bind", "999.1.1.1", ADDRESS),
+        ("ollama_bind", "::1", ADDRESS),
+        ("ollama_port", 0, at_least(1)),
+        ("ollama_port", "11434", INTEGER),
+        (
+            "ollama_port",
+            65536,
+            "is refused: input should be less than or equal to 65535 (docs/settings.md)",
+        ),
+        ("ollama_cache_ram", -1, at_least(0)),
+        ("ollama_dir", "opt/ollama", FOLDER),
+        ("ollama_dir", "/opt/o k", FOLDER),
+        ("ollama_project", "Ollama", "is not understood; write it like ollama"),
+        ("model_num_ctx", 128, at_least(256)),
+        ("model_num_predict", 0, at_least(1)),
+        ("mirror", "ftp://a", REGISTRY),
+        ("mirror", "http://a/b", REGISTRY),
+        ("model_registry", "models.lan", REGISTRY),
+        (
+            "docker_source",
+            "snap",
+            "is refused: input should be 'docker-ce' or 'distro' (docs/settings.md)",
+        ),
+        (
+            "allow_unusual",
+            "ollama_max_queue",
+            "is refused: input should be a valid list (docs/settings.md)",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused(setting: str, value: Any, refusal: str) -> None:
+    shown = value if refusal.startswith(("is more", "is outside")) else repr(value)
+    assert faults(["medium"], group_data("all", "medium") | {setting: value}) == [
+        f"{setting}: {shown} {refusal}"
+    ]
+
+
+def test_a_reservation_above_the_limit_is_refused() -> None:
+    assert faults(["medium"], group_data("all", "medium") | {"ollama_memory": "1G"}) == [
+        "ollama_memory_reservation: 2G is more than ollama_memory = 1G; lower it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ollama_num_paralel", "did you mean ollama_num_parallel?"),
+        ("OLLAMA_NUM_PARALLEL", "did you mean ollama_num_parallel?"),
+        ("ollama_max_que", "did you mean ollama_max_queue?"),
+        ("colour", "docs/settings.md lists them all"),
+    ],
+)
+def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
+    assert faults(["medium"], group_data("all", "medium") | {name: 3}) == [
+        f"{name}: no such setting; {hint}"
+    ]
