@@ -14,6 +14,7 @@ from gevent import Greenlet
 from gevent.pool import Pool
 from pyinfra import host, state
 from pyinfra.api import DeployError, Host, State
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
 from pyinfra.facts.docker import DockerContainer
 from pyinfra.facts.hardware import Cpus
@@ -58,7 +59,28 @@ def _measure(run: State) -> dict[str, list[str]]:
 def _reasons(one: Host) -> list[str]:
     settings = read_settings(one.data.dict())
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
-        return [*_memory(settings), *_system(settings), *_size(settings), *_conflicts(settings)]
+        refused = [*_rights()]
+        if refused:  # every other look at the host would fail for the same reason
+            return refused
+        try:
+            return [*_memory(settings), *_system(settings), *_size(settings), *_conflicts(settings)]
+        except PyinfraError as error:
+            return [f"preflight: {error}; the lines above say which command failed on the host"]
+
+
+def _rights() -> Iterator[str]:
+    """Root, by login or by sudo."""
+    user = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
+    if not user:
+        yield (
+            "_sudo: sudo does not work for this user, see above; allow it on the host, or set "
+            "_sudo = False where you log in as root"
+        )
+    elif user != "root":
+        yield (
+            f"_sudo: {user} may not install Docker; run as root, or set _sudo = True in group_data/ "
+            "or in the host's own data"
+        )
 
 
 def _memory(settings: Settings) -> Iterator[str]:
@@ -81,12 +103,6 @@ def _memory(settings: Settings) -> Iterator[str]:
 def _system(settings: Settings) -> list[str]:
     """What the host is, against what the deploy can serve."""
     reasons = []
-    user = host.get_fact(Command, command="id --user --name")
-    if user != "root":
-        reasons.append(
-            f"_sudo: {user} may not install Docker; run as root, or set _sudo = True in group_data/ "
-            "or in the host's own data"
-        )
     if release() not in RELEASES:
         known = " ".join(release()).strip() or "this system"
         supported = ", ".join(" ".join(pair) for pair in RELEASES)

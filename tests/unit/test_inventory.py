@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_stack.inventory import Target, read_inventory
+from ollama_stack.inventory import Target, missing_keys, read_inventory
 
 EXAMPLE = "inventories/example.py"
 
@@ -51,6 +51,14 @@ def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
 @pytest.mark.parametrize("sudo", [True, False])
 def test_the_audit_has_the_deploy_s_rights(name: str, sudo: bool) -> None:
     assert Target(name, (), {"_sudo": sudo}).connect().backend.sudo is sudo
+
+
+def test_a_key_that_is_not_there_is_named() -> None:
+    there = Target("a", (), {"ssh_key": "pyproject.toml"})
+    gone = Target("b", (), {"ssh_key": "~/.ssh/no such key"})
+    assert missing_keys([there, gone, Target("c", (), {})]) == [
+        "b: ssh_key: ~/.ssh/no such key is not there; create it, or name another"
+    ]
 
 
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:

@@ -84,6 +84,14 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "_sudo: ops may not install Docker; run as root, or set _sudo = True in group_data/ or",
         ),
         (
+            {"id --user": {"success": False, "stderr": "sudo: not found"}},
+            "_sudo: sudo does not work for this user, see above; allow it on the host, or set",
+        ),
+        (
+            {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},
+            "preflight: No hosts remaining!; the lines above say which command failed on the host",
+        ),
+        (
             {"-release": ["/etc//os-release", "ID=fedora", "VERSION_ID=44", "---"]},
             "docker_source: fedora 44 is not supported; use one of debian 12, debian 13, ubuntu",
         ),
