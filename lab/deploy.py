@@ -1,7 +1,5 @@
 """Give this machine a mirror with a real Ollama and a real model: `make lab` runs it first."""
 
-from pathlib import Path
-
 from pyinfra import host, inventory
 from pyinfra.facts.server import LinuxDistribution
 
@@ -12,14 +10,12 @@ from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.preflight import check_hosts
 from ollama_stack.wheels import unpacked
 
-LAB = Path("lab").resolve()
-
 check_inventory(inventory)
 check_hosts()
 settings = read_settings(host.data.dict())
 
 release = host.get_fact(LinuxDistribution)["release_meta"]
-wheels = unpacked(LAB / "wheels.txt")
+wheels = unpacked(images.HERE / "wheels.txt")
 ollama = images.ollama(wheels)
 
 install_docker(settings=settings)
@@ -34,7 +30,7 @@ for recipe in host.loop([images.MIRROR, ollama]):
     )
 docker.project(
     name="Run the mirror",
-    path=str(LAB / "mirror" / "docker-compose.yml"),
+    path=str(images.HERE / "mirror" / "docker-compose.yml"),
     up_failed="lab: the mirror did not start; it needs 172.17.0.1 on docker0 and port 5000 free",
 )
 operations.pushed(
@@ -46,7 +42,7 @@ operations.pushed(
 operations.model_pushed(
     name="Publish the model",
     model=settings.model_name,
-    modelfile=LAB / "model" / "Modelfile",
+    modelfile=images.HERE / "model" / "Modelfile",
     files=wheels,
     server=ollama.name,
     registry=settings.mirror,

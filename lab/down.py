@@ -10,7 +10,6 @@ from pyinfra.operations import files, server
 
 from lab.operations import BUILD, PUBLISHER
 from ollama_stack.operations import docker
-from ollama_stack.operations.docker import ENGINE_LOG
 from ollama_stack.settings import host_of, read_settings
 from ollama_stack.tasks.docker import run_docker
 
@@ -43,6 +42,5 @@ if host.get_fact(Which, command="dockerd"):
     )
     docker.engine(name="Stop Docker if the lab started it", running=False)
 
-files.file(name="Remove the engine's log", path=ENGINE_LOG, present=False)
 for folder in host.loop([settings.ollama_dir, BUILD]):
     files.directory(name="Remove a folder of the lab", path=folder, present=False)

@@ -18,7 +18,7 @@ class PublishedConfig(FactBase[str | None]):
         repository, _, tag = reference.partition(":")
         url = f"{registry}/v2/{repository}/manifests/{tag}"
         return StringCommand(
-            f"curl -fsS --max-time 5 --header 'Accept: {MANIFEST}'",
+            f"curl -fsS --noproxy '*' --max-time 5 --header 'Accept: {MANIFEST}'",
             *(QuoteString(url), "2>/dev/null || true"),
         )
 

@@ -35,10 +35,10 @@ class Answer:
             return f"HTTP {self.status}: {self.body.get('error', 'no answer')}"
         if "error" in self.body:
             return f"HTTP 200 with an error in it: {self.body['error']}"
-        if not (self.body.get("response", "") + self.body.get("thinking", "")).strip():
+        if not any(str(self.body.get(part) or "").strip() for part in ("response", "thinking")):
             return "an empty text"
-        if not self.body.get("eval_count"):
-            return "eval_count is 0"
+        if not (self.body.get("eval_count") and self.body.get("eval_duration")):
+            return "no eval_count or eval_duration"
         return None
 
     @property

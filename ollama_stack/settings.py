@@ -174,7 +174,7 @@ def size_bytes(size: str) -> int:
 
 
 class InventoryHost(Protocol):
-    """What the check needs of a host: pyinfra's own and the audit's both have it."""
+    """What the check needs of one of pyinfra's hosts."""
 
     name: str
     groups: list[str]

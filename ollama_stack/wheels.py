@@ -27,7 +27,7 @@ def cache() -> Path:
 def unpacked(requirements: Path) -> Path:
     """Folder with the wheels of a hash-pinned requirements file; downloaded on first use only.
 
-    DeployError with pip's last line if they cannot be had, or do not match their hashes.
+    DeployError with pip's words if they cannot be had, or do not match their hashes.
     """
     folder = cache() / f"{requirements.stem}-{sha256(requirements.read_bytes()).hexdigest()[:12]}"
     if folder.is_dir():

@@ -18,10 +18,6 @@ class InitSystem(FactBase[str]):
     def command(self) -> str:
         return "if [ -d /run/systemd/system ]; then echo systemd; else echo none; fi"
 
-    @override
-    def process(self, output: list[str]) -> str:
-        return output[0]
-
 
 class EngineVersion(FactBase[str | None]):
     """Version of the Docker engine that answers; None while none does."""
@@ -29,10 +25,6 @@ class EngineVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return "docker version --format '{{.Server.Version}}' 2>/dev/null || true"
-
-    @override
-    def process(self, output: list[str]) -> str | None:
-        return output[0] if output else None
 
 
 class DaemonConfig(FactBase[dict[str, Any] | None]):
@@ -74,10 +66,6 @@ class ComposeVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return "docker compose version --short 2>/dev/null || true"
-
-    @override
-    def process(self, output: list[str]) -> str | None:
-        return output[0] if output else None
 
 
 class Compose(FactBase[ComposeProject | None]):

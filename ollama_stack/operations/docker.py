@@ -84,8 +84,8 @@ def engine(running: bool = True) -> Commands:
         return
     if not running:
         yield (
-            'test -n "$(docker ps --all --quiet)" || start-stop-daemon --stop --oknodo --retry 30'
-            f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec {DOCKERD}"
+            'test -n "$(docker ps --all --quiet)" || { start-stop-daemon --stop --oknodo --retry 30'
+            f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec {DOCKERD} && rm -f {ENGINE_LOG}; }}"
         )
         return
     # What a killed machine leaves: dockerd refuses to start if another process has its old pid.

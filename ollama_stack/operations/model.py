@@ -18,7 +18,7 @@ PROGRESS = Path(__file__).with_name("pull-progress.sh")
 PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
 LOAD_TIMEOUT = 900  # seconds: from a slow disk, on a busy host
 ATTEMPTS = 3
-SILENT = "ollama: the server does not answer; read `docker logs --tail 50 ollama` on the host"
+SILENT = "ollama: the server does not answer, or refuses; read `docker logs --tail 50 ollama` on the host"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -40,9 +40,10 @@ def pulled(model: str, source: str, pristine: str, insecure: bool = False) -> Co
             return
     yield FunctionCommand(pull, (source, insecure), {})
     if source != model:
-        yield call("/api/copy", {"source": source, "destination": model})
-        yield call("/api/delete", {"model": source}, method="DELETE")
-    yield call("/api/copy", {"source": model, "destination": pristine})  # last: it says all is done
+        yield or_explain(call("/api/copy", {"source": source, "destination": model}), SILENT)
+        yield or_explain(call("/api/delete", {"model": source}, method="DELETE"), SILENT)
+    # Last: it says that all is done.
+    yield or_explain(call("/api/copy", {"source": model, "destination": pristine}), SILENT)
 
 
 def pull(state: State, host: Host, source: str, insecure: bool) -> bool:

@@ -65,7 +65,9 @@ def _reasons(one: Host) -> list[str]:
         try:
             return [*_memory(settings), *_system(settings), *_size(settings), *_conflicts(settings)]
         except PyinfraError as error:
-            return [f"preflight: {error}; the lines above say which command failed on the host"]
+            return [
+                f"preflight: a command failed on the host, see above ({error}); mend that first"
+            ]
 
 
 def _rights() -> Iterator[str]:

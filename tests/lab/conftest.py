@@ -18,11 +18,9 @@ URL = "http://127.0.0.1:11434"
 Done = subprocess.CompletedProcess[str]
 
 
-def run(*words: str | Path, **options: Any) -> Done:
+def run(*words: str | Path) -> Done:
     """A command from the project's folder, its output kept."""
-    return subprocess.run(
-        [str(word) for word in words], cwd=ROOT, capture_output=True, text=True, **options
-    )
+    return subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
 
 
 def sh(script: str) -> str:

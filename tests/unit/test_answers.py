@@ -32,7 +32,9 @@ def test_rate_and_wait_come_from_the_durations() -> None:
         ("<html> 502 0.1", "HTTP 502: no answer"),
         ('{"error":"unexpected EOF"} 200 0.1', "HTTP 200 with an error in it: unexpected EOF"),
         ('{"response":" \\n","eval_count":3} 200 0.1', "an empty text"),
-        ('{"response":"hi","eval_count":0} 200 0.1', "eval_count is 0"),
+        ('{"response":"hi","eval_count":0} 200 0.1', "no eval_count or eval_duration"),
+        ('{"response":"hi","eval_count":3} 200 0.1', "no eval_count or eval_duration"),
+        ('{"response":null,"eval_count":3} 200 0.1', "an empty text"),
         ("[] 200 0.1", "an empty text"),
         ("", "HTTP 0: no answer"),
         ("<h1>503</h1> Service Unavailable", "HTTP 0: no answer"),
@@ -43,4 +45,5 @@ def test_what_is_no_answer_says_why(line: str, fault: str) -> None:
 
 
 def test_a_model_that_is_still_thinking_has_answered() -> None:
-    assert Answer.parse('{"response":"","thinking":"hm","eval_count":16} 200 0.1').fault is None
+    thinking = GOOD | {"response": "", "thinking": "hm"}
+    assert Answer.parse(f"{json.dumps(thinking)} 200 0.1").fault is None

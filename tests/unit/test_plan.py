@@ -89,7 +89,7 @@ def test_shipped_inventories_plan_the_upstream_parts(
         ),
         (
             {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},
-            "preflight: No hosts remaining!; the lines above say which command failed on the host",
+            "preflight: a command failed on the host, see above (No hosts remaining!); mend that",
         ),
         (
             {"-release": ["/etc//os-release", "ID=fedora", "VERSION_ID=44", "---"]},

@@ -62,8 +62,9 @@ def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
 
 def test_only_an_engine_of_ours_that_runs_nothing_is_stopped() -> None:
     assert plan(docker.engine, {"docker version": "20.10.24"}, running=False) == [
-        'test -n "$(docker ps --all --quiet)" || start-stop-daemon --stop --oknodo --retry 30 '
-        f"--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec {docker.DOCKERD}"
+        'test -n "$(docker ps --all --quiet)" || { start-stop-daemon --stop --oknodo --retry 30 '
+        f"--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec {docker.DOCKERD} "
+        "&& rm -f /var/log/dockerd.log; }"
     ]
 
 
