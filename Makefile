@@ -29,21 +29,22 @@ lab-able:
 
 ifeq ($(LAB),0)
 test: lint ## lint, unit tests and lab tests; LAB=0 leaves the lab out
-	@$(RUN)/pytest tests/unit
+	@$(RUN)/pytest --numprocesses auto tests/unit
 else
 test: lab-able lint
-	@$(RUN)/pytest tests/unit tests/lab
+	@$(RUN)/pytest --numprocesses auto tests/unit && $(RUN)/pytest tests/lab
 endif
 
 lint: .venv/ok ## ruff and mypy
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 
-# pyinfra itself calls an inventory that is not there, or a limit without hosts, a success.
+# pyinfra itself calls an inventory that is not there, or a limit without hosts, a success; and it
+# connects before it looks at settings.
 hosts: .venv/ok
-	@$(RUN)/python -m ollama_stack.inventory $(INVENTORY) $(LIMIT)
+	@$(RUN)/python -m ollama_stack.guard $(INVENTORY) $(LIMIT)
 
-plan: hosts ## what deploy would change
-	@$(RUN)/pyinfra $(INVENTORY) deploy.py --dry --diff $(LIMIT:%=--limit %)
+plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
+	@$(RUN)/python -m ollama_stack.plan $(INVENTORY) $(LIMIT) $(JSON:%=--json)
 
 deploy: hosts ## make it so
 	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
@@ -51,7 +52,7 @@ deploy: hosts ## make it so
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
 	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %)
 
-docs: .venv/ok ## write docs/settings.md anew
+docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference
 
 # Every package pinned by hash; which index serves it is pip's own affair.

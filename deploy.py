@@ -9,7 +9,8 @@ import sys
 
 from pyinfra import host, inventory
 
-from ollama_stack.settings import check_inventory, read_settings
+from ollama_stack.rules import check_inventory
+from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.model import keep_model
 from ollama_stack.tasks.ollama import serve_ollama

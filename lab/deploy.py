@@ -5,13 +5,14 @@ from pyinfra.facts.server import LinuxDistribution
 
 from lab import images, operations
 from ollama_stack.operations import docker
-from ollama_stack.settings import check_inventory, read_settings
+from ollama_stack.rules import check_inventory
+from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.preflight import check_hosts
 from ollama_stack.wheels import unpacked
 
 check_inventory(inventory)
-check_hosts()
+check_hosts(pulls=False)  # the mirror is not there yet
 settings = read_settings(host.data.dict())
 
 release = host.get_fact(LinuxDistribution)["release_meta"]

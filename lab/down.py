@@ -9,8 +9,9 @@ from pyinfra.facts.server import Which
 from pyinfra.operations import files, server
 
 from lab.operations import BUILD, PUBLISHER
+from ollama_stack.forms import host_of
 from ollama_stack.operations import docker
-from ollama_stack.settings import host_of, read_settings
+from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import run_docker
 
 settings = read_settings(host.data.dict())

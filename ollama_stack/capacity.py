@@ -1,12 +1,16 @@
-"""Pure arithmetic: the memory that a model needs at so many slots of so much context."""
+"""Pure arithmetic: the memory, disk and profile that a model and a class need."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 MIB = 2**20
 SERVER = 60 * MIB  # the Go process beside the runner
+# Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
+IMAGE = 4 * 10**9
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,22 @@ class Shape:
     heads: int
     kv_heads: int
     vocabulary: int
+
+    @classmethod
+    def parse(cls, shown: Mapping[str, Any], weights: int) -> Shape:
+        """From the GGUF metadata in Ollama's /api/show; KeyError or StopIteration without them."""
+        info = shown["model_info"]
+        family = info["general.architecture"]
+        tensors = (t for t in shown["tensors"] if t["name"] == "token_embd.weight")
+        heads = info[f"{family}.attention.head_count"]
+        return cls(
+            weights=weights,
+            layers=info[f"{family}.block_count"],
+            embedding=info[f"{family}.embedding_length"],
+            heads=heads,
+            kv_heads=info.get(f"{family}.attention.head_count_kv") or heads,
+            vocabulary=next(tensors)["shape"][-1],
+        )
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -33,18 +53,39 @@ SHAPES = {
 }
 
 
-def batch(image: str, total_context: int) -> int:
-    """Tokens of a micro-batch: from 0.30 on, Ollama doubles it above 4096 (server/sched.go).
+def known_shape(
+    model: str, server: Shape | None, manifest: int | None, declared: Shape | None
+) -> tuple[Shape, str] | None:
+    """The model's shape and where it is from; None if nobody knows it.
 
-    An image whose tag is no version counts as a new one.
+    ``server``: as the server has it, ``manifest``: bytes of the weights at the registry,
+    ``declared``: in the settings.
     """
+    if server:
+        return server, "the server"
+    table = SHAPES.get(model)
+    shape = table or declared
+    if not shape:
+        return None
+    source = "our table" if table else "model_shape"
+    if manifest:
+        return replace(shape, weights=manifest), f"{source}, weights from the registry's manifest"
+    return shape, source
+
+
+def runs_llama_server(image: str) -> bool:
+    """Whether the image is Ollama 0.30 or later; one whose tag is no version counts as that."""
     version = re.search(r":(\d+)\.(\d+)", image)
-    old = version is not None and (int(version[1]), int(version[2])) < (0, 30)
-    return 512 if old or total_context <= 4096 else 1024
+    return version is None or (int(version[1]), int(version[2])) >= (0, 30)
+
+
+def batch(image: str, total_context: int) -> int:
+    """Tokens of a micro-batch: from 0.30 on, Ollama doubles it above 4096 (server/sched.go)."""
+    return 1024 if runs_llama_server(image) and total_context > 4096 else 512
 
 
 def budget(shape: Shape, image: str, parallel: int, num_ctx: int, cache_ram: int) -> dict[str, int]:
-    """Bytes that cannot be reclaimed, by what takes them; ``cache_ram`` in MiB.
+    """Bytes that cannot be reclaimed, by what takes them; ``cache_ram`` in MiB, from 0.30 on.
 
     The compute buffer is the larger of what the output layer takes and what the attention takes
     without flash attention (llama.cpp's graph, 32-bit floats).
@@ -56,6 +97,11 @@ def budget(shape: Shape, image: str, parallel: int, num_ctx: int, cache_ram: int
         "weights": shape.weights,
         "KV cache": shape.kv_bytes_per_token * total,
         "compute buffer": 4 * batch(image, total) * max(output, attention),
-        "prompt cache": cache_ram * MIB,
+        "prompt cache": cache_ram * MIB if runs_llama_server(image) else 0,
         "server": SERVER,
     }
+
+
+def least_profile(students: int) -> str:
+    """The smallest profile for so many students at once (the seed's three cases)."""
+    return "low" if students < 5 else "medium" if students <= 15 else "high"

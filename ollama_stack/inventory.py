@@ -89,19 +89,11 @@ def _matches(target: Target, limits: list[str]) -> bool:
     return any(limit in target.groups or fnmatch(target.name, limit) for limit in limits)
 
 
-def missing_keys(targets: Iterable[Target]) -> list[str]:
+def missing_keys(targets: Iterable[Target]) -> dict[str, list[str]]:
     """Hosts whose private key is not on the controller: pyinfra ends in a stack trace there."""
     keys = {target.name: target.data.get("ssh_key") for target in targets}
-    return [
-        f"{name}: ssh_key: {key} is not there; create it, or name another"
+    return {
+        name: [f"ssh_key: {key} is not there; create it, or name another"]
         for name, key in keys.items()
         if key and not (ROOT / Path(key).expanduser()).is_file()
-    ]
-
-
-if __name__ == "__main__":  # the guard of the make verbs: INVENTORY [LIMIT]
-    try:
-        faults = missing_keys(read_inventory(sys.argv[1], sys.argv[2:]))
-    except ValueError as error:
-        faults = [str(error)]
-    sys.exit("\n".join(faults) or None)
+    }

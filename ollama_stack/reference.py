@@ -1,13 +1,15 @@
-"""docs/settings.md, generated from the settings themselves: ``make docs``."""
+"""Pages of docs/ that are generated from the code: ``make docs``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from ollama_stack.plan import Plan
 from ollama_stack.settings import Settings
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 HEAD = """# Settings
 
@@ -16,23 +18,35 @@ group), into the inventory (for one host), or on the command line (`--data ollam
 run. A name that is not listed here is refused. A default of `group_data/` means: there is none, the
 shipped values are in `group_data/all.py` and the profile's file.
 
-| setting | type, or written like | default | meaning |
-|---|---|---|---|
+| setting | type, or written like | unit | default | meaning | rule | source |
+|---|---|---|---|---|---|---|
 """
 
 
-def settings_page() -> str:
-    """The whole page."""
+def pages() -> dict[Path, str]:
+    """Every generated page."""
+    schema = json.dumps(Plan.model_json_schema(mode="serialization"), indent=2)
+    return {DOCS / "settings.md": _settings(), DOCS / "plan.schema.json": schema + "\n"}
+
+
+def _settings() -> str:
     properties: dict[str, Any] = Settings.model_json_schema()["properties"]
     return HEAD + "".join(_row(name, schema) for name, schema in properties.items())
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:
-    examples = schema.get("examples") or schema.get("enum")
-    form = "` or `".join(examples) if examples else schema["type"]
+    kind = schema | schema.get("anyOf", [{}])[0]
+    examples = kind.get("examples") or kind.get("enum")
+    form = "` or `".join(examples) if examples else kind["type"]
     default = f"`{schema['default']!r}`" if "default" in schema else "`group_data/`"
-    return f"| `{name}` | `{form}` | {default} | {schema['description']} |\n"
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
+    rules = [f"{words} {kind[bound]:g}" for bound, words in bounds.items() if bound in kind]
+    rules += [schema["rule"]] if schema["rule"] else []
+    cells = [f"`{name}`", f"`{form}`", schema["unit"], default]
+    cells += [schema["description"], "; ".join(rules), schema["source"]]
+    return "| " + " | ".join(cells) + " |\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(settings_page())
+    for path, text in pages().items():
+        path.write_text(text)

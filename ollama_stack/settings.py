@@ -1,60 +1,29 @@
-"""Every setting once: its type, default, meaning and rule; and the check that refuses a bad one."""
+"""Every setting once: its type, unit, default, meaning, rule and source."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from ipaddress import IPv4Address
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
+from pydantic import BaseModel, ConfigDict
+
+from ollama_stack.forms import (
+    Address,
+    Cpus,
+    Duration,
+    Folder,
+    Image,
+    Model,
+    ModelShape,
+    Project,
+    Registry,
+    Size,
+    host_of,
+    setting,
 )
-from pyinfra import logger
-from pyinfra.api import DeployError
 
 PROFILES = ("low", "medium", "high")
-
-
-def _ipv4(address: str) -> str:
-    try:
-        return str(IPv4Address(address))
-    except ValueError as error:
-        raise ValueError(f"{address!r} is not understood; write it like 127.0.0.1") from error
-
-
-def _form(pattern: str, *examples: str) -> Any:
-    return Field(pattern=pattern, examples=list(examples))
-
-
-Cpus = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Size = Annotated[str, _form(r"^[1-9]\d*[MG]$", "3G", "512M")]
-# pyinfra's --data makes a number of -1.
-Duration = Annotated[str, BeforeValidator(str), _form(r"^([1-9]\d*(s|m|h)|-1)$", "5m", "1h", "-1")]
-Address = Annotated[str, AfterValidator(_ipv4)]
-Registry = Annotated[str, _form(r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$", "https://mirror.lan:5000")]
-Image = Annotated[
-    str,
-    _form(
-        r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$",
-        "ollama/ollama:0.32.15",
-        "ollama/ollama@sha256:...",
-    ),
-]
-Model = Annotated[
-    str,
-    _form(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$", "qwen2.5:1.5b"),
-    AfterValidator(lambda name: name.removeprefix("library/")),  # as Ollama lists it
-]
-Folder = Annotated[str, _form(r"^/[\w./-]+$", "/opt/ollama")]
-Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
 
 class Settings(BaseModel):
@@ -64,39 +33,120 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
     # The seed's numbers: no default here, their one home is group_data/.
-    ollama_num_parallel: int = Field(ge=1, description="answers generated at once")
-    ollama_max_queue: int = Field(ge=1, description="requests that may wait")
-    ollama_max_loaded_models: int = Field(ge=1, description="models in memory at once")
-    ollama_keep_alive: Duration = Field(description="how long an idle model stays in memory")
-    ollama_cpus: Cpus = Field(description="CPU limit of the container, CPUs")
-    ollama_memory: Size = Field(description="memory limit of the container; swap is closed")
-    ollama_cpu_reservation: Cpus = Field(description="CPUs reserved (Swarm only)")
-    ollama_memory_reservation: Size = Field(description="memory kept under host pressure")
-    ollama_image: Image = Field(description="image, with tag or digest")
-    model_name: Model = Field(description="the model that clients ask for")
+    ollama_num_parallel: int = setting(
+        "answers generated at once",
+        "seed: at most 4 for 2 CPUs",
+        unit="requests",
+        rule="at most 2 per CPU of `ollama_cpus`",
+        ge=1,
+    )
+    ollama_max_queue: int = setting(
+        "requests that may wait",
+        "seed: 10 to 20",
+        unit="requests",
+        rule="10 to 20, unless `allow_unusual` names it",
+        ge=1,
+    )
+    ollama_max_loaded_models: int = setting("models in memory at once", "seed", unit="models", ge=1)
+    ollama_keep_alive: Duration = setting(
+        "how long an idle model stays in memory; -1 is for ever",
+        "seed; a bad value is 5m to Ollama (envconfig/config.go)",
+        unit="Go duration",
+    )
+    ollama_cpus: Cpus = setting(
+        "CPU limit of the container; the runner gets a thread for each whole one",
+        "seed; #17916: more threads than the limit are 45 times slower",
+        unit="CPUs",
+        rule="at most the host's",
+    )
+    ollama_memory: Size = setting(
+        "memory limit of the container; swap is closed",
+        "seed",
+        unit="binary M or G",
+        rule="at most the host's, at least what the model needs",
+    )
+    ollama_cpu_reservation: Cpus = setting(
+        "CPUs reserved; Compose ignores it, only Swarm does not",
+        "seed",
+        unit="CPUs",
+        rule="at most `ollama_cpus`",
+    )
+    ollama_memory_reservation: Size = setting(
+        "memory kept under host pressure",
+        "seed",
+        unit="binary M or G",
+        rule="at most `ollama_memory`",
+    )
+    ollama_image: Image = setting(
+        "image, with tag or digest", "seed: latest; it moves, so it is pinned"
+    )
+    model_name: Model = setting("the model that clients ask for", "seed", rule="in its registry")
 
-    ollama_bind: Address = Field("127.0.0.1", description="address the API is published on")
-    ollama_port: int = Field(11434, ge=1, le=65535, description="port the API is published on")
-    ollama_cache_ram: int = Field(
-        256, ge=0, description="prompt cache of Ollama >= 0.30, MiB (its own default is 8192)"
+    students: int | None = setting(
+        "students at once, if you want the profile checked against them",
+        "seed: below 5 low, to 15 medium, above high",
+        None,
+        unit="persons",
+        rule="a smaller profile is refused",
+        ge=1,
     )
-    ollama_dir: Folder = Field("/opt/ollama", description="folder of the compose file")
-    ollama_project: Project = Field("ollama", description="compose project")
-    model_num_ctx: int = Field(4096, ge=256, description="context of one answer, tokens")
-    model_num_predict: int = Field(
-        1024, ge=1, description="longest answer, tokens, unless a client asks for another"
+    ollama_bind: Address = setting(
+        "address the API is published on",
+        "seed: every address; the API has no lock",
+        "127.0.0.1",
+        rule="an address of the host",
     )
-    mirror: Registry = Field(
-        "", description="registry that has the images and models, instead of the upstream ones"
+    ollama_port: int = setting(
+        "port the API is published on", "seed", 11434, rule="free, or ours", ge=1, le=65535
     )
-    model_registry: Registry = Field(
-        "", description="registry of the models alone, if it is not the mirror"
+    ollama_cache_ram: int = setting(
+        "prompt cache of Ollama >= 0.30, whose own default is 8192",
+        "llama.cpp --cache-ram; ollama#18264",
+        256,
+        unit="MiB",
+        ge=0,
     )
-    docker_source: Literal["docker-ce", "distro"] = Field(
-        "docker-ce", description="Docker from its official repository or from the distribution"
+    ollama_dir: Folder = setting("folder of the compose file", "ours", "/opt/ollama")
+    ollama_project: Project = setting(
+        "compose project", "ours", "ollama", rule="owns the container `ollama`, if there is one"
     )
-    allow_unusual: list[Literal["ollama_max_queue"]] = Field(
-        [], description="settings that may leave their usual range; a warning remains"
+    model_num_ctx: int = setting(
+        "context of one answer", "Ollama api/types.go", 4096, unit="tokens", ge=256
+    )
+    model_num_predict: int = setting(
+        "longest answer, unless a client asks for another",
+        "Ollama's is 10 contexts (llm/server.go)",
+        1024,
+        unit="tokens",
+        ge=1,
+    )
+    model_shape: ModelShape | None = setting(
+        "memory figures of a model that neither its server nor we know",
+        "config.json of the model; weights as its file is large",
+        None,
+        rule="needed for such a model",
+        examples=[
+            '{"weights": "935M", "layers": 28, "embedding": 1536, "heads": 12, "kv_heads": 2, '
+            '"vocabulary": 151936}'
+        ],
+    )
+    mirror: Registry = setting(
+        "registry that has the images and models, instead of the upstream ones",
+        "ours",
+        "",
+        rule="answers, if something is to be pulled",
+    )
+    model_registry: Registry = setting(
+        "registry of the models alone, if it is not the mirror",
+        "Ollama has no mirror setting (types/model/name.go)",
+        "",
+        rule="answers, if the model is to be pulled",
+    )
+    docker_source: Literal["docker-ce", "distro"] = setting(
+        "Docker from its official repository or from the distribution", "ours", "docker-ce"
+    )
+    allow_unusual: list[Literal["ollama_max_queue"]] = setting(
+        "settings that may leave their usual range; a warning remains", "ours", []
     )
 
     @property
@@ -113,8 +163,28 @@ class Settings(BaseModel):
     def model_source(self) -> str:
         """The model's name at its registry; without a host it means registry.ollama.ai."""
         registry = self.model_registry or self.mirror
-        name = self.model_name if "/" in self.model_name else f"library/{self.model_name}"
-        return f"{host_of(registry)}/{name}" if registry else self.model_name
+        return f"{host_of(registry)}/{self._model_path}" if registry else self.model_name
+
+    @property
+    def image_manifest(self) -> str:
+        """URL of the image's manifest at its registry (OCI distribution specification)."""
+        first, _, rest = self.ollama_image.partition("/")
+        if self.mirror:
+            return _manifest(self.mirror, self.ollama_image)
+        if rest and re.search(r"[.:]", first):
+            return _manifest(f"https://{first}", rest)
+        name = self.ollama_image if rest else f"library/{self.ollama_image}"
+        return _manifest("https://registry-1.docker.io", name)
+
+    @property
+    def model_manifest(self) -> str:
+        """URL of the model's manifest at its registry; upstream's is fixed in Ollama's source."""
+        registry = self.model_registry or self.mirror or "https://registry.ollama.ai"
+        return _manifest(registry, self._model_path)
+
+    @property
+    def _model_path(self) -> str:
+        return self.model_name if "/" in self.model_name else f"library/{self.model_name}"
 
     @property
     def model_insecure(self) -> bool:
@@ -163,25 +233,10 @@ class Settings(BaseModel):
         return f"http://{address}:{self.ollama_port}"
 
 
-def host_of(registry: str) -> str:
-    """``http://a:5000`` without its scheme."""
-    return registry.partition("://")[2]
-
-
-def size_bytes(size: str) -> int:
-    """``3G`` in bytes, in Compose's binary units."""
-    return int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]]
-
-
-class InventoryHost(Protocol):
-    """What the check needs of one of pyinfra's hosts."""
-
-    name: str
-    groups: list[str]
-
-    @property
-    def data(self) -> Any:
-        """Host data; ``dict()`` gives it merged."""
+def _manifest(registry: str, reference: str) -> str:
+    """``name:tag`` or ``name@digest`` at a registry."""
+    name, _, version = reference.rpartition("@" if "@" in reference else ":")
+    return f"{registry}/v2/{name}/manifests/{version}"
 
 
 def profile_of(groups: Iterable[str]) -> str | None:
@@ -191,98 +246,9 @@ def profile_of(groups: Iterable[str]) -> str | None:
 
 
 # Host data that is pyinfra's own: global arguments (_sudo) and what connectors read (ssh_user).
-_PYINFRA_KEY = re.compile(r"^(_|ssh_|fake_|docker_(identifier|container_id|platform|architecture))")
+PYINFRA_KEY = re.compile(r"^(_|ssh_|fake_|docker_(identifier|container_id|platform|architecture))")
 
 
 def read_settings(data: Mapping[str, Any]) -> Settings:
     """The settings in one host's data; pydantic's ValidationError if one is refused."""
-    return Settings(**{key: data[key] for key in data if not _PYINFRA_KEY.match(key)})
-
-
-def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one host, each as ``setting: problem; way out``; no connection is made."""
-    profile = profile_of(groups)
-    wrong = [] if profile else [f"profile: put the host in exactly one of {', '.join(PROFILES)}"]
-    try:
-        settings = read_settings(data)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        # Without a profile its values are missing too: that says nothing new.
-        return wrong + [_sentence(f) for f in found if profile or f["type"] != "missing"]
-    wrong += _impossible(settings)
-    if "ollama_max_queue" not in settings.allow_unusual:
-        override = 'allow_unusual = ["ollama_max_queue"] overrides this rule'
-        wrong += [f"{fault}; {override}" for fault in _unusual(settings)]
-    return wrong
-
-
-def warnings(data: Mapping[str, Any]) -> list[str]:
-    """What is unusual with one host, and allowed by name; the data must be free of faults."""
-    return [f"{fault}; allowed by allow_unusual" for fault in _unusual(read_settings(data))]
-
-
-def _impossible(settings: Settings) -> Iterator[str]:
-    """Rules that no operator can override: what they forbid cannot work."""
-    cpus, most = settings.ollama_cpus, max(1, int(2 * settings.ollama_cpus))
-    if settings.ollama_num_parallel > most:
-        yield (
-            f"ollama_num_parallel: {settings.ollama_num_parallel} is more than 2 per CPU of "
-            f"ollama_cpus = {cpus}; at most {most}"
-        )
-    if settings.ollama_cpu_reservation > cpus:
-        yield (
-            f"ollama_cpu_reservation: {settings.ollama_cpu_reservation} is more than "
-            f"ollama_cpus = {cpus}; lower it"
-        )
-    if size_bytes(settings.ollama_memory_reservation) > size_bytes(settings.ollama_memory):
-        yield (
-            f"ollama_memory_reservation: {settings.ollama_memory_reservation} is more than "
-            f"ollama_memory = {settings.ollama_memory}; lower it"
-        )
-
-
-def _unusual(settings: Settings) -> Iterator[str]:
-    """Rules of the seed that may be overridden by name."""
-    if not 10 <= settings.ollama_max_queue <= 20:
-        yield f"ollama_max_queue: {settings.ollama_max_queue} is outside 10 to 20"
-
-
-def check_inventory(hosts: Iterable[InventoryHost]) -> None:
-    """Refuse the run, every fault of every host at once, before anything is touched."""
-    refuse(_checked(hosts))  # type: ignore[arg-type]  # pyinfra's inventory is hashable, by identity
-
-
-@cache
-def _checked(hosts: Iterable[InventoryHost]) -> dict[str, list[str]]:
-    """Faults by host; pyinfra runs deploy.py once a host, this runs once a run."""
-    data = {host.name: host.data.dict() for host in hosts}
-    wrong = {host.name: faults(host.groups, data[host.name]) for host in hosts}
-    for name in (name for name in data if not wrong[name]):
-        for unusual in warnings(data[name]):
-            logger.warning(f"{name}: {unusual}")
-    return wrong
-
-
-def refuse(reasons: Mapping[str, list[str]]) -> None:
-    """DeployError with the reasons of all hosts, if there are any."""
-    lines = [f"    {name}: {reason}" for name, own in reasons.items() for reason in own]
-    if lines:
-        raise DeployError("refused, nothing was changed:\n" + "\n".join(lines))
-
-
-def _sentence(fault: Any) -> str:
-    setting, given = ".".join(str(part) for part in fault["loc"]), fault["input"]
-    match fault["type"]:
-        case "missing":
-            return f"{setting}: has no value; set it in group_data/ (docs/settings.md)"
-        case "extra_forbidden":
-            near = difflib.get_close_matches(setting.lower(), Settings.model_fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them all"
-            return f"{setting}: no such setting; {hint}"
-        case "string_pattern_mismatch":
-            examples = " or ".join(Settings.model_fields[setting].examples or ())
-            return f"{setting}: {given!r} is not understood; write it like {examples}"
-        case "value_error":
-            return f"{setting}: {fault['ctx']['error']}"
-    said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{setting}: {given!r} is refused: {said} (docs/settings.md)"
+    return Settings(**{key: data[key] for key in data if not PYINFRA_KEY.match(key)})

@@ -60,6 +60,21 @@ class InsecureRegistries(FactBase[list[str]]):
         return [line for line in output if line]
 
 
+class EngineProxy(FactBase[bool]):
+    """Whether the running engine pulls through a proxy, from daemon.json or its environment."""
+
+    default = bool
+
+    @override
+    def command(self) -> StringCommand:
+        form = QuoteString("{{.HTTPProxy}}{{.HTTPSProxy}}")
+        return StringCommand("docker info --format", form, "2>/dev/null || true")
+
+    @override
+    def process(self, output: list[str]) -> bool:
+        return bool("".join(output).strip())
+
+
 class ComposeVersion(FactBase[str | None]):
     """Version of the Compose v2 plugin; None where there is none."""
 

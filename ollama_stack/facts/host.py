@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyinfra.api import FactBase
+from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 
@@ -18,3 +18,21 @@ class MemTotal(FactBase[int]):
     @override
     def process(self, output: list[str]) -> int:
         return int(output[0].split()[1]) * 1024
+
+
+class FreeDisk(FactBase[int]):
+    """Bytes free for root and users where ``path`` is, or will be made; 0 if it does not say."""
+
+    default = int
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        return StringCommand(
+            *("p=", QuoteString(path), ";"),
+            'until [ -e "$p" ]; do p=$(dirname "$p"); done; df -B1 --output=avail "$p" | tail -n 1',
+            _separator="",
+        )
+
+    @override
+    def process(self, output: list[str]) -> int:
+        return int(output[0])

@@ -35,6 +35,34 @@ class Models(FactBase[dict[str, str] | None]):
         return {model["name"]: model["digest"] for model in _answer(output)["models"]}
 
 
+class ModelSizes(FactBase[dict[str, int]]):
+    """Bytes on disk of every model on the server, by name."""
+
+    default = dict
+
+    @override
+    def command(self) -> StringCommand:
+        return ask("/api/tags")
+
+    @override
+    def process(self, output: list[str]) -> dict[str, int]:
+        return {model["name"]: model["size"] for model in _answer(output)["models"]}
+
+
+class ModelMetadata(FactBase[dict[str, Any]]):
+    """A model's GGUF metadata and tensors as ``/api/show`` has them; empty if it is not there."""
+
+    default = dict
+
+    @override
+    def command(self, model: str) -> StringCommand:
+        return ask("/api/show", {"model": model})
+
+    @override
+    def process(self, output: list[str]) -> dict[str, Any]:
+        return _answer(output)
+
+
 class LoadedModels(Models):
     """Digest of every model in memory, by name."""
 

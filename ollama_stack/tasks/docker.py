@@ -9,8 +9,10 @@ from pyinfra.facts.server import LinuxDistribution, Which
 from pyinfra.operations import apt, files, systemd
 
 from ollama_stack.facts.docker import ComposeVersion, InitSystem
+from ollama_stack.fit import RELEASES
+from ollama_stack.forms import host_of
 from ollama_stack.operations import docker
-from ollama_stack.settings import Settings, host_of
+from ollama_stack.settings import Settings
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 DOCKER_CE = [
@@ -22,14 +24,6 @@ DOCKER_CE = [
 ]
 KEYRING = "/etc/apt/keyrings/docker.asc"
 KEY_SHA256 = "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570"
-
-# Supported releases, and what each has besides docker.io: Compose v2, the client where it is apart.
-RELEASES: dict[tuple[str, str], list[str]] = {
-    ("debian", "12"): [],
-    ("debian", "13"): ["docker-cli", "docker-compose"],
-    ("ubuntu", "22.04"): ["docker-compose-v2"],
-    ("ubuntu", "24.04"): ["docker-compose-v2"],
-}
 
 
 @deploy("Docker")
@@ -91,7 +85,7 @@ def _add_official_repository() -> None:
 
 
 def _from_distribution() -> list[str]:
-    beside = RELEASES[release()]
+    beside = RELEASES[" ".join(release())]
     if not beside and not host.get_fact(ComposeVersion):
         unpacked(COMPOSE_PLUGIN)  # now: a failed download must find the host untouched
     return ["docker.io", *beside]

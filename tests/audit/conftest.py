@@ -10,7 +10,8 @@ import pytest
 from testinfra.host import Host
 
 from ollama_stack.inventory import Target, read_inventory
-from ollama_stack.settings import Settings, faults, read_settings
+from ollama_stack.rules import faults
+from ollama_stack.settings import Settings, read_settings
 from tests.audit.cgroup import Cgroup
 
 CONTAINER = "ollama"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.settings import Settings, size_bytes
+from ollama_stack.forms import size_bytes
+from ollama_stack.settings import Settings
 from tests.audit.cgroup import Cgroup
 
 Inspected = dict[str, Any]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.lab.conftest import COMPOSE_FILE, LABEL, deploy, deployed, generate, sh
+from tests.lab.conftest import COMPOSE_FILE, LABEL, deploy, deployed, generate, run, sh
+
+MIRROR = "http://172.17.0.1:5000"
+SHAPE = json.dumps(
+    {
+        "weights": "94M",
+        "layers": 30,
+        "embedding": 576,
+        "heads": 9,
+        "kv_heads": 3,
+        "vocabulary": 49152,
+    }
+)
 
 
 @contextmanager
@@ -31,30 +49,105 @@ def refused(*data: str) -> str:
     return done.stderr
 
 
+def published(repository: str, tag: str) -> dict[str, Any]:
+    """A manifest of the mirror's."""
+    accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    answer = httpx.get(f"{MIRROR}/v2/{repository}/manifests/{tag}", headers=accept)
+    manifest: dict[str, Any] = answer.raise_for_status().json()
+    return manifest
+
+
+def publish(repository: str, tag: str, manifest: dict[str, Any]) -> None:
+    httpx.put(
+        f"{MIRROR}/v2/{repository}/manifests/{tag}",
+        content=json.dumps(manifest),
+        headers={"Content-Type": manifest["mediaType"]},
+    ).raise_for_status()
+
+
+def publish_without_config(repository: str, tag: str, broken: str) -> None:
+    """Give the mirror a manifest whose config blob is lost: it is there, and cannot be pulled."""
+    manifest = published(repository, tag)
+    config = f'{{"lost": "{broken}"}}'.encode()
+    digest = f"sha256:{sha256(config).hexdigest()}"
+    upload = httpx.post(f"{MIRROR}/v2/{repository}/blobs/uploads/").headers["Location"]
+    httpx.put(f"{upload}&digest={digest}", content=config).raise_for_status()
+    publish(
+        repository,
+        broken,
+        manifest | {"config": manifest["config"] | {"digest": digest, "size": len(config)}},
+    )
+    sh(f"docker exec ollama-lab-mirror-registry-1 find / -path '*{digest[7:]}/data' -delete")
+
+
 def test_an_image_that_does_not_exist() -> None:
-    said = refused("ollama_image=ollama/ollama:0.0.0")
     assert (
-        "ollama_image: 172.17.0.1:5000/ollama/ollama:0.0.0 cannot be pulled; check the name and "
-        "that its registry answers (mirror); the old compose file is untouched"
-    ) in said
+        "@local: ollama_image: 172.17.0.1:5000/ollama/ollama:0.0.0 is not in its registry; check "
+        "the name and the tag"
+    ) in refused("ollama_image=ollama/ollama:0.0.0")
+
+
+def test_an_image_that_breaks_off() -> None:
+    publish_without_config("ollama/ollama", "0.9.3", "0.9.3-lost")
+    assert (
+        "ollama_image: 172.17.0.1:5000/ollama/ollama:0.9.3-lost cannot be pulled; check the name "
+        "and that its registry answers (mirror); the old compose file is untouched"
+    ) in refused("ollama_image=ollama/ollama:0.9.3-lost")
 
 
 def test_a_model_that_does_not_exist() -> None:
-    said = refused("model_name=smollm3:135m")
-    assert "file does not exist" in said
     assert (
-        "model_name: 172.17.0.1:5000/library/smollm3:135m cannot be pulled; check the name and "
-        "that its registry answers (mirror, model_registry), then run again: what has arrived is "
-        "kept"
+        "@local: model_name: 172.17.0.1:5000/library/smollm2:0m is not in its registry; check the "
+        "name and the tag"
+    ) in refused("model_name=smollm2:0m")
+
+
+def test_a_model_that_breaks_off() -> None:
+    publish_without_config("library/smollm2", "135m", "135m-lost")
+    said = refused("model_name=smollm2:135m-lost", f"model_shape={SHAPE}")
+    assert (
+        "model_name: 172.17.0.1:5000/library/smollm2:135m-lost cannot be pulled; check the name "
+        "and that its registry answers (mirror, model_registry), then run again: what has arrived "
+        "is kept"
     ) in said
 
 
 def test_a_mirror_that_does_not_answer() -> None:
     with mirror_down():
-        said = refused("model_name=smollm3:135m")
-        assert "connection refused" in said
-        assert "check the name and that its registry answers (mirror, model_registry)" in said
+        said = refused("model_name=qwen2.5:1.5b")
+        assert (
+            "@local: mirror: http://172.17.0.1:5000 does not answer from the host; start it, or "
+            "correct the address"
+        ) in said
         deployed()  # what is there needs no mirror
+
+
+def test_a_model_that_the_disk_has_no_room_for() -> None:
+    manifest = published("library/smollm2", "135m")
+    manifest["layers"][0]["size"] = 10**15
+    publish("library/smollm2", "135m-huge", manifest)
+    said = refused("model_name=smollm2:135m-huge", f"model_shape={SHAPE}")
+    assert "@local: disk: /var/lib/docker has " in said
+    assert (
+        " GB free, 1200000.0 GB are needed (model 1000000.0, a fifth to spare 200000.0; model: the "
+        "registry's manifest); free some, or move Docker's data-root"
+    ) in said
+
+
+def test_a_profile_that_this_machine_cannot_carry(tmp_path: Path) -> None:
+    cpus = os.cpu_count() or 1
+    inventory = tmp_path / "lab.py"  # its name makes it the group whose data is the lab's
+    inventory.write_text(f"high = [('@local', {{'ollama_cpus': {cpus + 1}.0}})]")
+    began = sh("docker inspect --format '{{.State.StartedAt}}' ollama")
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
+    assert done.returncode == 1
+    assert "refused, nothing was changed:" in done.stderr
+    assert f"ollama_cpus: {cpus + 1} is more than the {cpus} CPUs of the host" in done.stderr
+    small = "@local: profile: high needs 4 CPUs and 8 GB, the host has" in done.stderr
+    assert small is (cpus < 4)
+    assert "Starting operation" not in done.stderr
+    assert sh("docker inspect --format '{{.State.StartedAt}}' ollama") == began
+    assert generate()["response"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.settings import faults
+from ollama_stack.rules import faults
 from tests.unit.conftest import group_data
 
 INTEGER = "is refused: input should be a valid integer (docs/settings.md)"
@@ -80,6 +80,13 @@ def at_least(least: int) -> str:
         ("ollama_project", "Ollama", "is not understood; write it like ollama"),
         ("model_num_ctx", 128, at_least(256)),
         ("model_num_predict", 0, at_least(1)),
+        ("students", 0, at_least(1)),
+        ("students", "12", INTEGER),
+        (
+            "model_shape",
+            "qwen2",
+            "is refused: input should be a valid dictionary (docs/settings.md)",
+        ),
         ("mirror", "ftp://a", REGISTRY),
         ("mirror", "http://a/b", REGISTRY),
         ("model_registry", "models.lan", REGISTRY),
@@ -99,6 +106,40 @@ def test_a_bad_value_is_refused(setting: str, value: Any, refusal: str) -> None:
     shown = value if refusal.startswith(("is more", "is outside")) else repr(value)
     assert faults(["medium"], group_data("all", "medium") | {setting: value}) == [
         f"{setting}: {shown} {refusal}"
+    ]
+
+
+SHAPE = {
+    "weights": "935M",
+    "layers": 28,
+    "embedding": 1536,
+    "heads": 12,
+    "kv_heads": 2,
+    "vocabulary": 151936,
+}
+LIKE = (
+    'write it like {"weights": "935M", "layers": 28, "embedding": 1536, "heads": 12, '
+    '"kv_heads": 2, "vocabulary": 151936}'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"weights": "1 GB"}, f"model_shape.weights: '1 GB' is not understood; {LIKE}"),
+        ({"layers": 0}, f"model_shape.layers: 0 {at_least(1)}"),
+        ({"head": 12}, f"model_shape.head: no such setting; {LIKE}"),
+    ],
+)
+def test_a_bad_shape_is_refused(change: dict[str, Any], refusal: str) -> None:
+    data = group_data("all", "medium") | {"model_shape": SHAPE | change}
+    assert faults(["medium"], data) == [refusal]
+
+
+def test_half_a_shape_is_refused() -> None:
+    half = {key: value for key, value in SHAPE.items() if key != "heads"}
+    assert faults(["medium"], group_data("all", "medium") | {"model_shape": half}) == [
+        f"model_shape.heads: has no value; {LIKE}"
     ]
 
 

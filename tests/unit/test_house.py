@@ -15,18 +15,26 @@ ROOT = Path(__file__).parents[2]
 
 # Folder or file: the modules of ours that it may import, besides what lies in itself.
 MAY_IMPORT = {
-    "ollama_stack/settings.py": (),
+    "ollama_stack/forms.py": (),
+    "ollama_stack/settings.py": ("forms",),
     "ollama_stack/capacity.py": (),
+    "ollama_stack/manifest.py": (),
+    "ollama_stack/rules.py": ("settings", "forms", "capacity"),
+    "ollama_stack/fit.py": ("settings", "forms", "capacity", "manifest"),
     "ollama_stack/compose.py": (),
     "ollama_stack/answers.py": (),
-    "ollama_stack/reference.py": ("settings",),
+    "ollama_stack/reference.py": ("settings", "plan"),
+    "ollama_stack/guard.py": ("inventory", "rules"),
+    "ollama_stack/plan.py": ("inventory", "settings", "rules", "fit", "capacity"),
     "ollama_stack/shell.py": (),
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),
-    "ollama_stack/facts": ("compose",),
+    "ollama_stack/facts": ("compose", "manifest"),
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
-    "ollama_stack/tasks": ("operations", "facts", "settings", "capacity", "wheels"),
-    "tests/audit": ("inventory", "settings"),
+    "ollama_stack/tasks": (
+        *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
+    ),
+    "tests/audit": ("inventory", "settings", "forms", "rules"),
 }
 PACKAGE = ROOT / "ollama_stack"
 

@@ -56,9 +56,9 @@ def test_the_audit_has_the_deploy_s_rights(name: str, sudo: bool) -> None:
 def test_a_key_that_is_not_there_is_named() -> None:
     there = Target("a", (), {"ssh_key": "pyproject.toml"})
     gone = Target("b", (), {"ssh_key": "~/.ssh/no such key"})
-    assert missing_keys([there, gone, Target("c", (), {})]) == [
-        "b: ssh_key: ~/.ssh/no such key is not there; create it, or name another"
-    ]
+    assert missing_keys([there, gone, Target("c", (), {})]) == {
+        "b": ["ssh_key: ~/.ssh/no such key is not there; create it, or name another"]
+    }
 
 
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:

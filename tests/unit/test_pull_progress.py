@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from ollama_stack.operations.model import PROGRESS
 
 LAYER = '{"status":"pulling b179","digest":"sha256:b179","total":98362432,"completed":49181216}\n'
 
 
-def read(stream: str) -> subprocess.CompletedProcess[str]:
+def read(stream: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "-c", PROGRESS.read_text()], input=stream, capture_output=True, text=True
+        ["sh", "-c", PROGRESS.read_text()],
+        input=stream,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -40,15 +45,12 @@ def test_no_stream_at_all_is_a_failure() -> None:
     assert (done.returncode, done.stdout) == (1, "the pull ended with: no answer\n")
 
 
-def test_a_slow_layer_shows_percent_and_rate() -> None:
-    later = LAYER.replace("49181216", "90181216")
-    piped = f"(printf '%s' '{LAYER}'; sleep 4.1; printf '%s' '{later}') | sh -c \"$PROGRESS\""
-    done = subprocess.run(
-        ["sh", "-c", piped],
-        env={"PROGRESS": PROGRESS.read_text(), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
+def test_a_slow_layer_shows_percent_and_rate(tmp_path: Path) -> None:
+    """A double of ``date`` stands in for five seconds between two lines."""
+    clock = tmp_path / "date"
+    clock.write_text(
+        f"#!/bin/sh\necho x >>{tmp_path}/asked\necho $((5 * $(wc -l <{tmp_path}/asked)))"
     )
-    line = done.stdout.splitlines()[1]
-    assert line.startswith("pulling b179: 91% of 98 MB, ")
-    assert line.endswith(" MB/s")
+    clock.chmod(0o755)
+    done = read(LAYER + LAYER.replace("49181216", "90181216"), path=f"{tmp_path}:/usr/bin:/bin")
+    assert done.stdout.splitlines()[1] == "pulling b179: 91% of 98 MB, 8.2 MB/s"

@@ -1,0 +1,45 @@
+"""What a registry answers from a host's side."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+from ollama_stack.manifest import Manifest
+
+FORMS = (
+    "application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json"
+)
+
+
+class RegistryManifest(FactBase[Manifest]):
+    """The manifest behind a URL; where the host has no curl yet, whether somebody listens there.
+
+    Certificates are not checked and no proxy is used: nothing is fetched but sizes, and engine and
+    server check certificates themselves.
+    """
+
+    @override
+    def command(self, url: str) -> StringCommand:
+        address = urlsplit(url)
+        port = address.port or {"http": 80, "https": 443}[address.scheme]
+        return StringCommand(
+            *("if command -v curl >/dev/null; then curl --silent --insecure --noproxy '*'",),
+            *("--connect-timeout 5 --max-time 15 --header", QuoteString(f"Accept: {FORMS}")),
+            *("--write-out", QuoteString("\\n%{http_code}\\n"), QuoteString(url), "|| true;"),
+            *("else timeout 5 bash -c", QuoteString(": </dev/tcp/$0/$1")),
+            *(QuoteString(str(address.hostname)), QuoteString(str(port))),
+            "2>/dev/null && echo 200 || echo 0; fi",
+        )
+
+    @override
+    def process(self, output: list[str]) -> Manifest:
+        return Manifest.parse("\n".join(output).strip())
+
+    @staticmethod
+    @override
+    def default() -> Manifest:
+        return Manifest(0)

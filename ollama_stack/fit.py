@@ -1,0 +1,269 @@
+"""Pure: does a measured host fit what is declared for it? Reasons why not, with the arithmetic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
+
+from ollama_stack.capacity import IMAGE, MIB, Shape, budget, known_shape
+from ollama_stack.forms import size_bytes
+from ollama_stack.manifest import Manifest
+from ollama_stack.settings import Settings
+
+HIGH_CPUS = 4
+HIGH_MEMORY = 7.5e9  # bytes: a machine sold with 8 GB shows a little less
+OLDEST_DOCKER = (20, 10)
+UNPACKED = 3  # an image on disk against its layers at the registry; the lab's is 2.6
+
+# Supported releases, and what each has besides docker.io: Compose v2, the client where it is apart.
+RELEASES: dict[str, list[str]] = {
+    "debian 12": [],
+    "debian 13": ["docker-cli", "docker-compose"],
+    "ubuntu 22.04": ["docker-compose-v2"],
+    "ubuntu 24.04": ["docker-compose-v2"],
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the preflight read on one host; memory and disk in bytes."""
+
+    release: str
+    architecture: str
+    cpus: int
+    memory: int
+    disk_free: int
+    data_root: str
+    docker: str | None
+    daemon_config_valid: bool
+    engine_proxy: bool
+    container_owner: str | None
+    """Compose project of a container called ollama, "" without a project; None without one."""
+    port_owner: str | None
+    address_there: bool
+    image_there: bool
+    model_there: bool
+    """True too where a stopped server's volume cannot be asked."""
+    image_manifest: Manifest | None = None
+    """None where nothing is to be pulled."""
+    model_manifest: Manifest | None = None
+    model_shape: Shape | None = None
+    """As the server has it."""
+
+
+# A dry run leaves what it measured in the file that this variable names: `make plan` reads it.
+MEASURED_FILE = "OLLAMA_STACK_MEASURED"
+# By host: what was measured, or why it could not be.
+LOOKS = TypeAdapter(dict[str, Measured | list[str]])
+
+
+class Sum(BaseModel):
+    """What is needed, term by term, against what there is, in bytes; where the figures are from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    available: int
+    terms: dict[str, int]
+    source: str
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own idiom
+    @property
+    def needed(self) -> int:
+        """All terms together."""
+        return sum(self.terms.values())
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own idiom
+    @property
+    def headroom(self) -> int:
+        """What is left; below 0 it does not fit."""
+        return self.available - self.needed
+
+    def shown(self, unit: float, digits: int = 0) -> str:
+        """The terms on one line, in units of so many bytes."""
+        return ", ".join(f"{name} {size / unit:.{digits}f}" for name, size in self.terms.items())
+
+
+def unfit(settings: Settings, profile: str | None, measured: Measured) -> list[str]:
+    """Every reason why the host cannot serve what is declared, each with its way out."""
+    return [
+        *_memory(settings, measured),
+        *_system(settings, measured),
+        *_size(settings, profile, measured),
+        *_registries(settings, measured),
+        *_disk(settings, measured),
+        *_conflicts(settings, measured),
+    ]
+
+
+def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | None:
+    """The memory limit against what the model needs; None if nobody knows the model's shape."""
+    server = measured.model_shape if measured else None
+    manifest = measured.model_manifest if measured else None
+    weights = manifest.weights if manifest else None
+    known = known_shape(settings.model_name, server, weights, _declared(settings))
+    if not known:
+        return None
+    terms = budget(
+        known[0],
+        settings.ollama_image,
+        settings.ollama_num_parallel,
+        settings.model_num_ctx,
+        settings.ollama_cache_ram,
+    )
+    return Sum(available=size_bytes(settings.ollama_memory), terms=terms, source=known[1])
+
+
+def _declared(settings: Settings) -> Shape | None:
+    given = settings.model_shape
+    if not given:
+        return None
+    return Shape(
+        weights=size_bytes(given["weights"]),
+        layers=given["layers"],
+        embedding=given["embedding"],
+        heads=given["heads"],
+        kv_heads=given["kv_heads"],
+        vocabulary=given["vocabulary"],
+    )
+
+
+def disk_sum(settings: Settings, measured: Measured) -> Sum:
+    """Docker's disk against what is still to be pulled to it."""
+    terms, sources = {}, []
+    if not measured.image_there:
+        layers = measured.image_manifest.size if measured.image_manifest else None
+        terms["image"] = UNPACKED * layers if layers else IMAGE
+        sources.append("image: " + ("the registry's manifest" if layers else "our estimate"))
+    if not measured.model_there:
+        said = measured.model_manifest.size if measured.model_manifest else None
+        memory = memory_sum(settings, measured)
+        terms["model"] = said or (memory.terms["weights"] if memory else 0)
+        sources.append("model: " + ("the registry's manifest" if said else "its weights"))
+    if terms:
+        terms["a fifth to spare"] = sum(terms.values()) // 5
+    return Sum(available=measured.disk_free, terms=terms, source=", ".join(sources))
+
+
+def _memory(settings: Settings, measured: Measured) -> Iterator[str]:
+    parallel, num_ctx = settings.ollama_num_parallel, settings.model_num_ctx
+    total = memory_sum(settings, measured)
+    if not total:
+        yield (
+            f"model_name: how much memory {settings.model_name} needs is not known before it is on "
+            "the server; set model_shape from its config.json (docs/settings.md)"
+        )
+    elif total.headroom < 0:
+        yield (
+            f"ollama_memory: {settings.ollama_memory} is less than the {total.needed / MIB:.0f} MiB "
+            f"that {settings.model_name} needs at {parallel} x {num_ctx} tokens ({total.shown(MIB)}); "
+            "raise it, or lower model_num_ctx or ollama_num_parallel"
+        )
+
+
+def _system(settings: Settings, measured: Measured) -> Iterator[str]:
+    """What the host is, against what the deploy can serve."""
+    if measured.release not in RELEASES:
+        known = measured.release or "this system"
+        supported = ", ".join(RELEASES)
+        yield f"docker_source: {known} is not supported; use one of {supported}"
+    if measured.architecture not in ("x86_64", "aarch64"):
+        yield (
+            f"ollama_image: there is none for {measured.architecture}; use an x86-64 or arm64 host"
+        )
+    distro = settings.docker_source == "distro" and not RELEASES.get(measured.release)
+    if measured.architecture == "aarch64" and distro:
+        yield "docker_source: this distribution has no Compose v2 for arm64; set docker-ce"
+    if not measured.daemon_config_valid:
+        yield "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it"
+    engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")
+    if engine and (int(engine[1]), int(engine[2])) < OLDEST_DOCKER:
+        oldest = ".".join(map(str, OLDEST_DOCKER))
+        yield f"docker: the engine there is {measured.docker}, at least {oldest} is needed; upgrade it"
+
+
+def _size(settings: Settings, profile: str | None, measured: Measured) -> Iterator[str]:
+    """The host's CPUs and memory, against the limits and what the profile needs."""
+    cpus, memory = measured.cpus, measured.memory
+    if profile == "high" and (cpus < HIGH_CPUS or memory < HIGH_MEMORY):
+        yield (
+            f"profile: high needs {HIGH_CPUS} CPUs and 8 GB, the host has {cpus} and "
+            f"{memory / 1e9:.1f} GB; put it in medium or take a bigger host"
+        )
+    if settings.ollama_cpus > cpus:
+        yield (
+            f"ollama_cpus: {settings.ollama_cpus:g} is more than the {cpus} CPUs of the host; "
+            f"lower it to {cpus} or take a bigger host"
+        )
+    if size_bytes(settings.ollama_memory) > memory:
+        yield (
+            f"ollama_memory: {settings.ollama_memory} is more than the {memory / 2**30:.1f} GiB of "
+            "the host; lower it or take a bigger host"
+        )
+
+
+def _registries(settings: Settings, measured: Measured) -> list[str]:
+    """What is still to be pulled must be there; one registry is named once."""
+    image = (settings.mirror and "mirror") or "ollama_image"
+    model = (settings.model_registry and "model_registry") or image.replace(
+        "ollama_image", "model_name"
+    )
+    engine = "set mirror, or give the engine a proxy in /etc/docker/daemon.json"
+    faults: list[str] = []
+    if measured.image_manifest and not measured.engine_proxy:
+        faults += _registry(
+            measured.image_manifest, image, settings.image_manifest, engine
+        ) or _absent(measured.image_manifest, "ollama_image", settings.image)
+    if measured.model_manifest:
+        faults += _registry(
+            measured.model_manifest, model, settings.model_manifest, "set mirror or model_registry"
+        ) or _absent(measured.model_manifest, "model_name", settings.model_source)
+    return list(dict.fromkeys(faults))
+
+
+def _registry(manifest: Manifest, setting: str, url: str, way_out: str) -> list[str]:
+    registry = url.partition("/v2/")[0]
+    if setting in ("mirror", "model_registry"):
+        way_out = "start it, or correct the address"
+    if not manifest.status:
+        return [f"{setting}: {registry} does not answer from the host; {way_out}"]
+    if manifest.status >= 500:
+        return [f"{setting}: {registry} answers HTTP {manifest.status}; mend it and run again"]
+    return []
+
+
+def _absent(manifest: Manifest, setting: str, name: str) -> list[str]:
+    if manifest.status != 404:
+        return []
+    return [f"{setting}: {name} is not in its registry; check the name and the tag"]
+
+
+def _disk(settings: Settings, measured: Measured) -> Iterator[str]:
+    total = disk_sum(settings, measured)
+    if total.headroom < 0:
+        yield (
+            f"disk: {measured.data_root} has {total.available / 1e9:.1f} GB free, "
+            f"{total.needed / 1e9:.1f} GB are needed ({total.shown(1e9, 1)}; {total.source}); free "
+            "some, or move Docker's data-root"
+        )
+
+
+def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
+    """What of somebody else's stands where ours should be."""
+    owner, project = measured.container_owner, settings.ollama_project
+    if owner is not None and owner != project:
+        whose = f"compose project {owner}" if owner else "no compose project"
+        yield (
+            f"ollama_project: the container ollama belongs to {whose}, not to {project}; remove it "
+            "(docker rm -f ollama) or set ollama_project"
+        )
+    elif measured.port_owner:
+        yield (
+            f"ollama_port: {settings.ollama_port} is taken by {measured.port_owner}; stop it or set "
+            "another ollama_port"
+        )
+    elif not measured.address_there:
+        bind = settings.ollama_bind
+        yield f"ollama_bind: the host has no address {bind}; see `ip -4 address` on it"

@@ -1,0 +1,247 @@
+"""Will it fit, and what would change? A report on every host that changes nothing: ``make plan``.
+
+Exit status: 0 every host fits, 1 one is refused, 2 one cannot be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ollama_stack.capacity import MIB
+from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, memory_sum, unfit
+from ollama_stack.inventory import ROOT, Target, missing_keys, read_inventory
+from ollama_stack.rules import faults, file_faults, warnings
+from ollama_stack.settings import Settings, profile_of, read_settings
+
+# Operations that ask or tell: they run every time, and change nothing.
+ACTIONS = {"Smoke | Ask the model", "Say what is true now"}
+
+Verdict = Literal["fits", "refused", "unreachable"]
+EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}
+
+
+class HostPlan(BaseModel):
+    """One host: what is declared, what it is, whether that fits, and what a deploy would change."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    profile: str | None
+    verdict: Verdict
+    reasons: list[str]
+    warnings: list[str] = []
+    declared: Settings | None = None
+    threads: int | None = None
+    memory: Sum | None = None
+    disk: Sum | None = None
+    measured: Measured | None = None
+    changes: list[str] = []
+    """Names of operations with something to do; not known while any host is refused."""
+
+
+class Plan(BaseModel):
+    """The report; sizes in bytes, time in UTC. Its verdict is that of the worst host."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    time: datetime
+    inventory: str
+    verdict: Verdict
+    hosts: list[HostPlan]
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What pyinfra's dry run left: measurements, operations with something to do, its log."""
+
+    looks: Mapping[str, Measured | list[str]]
+    changes: Mapping[str, list[str]]
+    log: str
+    returncode: int
+
+    def silence(self, host: str) -> list[str]:
+        """Why nothing is known of a host, in pyinfra's words."""
+        said = re.findall(rf"^\s*\[{re.escape(host)}\] (.+)$", self.log, re.MULTILINE)
+        return said[:1] or [self.log.strip().rpartition("\n")[2] or "pyinfra said nothing"]
+
+
+def make_plan(inventory: str, limit: list[str], show: bool = False) -> Plan:
+    """The report on an inventory's hosts; ValueError if there are none, or the dry run fails.
+
+    ``show``: pyinfra's own log and diffs go to stderr as they come.
+    """
+    targets = read_inventory(inventory, limit)
+    files = [
+        f"{file}: {fault}"
+        for file, found in file_faults(group for t in targets for group in t.groups).items()
+        for fault in found
+    ]
+    refused = {t.name: files + faults(t.groups, t.data) for t in targets}
+    gone = missing_keys(targets)
+    asked = [t.name for t in targets if not refused[t.name] and t.name not in gone]
+    run = _dry_run(inventory, asked, show) if asked else DryRun({}, {}, "", 0)
+    hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in targets]
+    verdict = max((host.verdict for host in hosts), key=EXIT.__getitem__)
+    if verdict == "fits" and run.returncode:
+        raise ValueError(f"{inventory}: the dry run failed:\n{run.log}")
+    now = datetime.now(timezone.utc)
+    return Plan(time=now, inventory=inventory, verdict=verdict, hosts=hosts)
+
+
+def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
+    command = [sys.executable, "-m", "pyinfra", inventory, "deploy.py", "--dry", "--json", "--diff"]
+    command += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
+    command += [word for host in hosts for word in ("--limit", host)]
+    with tempfile.TemporaryDirectory() as folder:
+        path, plan = Path(folder) / "measured.json", Path(folder) / "plan.json"
+        log = ""
+        with (
+            plan.open("wb") as stdout,
+            subprocess.Popen(  # noqa: S603 our own interpreter, no shell
+                command,
+                cwd=ROOT,
+                env=os.environ | {MEASURED_FILE: str(path)},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process,
+        ):
+            for line in process.stderr or ():
+                log += line
+                if show:
+                    sys.stderr.write(line)
+        looks = LOOKS.validate_json(path.read_bytes()) if path.exists() else {}
+        operations = json.loads(plan.read_text())["plan"] if not process.returncode else []
+    changes = {
+        host: [
+            operation["name"]
+            for operation in operations
+            if host in operation["hosts_with_change"] + operation["hosts_with_conditional_change"]
+            and operation["name"] not in ACTIONS
+        ]
+        for host in hosts
+    }
+    return DryRun(looks, changes, log, process.returncode)
+
+
+def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -> HostPlan:
+    profile = profile_of(target.groups)
+    if wrong:
+        return HostPlan(host=target.name, profile=profile, verdict="refused", reasons=wrong)
+    settings, look = read_settings(target.data), run.looks.get(target.name)
+    measured = look if isinstance(look, Measured) else None
+    verdict: Verdict = "unreachable"
+    reasons = gone or run.silence(target.name)
+    if look is not None:
+        reasons = look if isinstance(look, list) else unfit(settings, profile, look)
+        verdict = "refused" if reasons else "fits"
+    return HostPlan(
+        host=target.name,
+        profile=profile,
+        verdict=verdict,
+        reasons=reasons,
+        warnings=warnings(target.data),
+        declared=settings,
+        threads=settings.num_thread,
+        memory=memory_sum(settings, measured),
+        disk=disk_sum(settings, measured) if measured else None,
+        measured=measured,
+        changes=run.changes.get(target.name, []),
+    )
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """The report for people: a section a host, the verdict at its end."""
+    table = Table(title=f"Plan for {plan.inventory}", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for host in plan.hosts:
+        for name, value in _rows(host):
+            table.add_row(name, value)
+        table.add_section()
+    console.print(table)
+
+
+COLOURS: dict[Verdict, str] = {"fits": "green", "refused": "red", "unreachable": "yellow"}
+
+
+def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
+    yield "host", f"[bold]{host.host}[/bold], profile {host.profile}"
+    if host.measured:
+        yield "measured", _measured(host.measured)
+    if host.declared:
+        s = host.declared
+        yield (
+            "declared",
+            f"{s.ollama_cpus:g} CPU, {s.ollama_memory}, {host.threads} threads, "
+            f"{s.ollama_num_parallel} answers at once of {s.model_num_ctx} tokens, "
+            f"{s.ollama_max_queue} may wait" + (f", {s.students} students" if s.students else ""),
+        )
+    if host.memory:
+        yield "memory", f"MiB: {_sum(host.memory, MIB)}"
+    if host.disk and host.disk.terms:
+        yield "disk", f"GB: {_sum(host.disk, 1e9, 1)}"
+    if host.verdict == "fits":
+        yield "changes", "\n".join(host.changes) or "none"
+    for warning in host.warnings:
+        yield "warning", escape(warning)
+    for reason in host.reasons:
+        yield "reason", escape(reason)
+    yield "verdict", f"[{COLOURS[host.verdict]}]{host.verdict}[/]"
+
+
+def _measured(measured: Measured) -> str:
+    return (
+        f"{measured.cpus} CPUs, {measured.memory / 2**30:.1f} GiB, "
+        f"{measured.disk_free / 1e9:.0f} GB free, {measured.release} {measured.architecture}, "
+        + (f"Docker {measured.docker}" if measured.docker else "no Docker yet")
+    )
+
+
+def _sum(total: Sum, unit: float, digits: int = 0) -> str:
+    return (
+        f"{total.shown(unit, digits)} = {total.needed / unit:.{digits}f} of "
+        f"{total.available / unit:.{digits}f}, {total.headroom / unit:.{digits}f} left "
+        f"({total.source})"
+    )
+
+
+def main() -> int:
+    """The command line; its exit status."""
+    parser = argparse.ArgumentParser(prog="make plan", description=__doc__)
+    parser.add_argument("inventory")
+    parser.add_argument("limit", nargs="*", help="only these groups or hosts")
+    parser.add_argument("--json", action="store_true", help="docs/plan.schema.json on stdout")
+    words = parser.parse_args()
+    try:
+        plan = make_plan(words.inventory, words.limit, show=not words.json)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if words.json:
+        sys.stdout.write(plan.model_dump_json(indent=2) + "\n")
+    else:
+        show_plan(plan, Console())
+    return EXIT[plan.verdict]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

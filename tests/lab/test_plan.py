@@ -1,0 +1,40 @@
+"""`make plan` on a serving host: what it measures is so, and what it says would change does."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from tests.lab.conftest import INVENTORY, deployed, generate, run, sh
+
+
+def planned() -> dict[str, Any]:
+    """The report on this machine, which must fit."""
+    done = run(".venv/bin/python", "-m", "ollama_stack.plan", INVENTORY, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (host,) = json.loads(done.stdout)["hosts"]
+    assert host["verdict"] == "fits"
+    return dict(host)
+
+
+def test_a_plan_says_what_the_host_is_and_that_nothing_would_change() -> None:
+    generate()  # so that the model is in memory
+    host = planned()
+    assert host["changes"] == []
+    measured = host["measured"]
+    assert measured["cpus"] == os.cpu_count()
+    assert measured["docker"] == sh("docker version --format '{{.Server.Version}}'").strip()
+    assert (measured["image_there"], measured["model_there"]) == (True, True)
+    assert host["memory"]["source"] == "the server"
+    assert host["memory"]["terms"]["KV cache"] == 4 * 30 * 3 * 64 * 3 * 4096  # smollm2, 3 x 4096
+
+
+def test_a_plan_names_what_a_deploy_would_mend() -> None:
+    sh("docker update --memory 1g --memory-swap 1g ollama")
+    try:
+        assert planned()["changes"] == ["Ollama | Start Ollama"]
+        assert sh("docker inspect --format '{{.HostConfig.Memory}}' ollama").strip() == str(2**30)
+    finally:
+        deployed()
+    assert planned()["changes"] == []

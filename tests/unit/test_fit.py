@@ -1,0 +1,252 @@
+"""What a measured host is refused for, each in exactly one sentence with its way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_stack.capacity import MIB, SHAPES, Shape
+from ollama_stack.fit import Measured, disk_sum, memory_sum, unfit
+from ollama_stack.manifest import Manifest
+from ollama_stack.settings import Settings, read_settings
+from tests.unit.conftest import group_data
+
+BARE = Measured(
+    release="debian 12",
+    architecture="x86_64",
+    cpus=4,
+    memory=8 * 10**9,
+    disk_free=50 * 10**9,
+    data_root="/var/lib/docker",
+    docker=None,
+    daemon_config_valid=True,
+    engine_proxy=False,
+    container_owner=None,
+    port_owner=None,
+    address_there=True,
+    image_there=False,
+    model_there=False,
+    image_manifest=Manifest(401),
+    model_manifest=Manifest(200, 986 * 10**6, 980 * 10**6),
+)
+SERVING = replace(
+    BARE,
+    docker="29.1.3",
+    container_owner="ollama",
+    image_there=True,
+    model_there=True,
+    image_manifest=None,
+    model_manifest=None,
+    model_shape=SHAPES["qwen2.5:1.5b"],
+)
+MIRROR = {"mirror": "http://10.0.0.9:5000"}
+PHI = {"weights": "2G", "layers": 32, "embedding": 3072, "heads": 32, "kv_heads": 32}
+
+
+def settings(profile: str = "medium", **own: Any) -> Settings:
+    return read_settings(group_data("all", profile) | own)
+
+
+@pytest.mark.parametrize("measured", [BARE, SERVING])
+@pytest.mark.parametrize("profile", ["low", "medium", "high"])
+def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: Measured) -> None:
+    assert unfit(settings(profile), profile, measured) == []
+
+
+@pytest.mark.parametrize(
+    ("measured", "refusal"),
+    [
+        (
+            {"cpus": 1},
+            "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger host",
+        ),
+        (
+            {"memory": 2 * 2**30},
+            "ollama_memory: 3G is more than the 2.0 GiB of the host; lower it or take a bigger host",
+        ),
+        (
+            {"release": ""},
+            "docker_source: this system is not supported; use one of debian 12, debian 13, "
+            "ubuntu 22.04, ubuntu 24.04",
+        ),
+        (
+            {"architecture": "riscv64"},
+            "ollama_image: there is none for riscv64; use an x86-64 or arm64 host",
+        ),
+        (
+            {"daemon_config_valid": False},
+            "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
+        ),
+        (
+            {"docker": "19.03.15"},
+            "docker: the engine there is 19.03.15, at least 20.10 is needed; upgrade it",
+        ),
+        (
+            {"disk_free": 5 * 10**9},
+            "disk: /var/lib/docker has 5.0 GB free, 6.0 GB are needed (image 4.0, model 1.0, a "
+            "fifth to spare 1.0; image: our estimate, model: the registry's manifest); free some, "
+            "or move Docker's data-root",
+        ),
+        (
+            {"image_manifest": Manifest(0)},
+            "ollama_image: https://registry-1.docker.io does not answer from the host; set mirror, "
+            "or give the engine a proxy in /etc/docker/daemon.json",
+        ),
+        (
+            {"image_manifest": Manifest(404)},
+            "ollama_image: ollama/ollama:0.32.15 is not in its registry; check the name and the tag",
+        ),
+        (
+            {"model_manifest": Manifest(0)},
+            "model_name: https://registry.ollama.ai does not answer from the host; set mirror or "
+            "model_registry",
+        ),
+        (
+            {"model_manifest": Manifest(503)},
+            "model_name: https://registry.ollama.ai answers HTTP 503; mend it and run again",
+        ),
+        (
+            {"model_manifest": Manifest(404)},
+            "model_name: qwen2.5:1.5b is not in its registry; check the name and the tag",
+        ),
+        (
+            {"container_owner": ""},
+            "ollama_project: the container ollama belongs to no compose project, not to ollama; "
+            "remove it (docker rm -f ollama) or set ollama_project",
+        ),
+        (
+            {"container_owner": "theirs"},
+            "ollama_project: the container ollama belongs to compose project theirs, not to "
+            "ollama; remove it (docker rm -f ollama) or set ollama_project",
+        ),
+        (
+            {"port_owner": '"nginx",pid=7'},
+            'ollama_port: 11434 is taken by "nginx",pid=7; stop it or set another ollama_port',
+        ),
+        (
+            {"address_there": False},
+            "ollama_bind: the host has no address 127.0.0.1; see `ip -4 address` on it",
+        ),
+    ],
+)
+def test_a_host_that_does_not_fit_is_refused(measured: dict[str, Any], refusal: str) -> None:
+    assert unfit(settings(), "medium", replace(BARE, **measured)) == [refusal]
+
+
+@pytest.mark.parametrize(("cpus", "memory"), [(3, 8.0), (4, 7.0)])
+def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> None:
+    small = replace(BARE, cpus=cpus, memory=int(memory * 1e9))
+    limits = {"ollama_cpus": 2.0, "ollama_memory": "3G"}
+    assert unfit(settings("high", **limits), "high", small) == [
+        f"profile: high needs 4 CPUs and 8 GB, the host has {cpus} and {memory} GB; put it in "
+        "medium or take a bigger host"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "measured", "refusals"),
+    [
+        (
+            MIRROR,
+            {"image_manifest": Manifest(0), "model_manifest": Manifest(0)},
+            [
+                "mirror: http://10.0.0.9:5000 does not answer from the host; start it, or correct "
+                "the address"
+            ],
+        ),
+        (
+            MIRROR | {"model_registry": "http://models.lan"},
+            {"image_manifest": Manifest(200), "model_manifest": Manifest(0)},
+            [
+                "model_registry: http://models.lan does not answer from the host; start it, or "
+                "correct the address"
+            ],
+        ),
+        (
+            MIRROR,
+            {"image_manifest": Manifest(404), "model_manifest": Manifest(404)},
+            [
+                "ollama_image: 10.0.0.9:5000/ollama/ollama:0.32.15 is not in its registry; check "
+                "the name and the tag",
+                "model_name: 10.0.0.9:5000/library/qwen2.5:1.5b is not in its registry; check the "
+                "name and the tag",
+            ],
+        ),
+        # The engine's own way out is not ours to judge; what is there needs no registry.
+        ({}, {"image_manifest": Manifest(0), "engine_proxy": True}, []),
+        ({}, {"image_manifest": None, "model_manifest": None, "disk_free": 10**10}, []),
+    ],
+)
+def test_what_is_to_be_pulled_must_be_there(
+    own: dict[str, Any], measured: dict[str, Any], refusals: list[str]
+) -> None:
+    assert unfit(settings(**own), "medium", replace(BARE, **measured)) == refusals
+
+
+def test_a_full_disk_does_not_matter_once_all_is_there() -> None:
+    full = replace(SERVING, disk_free=0)
+    assert unfit(settings(), "medium", full) == []
+    assert disk_sum(settings(), full).terms == {}
+
+
+def test_the_disk_is_known_by_the_registry_s_manifest() -> None:
+    there = replace(BARE, image_manifest=Manifest(200, 2 * 10**9))
+    assert disk_sum(settings(), there).terms == {
+        "image": 6 * 10**9,
+        "model": 986 * 10**6,
+        "a fifth to spare": (6 * 10**9 + 986 * 10**6) // 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "measured", "weights", "source"),
+    [
+        ({}, replace(BARE, model_manifest=Manifest(401)), int(934.69 * MIB), "our table"),
+        ({}, BARE, 980 * 10**6, "our table, weights from the registry's manifest"),
+        ({}, SERVING, int(934.69 * MIB), "the server"),
+        (
+            {"model_name": "phi:3b", "model_shape": PHI | {"vocabulary": 51200}},
+            replace(BARE, model_manifest=Manifest(401)),
+            2 * 2**30,
+            "model_shape",
+        ),
+    ],
+)
+def test_the_memory_sum_says_where_its_figures_are_from(
+    own: dict[str, Any], measured: Measured, weights: int, source: str
+) -> None:
+    total = memory_sum(settings(**own), measured)
+    assert total
+    assert (total.terms["weights"], total.source) == (weights, source)
+
+
+def test_a_model_that_nobody_knows_is_refused() -> None:
+    assert unfit(settings(model_name="phi:3b"), "medium", BARE) == [
+        "model_name: how much memory phi:3b needs is not known before it is on the server; set "
+        "model_shape from its config.json (docs/settings.md)"
+    ]
+
+
+def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
+    small = settings(ollama_memory="2G", ollama_memory_reservation="1G")
+    assert unfit(small, "medium", SERVING) == [
+        "ollama_memory: 2G is less than the 2235 MiB that qwen2.5:1.5b needs at 3 x 4096 tokens "
+        "(weights 935, KV cache 336, compute buffer 648, prompt cache 256, server 60); raise it, "
+        "or lower model_num_ctx or ollama_num_parallel"
+    ]
+
+
+def test_a_server_s_own_metadata_is_believed() -> None:
+    shown = {
+        "model_info": {
+            "general.architecture": "qwen2",
+            "qwen2.block_count": 28,
+            "qwen2.embedding_length": 1536,
+            "qwen2.attention.head_count": 12,
+            "qwen2.attention.head_count_kv": 2,
+        },
+        "tensors": [{"name": "token_embd.weight", "type": "Q6_K", "shape": [1536, 151936]}],
+    }
+    assert Shape.parse(shown, 7) == replace(SHAPES["qwen2.5:1.5b"], weights=7)

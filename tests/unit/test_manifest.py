@@ -1,0 +1,87 @@
+"""A registry's answer, and the question as the host's shell runs it."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ollama_stack.facts.registry import RegistryManifest
+from ollama_stack.manifest import WEIGHTS, Manifest
+
+MODEL = {
+    "layers": [
+        {"mediaType": WEIGHTS, "size": 100},
+        {"mediaType": "application/vnd.ollama.image.template", "size": 7},
+    ]
+}
+IMAGE = {"layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 30}]}
+INDEX = {"manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 5}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "manifest"),
+    [
+        (f"{json.dumps(MODEL)}\n200", Manifest(200, 107, 100)),
+        (f"{json.dumps(IMAGE, indent=2)}\n200", Manifest(200, 30)),
+        (f"{json.dumps(INDEX)}\n200", Manifest(200)),
+        ('{"errors": []}\n404', Manifest(404)),
+        ("<html>busy</html>\n503", Manifest(503)),
+        ("200", Manifest(200)),  # no curl: somebody listens
+        ("000", Manifest(0)),
+        ("", Manifest(0)),
+    ],
+)
+def test_an_answer_is_read(text: str, manifest: Manifest) -> None:
+    assert Manifest.parse(text) == manifest
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = self.path == "/v2/library/m/manifests/1" and "docker" in self.headers["Accept"]
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(MODEL if found else {}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def ask(url: str, path: str = "/usr/bin:/bin") -> Manifest:
+    fact = RegistryManifest()
+    done = subprocess.run(
+        ["/bin/sh", "-c", str(fact.command(url))],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return fact.process(done.stdout.splitlines())
+
+
+def test_a_registry_is_asked(registry: str) -> None:
+    assert ask(f"{registry}/v2/library/m/manifests/1") == Manifest(200, 107, 100)
+    assert ask(f"{registry}/v2/library/m/manifests/2") == Manifest(404)
+    assert ask("http://127.0.0.1:1/v2/library/m/manifests/1") == Manifest(0)
+
+
+def test_a_host_without_curl_can_still_say_whether_somebody_listens(
+    registry: str, tmp_path: Path
+) -> None:
+    for tool in ("bash", "timeout"):
+        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
+    assert ask(f"{registry}/v2/m", path=str(tmp_path)) == Manifest(200)
+    assert ask("http://127.0.0.1:1/v2/m", path=str(tmp_path)) == Manifest(0)

@@ -1,0 +1,134 @@
+"""`make plan`: three verdicts, their exit status, and JSON that its schema accepts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ollama_stack.inventory import ROOT
+from tests.unit.test_plan import BARE
+
+FAKE = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": BARE, "_sudo": False}
+SMALL = FAKE | {"fake_responses": BARE | {"getconf": "1"}}
+FITS, REFUSED = ("@fake/big", FAKE), ("@fake/small", SMALL)
+GONE, KEYLESS = "nobody.invalid", ("nokey.invalid", {"ssh_key": "no such key"})
+
+
+def plan(folder: Path, hosts: list[Any], *words: str) -> subprocess.CompletedProcess[str]:
+    inventory = folder / "hosts.py"
+    inventory.write_text(f"medium = {hosts!r}")
+    return subprocess.run(
+        [sys.executable, "-m", "ollama_stack.plan", str(inventory), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def report(folder: Path, *hosts: Any) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit status, and what the valid JSON says of each host."""
+    done = plan(folder, list(hosts), "--json")
+    said = json.loads(done.stdout)
+    schema = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(said)
+    return done.returncode, {host["host"]: host for host in said["hosts"]}
+
+
+def test_a_host_that_fits(tmp_path: Path) -> None:
+    code, hosts = report(tmp_path, FITS)
+    assert code == 0
+    big = hosts["@fake/big"]
+    assert (big["verdict"], big["reasons"], big["threads"]) == ("fits", [], 2)
+    assert big["measured"] == {
+        "release": "debian 12",
+        "architecture": "x86_64",
+        "cpus": 4,
+        "memory": 8032384 * 1024,
+        "disk_free": 50000000000,
+        "data_root": "/var/lib/docker",
+        "docker": None,
+        "daemon_config_valid": True,
+        "engine_proxy": False,
+        "container_owner": None,
+        "port_owner": None,
+        "address_there": True,
+        "image_there": False,
+        "model_there": False,
+        "image_manifest": {"status": 401, "size": None, "weights": None},
+        "model_manifest": {"status": 200, "size": None, "weights": None},
+        "model_shape": None,
+    }
+    assert big["memory"]["needed"] == sum(big["memory"]["terms"].values())
+    assert big["memory"]["headroom"] == big["memory"]["available"] - big["memory"]["needed"]
+    assert "Docker | Install Docker" in big["changes"]
+    assert not [name for name in big["changes"] if "Smoke" in name or "true now" in name]
+
+
+def test_one_refused_host_stops_the_others(tmp_path: Path) -> None:
+    code, hosts = report(tmp_path, FITS, REFUSED)
+    assert code == 1
+    assert hosts["@fake/small"]["verdict"] == "refused"
+    assert hosts["@fake/small"]["reasons"] == [
+        "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger host"
+    ]
+    assert hosts["@fake/big"]["verdict"] == "fits"
+    assert hosts["@fake/big"]["changes"] == []
+
+
+def test_a_host_that_cannot_be_reached_does_not_hide_the_others(tmp_path: Path) -> None:
+    code, hosts = report(tmp_path, FITS, REFUSED, GONE, KEYLESS)
+    assert code == 2
+    assert hosts["nobody.invalid"]["verdict"] == hosts["nokey.invalid"]["verdict"] == "unreachable"
+    assert "Could not resolve hostname" in hosts["nobody.invalid"]["reasons"][0]
+    assert hosts["nokey.invalid"]["reasons"] == [
+        "ssh_key: no such key is not there; create it, or name another"
+    ]
+    assert hosts["nobody.invalid"]["memory"]["source"] == "our table"
+    assert hosts["@fake/big"]["verdict"] == "fits"
+
+
+def test_a_wrong_setting_is_refused_and_the_other_hosts_measured(tmp_path: Path) -> None:
+    wrong = ("@fake/wrong", FAKE | {"ollama_port": 0})
+    code, hosts = report(tmp_path, FITS, wrong)
+    assert code == 1
+    assert hosts["@fake/wrong"]["reasons"][0].startswith("ollama_port: 0 is refused")
+    assert hosts["@fake/big"]["measured"]
+
+
+def test_people_get_a_table(tmp_path: Path) -> None:
+    done = plan(tmp_path, [FITS])
+    assert done.returncode == 0
+    for words in (
+        "4 CPUs, 7.7 GiB, 50 GB free",
+        "KV cache 336",
+        "= 2235 of 3072, 837 left",
+        "fits",
+    ):
+        assert words in done.stdout
+    assert "image: ollama/ollama:0.32.15" in done.stderr  # pyinfra's own diff
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["inventories/exmaple.py"], "inventories/exmaple.py: there is no such inventory"),
+        (["inventories/example.py", "nobody"], "no host matches nobody"),
+    ],
+)
+def test_no_hosts_are_a_mistake(words: list[str], fault: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ollama_stack.plan", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert fault in done.stderr
+    assert "Traceback" not in done.stderr

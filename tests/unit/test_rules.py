@@ -1,0 +1,110 @@
+"""Files in group_data/ that nobody reads, and a class that does not fit its profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyinfra.api import DeployError
+
+from ollama_stack import rules
+from ollama_stack.capacity import least_profile
+from ollama_stack.rules import check_inventory, faults, file_faults, warnings
+from tests.unit.conftest import group_data
+from tests.unit.harness import fake_host
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two inventories, with the files that belong to them."""
+    files = {
+        "inventories/school.py": "medium = ['a']\nbuilding_a = ['a']\n",
+        "inventories/lab.py": "low = ['@local']",
+        "group_data/all.py": "_sudo = True\nmodel_name: str = 'm:1'\n",
+        "group_data/high.py": "ollama_max_queue = 20",
+        "group_data/lab.py": "",
+        "group_data/building_a.py": "students = 12",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_files_of_groups_that_somebody_has_are_fine(project: Path) -> None:
+    assert file_faults([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("meduim.py", "", "no inventory has a group meduim; did you mean medium?"),
+        ("elsewhere.py", "", "no inventory has a group elsewhere; rename it"),
+        (
+            "high.py",
+            "ollama_num_paralel = 4",
+            "ollama_num_paralel: no such setting; did you mean ollama_num_parallel?",
+        ),
+        ("all.py", "colour: int = 4", "colour: no such setting; docs/settings.md lists them all"),
+    ],
+)
+def test_a_file_that_nobody_would_read_is_refused(
+    project: Path, name: str, text: str, fault: str
+) -> None:
+    (project / "group_data" / name).write_text(text)
+    assert file_faults([]) == {f"group_data/{name}": [fault]}
+
+
+def test_a_broken_file_is_left_to_pyinfra(project: Path) -> None:
+    (project / "group_data/high.py").write_text("ollama_max_queue 20")
+    (project / "inventories/broken.py").write_text("medium = [")
+    assert file_faults([]) == {}
+
+
+def test_a_stray_file_refuses_the_run(project: Path) -> None:
+    (project / "group_data/meduim.py").touch()
+    with fake_host() as host, pytest.raises(DeployError) as refusal:
+        check_inventory(host.state.inventory)
+    assert "    group_data/meduim.py: no inventory has a group meduim" in str(refusal.value)
+
+
+def test_a_group_of_an_inventory_that_lies_elsewhere_is_known(project: Path) -> None:
+    (project / "group_data/elsewhere.py").touch()
+    assert file_faults(["elsewhere"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("students", "profile"),
+    [(1, "low"), (4, "low"), (5, "medium"), (15, "medium"), (16, "high"), (100, "high")],
+)
+def test_the_seed_s_three_cases(students: int, profile: str) -> None:
+    assert least_profile(students) == profile
+
+
+@pytest.mark.parametrize(
+    ("profile", "students", "least"),
+    [("low", 5, "medium"), ("low", 16, "high"), ("medium", 16, "high")],
+)
+def test_a_profile_too_small_for_the_class_is_refused(
+    profile: str, students: int, least: str
+) -> None:
+    assert faults([profile], group_data("all", profile) | {"students": students}) == [
+        f"students: {students} at once are too many for {profile}; put the host in {least}"
+    ]
+
+
+@pytest.mark.parametrize(("profile", "students"), [("low", 4), ("medium", 3), ("high", 24)])
+def test_a_class_that_fits_is_no_matter(profile: str, students: int) -> None:
+    data = group_data("all", profile) | {"students": students}
+    assert faults([profile], data) == warnings(data) == []
+
+
+def test_more_students_than_places_are_warned_of() -> None:
+    data = group_data("all", "high") | {"students": 30}
+    assert faults(["high"], data) == []
+    assert warnings(data) == [
+        "students: 30 at once find 24 places (ollama_num_parallel + ollama_max_queue); the others "
+        "have to ask again"
+    ]
