@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit docs hosts
+.PHONY: help lab lab-down lab-able test lint plan deploy audit capacity docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ deploy: hosts ## make it so
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
 	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %)
+
+capacity: lab ## the memory sum beside what a runner allocates; table in docs/running.md
+	@$(RUN)/python -m lab.capacity
 
 docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 MIB = 2**20
-SERVER = 60 * MIB  # the Go process beside the runner
+PROCESSES = 100 * MIB  # server and runner beside the model: 85 to 137 MiB (make capacity)
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
 IMAGE = 4 * 10**9
 
@@ -98,7 +98,7 @@ def budget(shape: Shape, image: str, parallel: int, num_ctx: int, cache_ram: int
         "KV cache": shape.kv_bytes_per_token * total,
         "compute buffer": 4 * batch(image, total) * max(output, attention),
         "prompt cache": cache_ram * MIB if runs_llama_server(image) else 0,
-        "server": SERVER,
+        "processes": PROCESSES,
     }
 
 

@@ -232,8 +232,8 @@ def test_a_model_that_nobody_knows_is_refused() -> None:
 def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
     small = settings(ollama_memory="2G", ollama_memory_reservation="1G")
     assert unfit(small, "medium", SERVING) == [
-        "ollama_memory: 2G is less than the 2235 MiB that qwen2.5:1.5b needs at 3 x 4096 tokens "
-        "(weights 935, KV cache 336, compute buffer 648, prompt cache 256, server 60); raise it, "
+        "ollama_memory: 2G is less than the 2275 MiB that qwen2.5:1.5b needs at 3 x 4096 tokens "
+        "(weights 935, KV cache 336, compute buffer 648, prompt cache 256, processes 100); raise it, "
         "or lower model_num_ctx or ollama_num_parallel"
     ]
 
