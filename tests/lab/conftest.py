@@ -80,6 +80,11 @@ def remove_test_objects() -> None:
         run("sh", "-c", f"{found} | xargs -r docker {kind} rm")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that takes the lab away comes last."""
+    items.sort(key=lambda item: "test_lab_down" in item.nodeid)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lab() -> Iterator[None]:
     remove_test_objects()
