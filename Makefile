@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit capacity docs hosts
+.PHONY: help lab lab-down lab-able test lint plan deploy audit capacity load-gateway docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,7 +44,7 @@ hosts: .venv/ok
 	@$(RUN)/python -m ollama_stack.guard $(INVENTORY) $(LIMIT)
 
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
-	@$(RUN)/python -m ollama_stack.plan $(INVENTORY) $(LIMIT) $(JSON:%=--json)
+	@$(RUN)/python -m ollama_stack.plan $(INVENTORY) $(LIMIT) $(if $(filter-out 0,$(JSON)),--json)
 
 deploy: hosts ## make it so
 	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
@@ -54,6 +54,9 @@ audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
 
 capacity: lab ## the memory sum beside what a runner allocates; table in docs/running.md
 	@$(RUN)/python -m lab.capacity
+
+load-gateway: lab ## Ollama through the gateway and alone, under load; tables in docs/running.md
+	@$(RUN)/python -m lab.load
 
 docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference

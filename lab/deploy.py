@@ -22,7 +22,7 @@ ollama = images.ollama(wheels)
 install_docker(settings=settings)
 docker.packages(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
 
-for recipe in host.loop([images.MIRROR, ollama]):
+for recipe in host.loop([images.MIRROR, images.HAPROXY, ollama]):
     operations.image(
         name="Build an image",
         recipe=recipe,
@@ -39,6 +39,12 @@ operations.pushed(
     image=ollama.name,
     registry=settings.mirror,
     reference=settings.ollama_image,
+)
+operations.pushed(
+    name="Publish HAProxy",
+    image=images.HAPROXY.name,
+    registry=settings.mirror,
+    reference=settings.gateway_image,
 )
 operations.model_pushed(
     name="Publish the model",

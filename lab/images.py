@@ -53,6 +53,13 @@ MIRROR = Image(
 )
 
 
+HAPROXY = Image(
+    name="ollama-lab/haproxy:2.6.12",
+    packages=("haproxy",),
+    changes=("EXPOSE 11434 8404",),
+)
+
+
 def ollama(wheels: Path) -> Image:
     """Ollama 0.9.3 for CPUs, shaped like the official image."""
     server = wheels / "bigdl" / "cpp" / "libs" / "ollama"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 MIB = 2**20
-PROCESSES = 100 * MIB  # server and runner beside the model: 85 to 137 MiB (make capacity)
+PROCESSES = 100 * MIB  # server and runner beside the model, measured: make capacity
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
-IMAGE = 4 * 10**9
+IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8}
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,51 @@ class Shape:
     embedding: int
     heads: int
     kv_heads: int
+    head_dim: int
     vocabulary: int
 
     @classmethod
     def parse(cls, shown: Mapping[str, Any], weights: int) -> Shape:
-        """From the GGUF metadata in Ollama's /api/show; KeyError or StopIteration without them."""
+        """From the GGUF metadata in Ollama's /api/show.
+
+        KeyError, StopIteration, TypeError or ValueError if it does not say enough. Where a figure
+        differs between layers, the largest counts for all.
+        """
         info = shown["model_info"]
         family = info["general.architecture"]
+
+        def figure(name: str, otherwise: int | None = None) -> int:
+            value = info.get(f"{family}.{name}") or otherwise
+            largest = max(value) if isinstance(value, list) else value
+            if not isinstance(largest, int) or largest < 1:
+                raise ValueError(f"{family}.{name} is {largest!r}")
+            return largest
+
         tensors = (t for t in shown["tensors"] if t["name"] == "token_embd.weight")
-        heads = info[f"{family}.attention.head_count"]
+        heads, embedding = figure("attention.head_count"), figure("embedding_length")
+        head_dim = embedding // heads
         return cls(
             weights=weights,
-            layers=info[f"{family}.block_count"],
-            embedding=info[f"{family}.embedding_length"],
+            layers=figure("block_count"),
+            embedding=embedding,
             heads=heads,
-            kv_heads=info.get(f"{family}.attention.head_count_kv") or heads,
+            kv_heads=figure("attention.head_count_kv", heads),
+            head_dim=max(
+                figure("attention.key_length", head_dim), figure("attention.value_length", head_dim)
+            ),
             vocabulary=next(tensors)["shape"][-1],
         )
 
     @property
     def kv_bytes_per_token(self) -> int:
         """K and V of every layer in 16 bits (Ollama llm/llama_server.go)."""
-        return 2 * 2 * self.layers * self.kv_heads * self.embedding // self.heads
+        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 
 # The models we name.
 SHAPES = {
-    "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 151936),
-    "smollm2:135m": Shape(int(92.10 * MIB), 30, 576, 9, 3, 49152),
+    "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 128, 151936),
+    "smollm2:135m": Shape(int(92.10 * MIB), 30, 576, 9, 3, 64, 49152),
 }
 
 

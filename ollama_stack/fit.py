@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
-from ollama_stack.capacity import IMAGE, MIB, Shape, budget, known_shape
+from ollama_stack.capacity import IMAGES, MIB, Shape, budget, known_shape
 from ollama_stack.forms import size_bytes
 from ollama_stack.manifest import Manifest
 from ollama_stack.settings import Settings
@@ -40,16 +40,14 @@ class Measured:
     docker: str | None
     daemon_config_valid: bool
     engine_proxy: bool
-    container_owner: str | None
-    """Compose project of a container called ollama, "" without a project; None without one."""
-    port_owner: str | None
+    """The engine pulls through a proxy or mirrors of its own."""
+    container_owners: dict[str, str]
+    """Compose project ("" for none) of each container that has a name of ours."""
+    port_owners: dict[str, str]
+    """Who else has a port that is to be ours, by setting."""
     address_there: bool
-    image_there: bool
-    model_there: bool
-    """True too where a stopped server's volume cannot be asked."""
-    image_manifest: Manifest | None = None
-    """None where nothing is to be pulled."""
-    model_manifest: Manifest | None = None
+    to_pull: dict[str, Manifest]
+    """What is not there yet, by setting, as its registry has it."""
     model_shape: Shape | None = None
     """As the server has it."""
 
@@ -101,7 +99,7 @@ def unfit(settings: Settings, profile: str | None, measured: Measured) -> list[s
 def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | None:
     """The memory limit against what the model needs; None if nobody knows the model's shape."""
     server = measured.model_shape if measured else None
-    manifest = measured.model_manifest if measured else None
+    manifest = measured.to_pull.get("model_name") if measured else None
     weights = manifest.weights if manifest else None
     known = known_shape(settings.model_name, server, weights, _declared(settings))
     if not known:
@@ -126,30 +124,35 @@ def _declared(settings: Settings) -> Shape | None:
         embedding=given["embedding"],
         heads=given["heads"],
         kv_heads=given["kv_heads"],
+        head_dim=given.get("head_dim", given["embedding"] // given["heads"]),
         vocabulary=given["vocabulary"],
     )
 
 
 def disk_sum(settings: Settings, measured: Measured) -> Sum:
     """Docker's disk against what is still to be pulled to it."""
-    terms, sources = {}, []
-    if not measured.image_there:
-        layers = measured.image_manifest.size if measured.image_manifest else None
-        terms["image"] = UNPACKED * layers if layers else IMAGE
-        sources.append("image: " + ("the registry's manifest" if layers else "our estimate"))
-    if not measured.model_there:
-        said = measured.model_manifest.size if measured.model_manifest else None
-        memory = memory_sum(settings, measured)
-        terms["model"] = said or (memory.terms["weights"] if memory else 0)
-        sources.append("model: " + ("the registry's manifest" if said else "its weights"))
+    terms, sources = {}, {}
+    for name, manifest in measured.to_pull.items():
+        if manifest.size:
+            terms[name] = manifest.size * (1 if name == "model_name" else UNPACKED)
+            sources[name] = "the registry's manifest"
+        elif name in IMAGES:
+            terms[name], sources[name] = IMAGES[name], "our estimate"
+        else:
+            memory = memory_sum(settings, measured)
+            terms[name] = memory.terms["weights"] if memory else 0
+            sources[name] = "its weights"
     if terms:
         terms["a fifth to spare"] = sum(terms.values()) // 5
-    return Sum(available=measured.disk_free, terms=terms, source=", ".join(sources))
+    source = ", ".join(f"{name} by {origin}" for name, origin in sources.items())
+    return Sum(available=measured.disk_free, terms=terms, source=source)
 
 
 def _memory(settings: Settings, measured: Measured) -> Iterator[str]:
     parallel, num_ctx = settings.ollama_num_parallel, settings.model_num_ctx
     total = memory_sum(settings, measured)
+    if not total and "model_name" not in measured.to_pull:
+        return  # it is on a server that does not say now; a deploy may be what mends it
     if not total:
         yield (
             f"model_name: how much memory {settings.model_name} needs is not known before it is on "
@@ -206,38 +209,43 @@ def _size(settings: Settings, profile: str | None, measured: Measured) -> Iterat
 
 def _registries(settings: Settings, measured: Measured) -> list[str]:
     """What is still to be pulled must be there; one registry is named once."""
-    image = (settings.mirror and "mirror") or "ollama_image"
-    model = (settings.model_registry and "model_registry") or image.replace(
-        "ollama_image", "model_name"
+    engine = ("mirror", "set mirror, or give the engine a proxy in /etc/docker/daemon.json")
+    server = (
+        "model_registry" if settings.model_registry else "mirror",
+        "set mirror or model_registry",
     )
-    engine = "set mirror, or give the engine a proxy in /etc/docker/daemon.json"
+    places = {
+        "ollama_image": (settings.image_manifest(settings.ollama_image), settings.image, engine),
+        "gateway_image": (
+            settings.image_manifest(settings.gateway_image),
+            settings.haproxy_image,
+            engine,
+        ),
+        "model_name": (settings.model_manifest, settings.model_source, server),
+    }
     faults: list[str] = []
-    if measured.image_manifest and not measured.engine_proxy:
+    for name, manifest in measured.to_pull.items():
+        url, wanted, (registry, way_out) = places[name]
+        if measured.engine_proxy and name != "model_name":
+            continue  # its proxy is the engine's own affair
+        site_own = bool(getattr(settings, registry))
         faults += _registry(
-            measured.image_manifest, image, settings.image_manifest, engine
-        ) or _absent(measured.image_manifest, "ollama_image", settings.image)
-    if measured.model_manifest:
-        faults += _registry(
-            measured.model_manifest, model, settings.model_manifest, "set mirror or model_registry"
-        ) or _absent(measured.model_manifest, "model_name", settings.model_source)
+            manifest,
+            registry if site_own else name,
+            url.partition("/v2/")[0],
+            "start it, or correct the address" if site_own else way_out,
+        )
+        if manifest.status == 404:
+            faults.append(f"{name}: {wanted} is not in its registry; check the name and the tag")
     return list(dict.fromkeys(faults))
 
 
-def _registry(manifest: Manifest, setting: str, url: str, way_out: str) -> list[str]:
-    registry = url.partition("/v2/")[0]
-    if setting in ("mirror", "model_registry"):
-        way_out = "start it, or correct the address"
+def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> list[str]:
     if not manifest.status:
         return [f"{setting}: {registry} does not answer from the host; {way_out}"]
     if manifest.status >= 500:
         return [f"{setting}: {registry} answers HTTP {manifest.status}; mend it and run again"]
     return []
-
-
-def _absent(manifest: Manifest, setting: str, name: str) -> list[str]:
-    if manifest.status != 404:
-        return []
-    return [f"{setting}: {name} is not in its registry; check the name and the tag"]
 
 
 def _disk(settings: Settings, measured: Measured) -> Iterator[str]:
@@ -252,18 +260,19 @@ def _disk(settings: Settings, measured: Measured) -> Iterator[str]:
 
 def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
     """What of somebody else's stands where ours should be."""
-    owner, project = measured.container_owner, settings.ollama_project
-    if owner is not None and owner != project:
-        whose = f"compose project {owner}" if owner else "no compose project"
+    project = settings.ollama_project
+    for name, owner in measured.container_owners.items():
+        if owner != project:
+            whose = f"compose project {owner}" if owner else "no compose project"
+            yield (
+                f"ollama_project: the container {name} belongs to {whose}, not to {project}; remove "
+                f"it (docker rm -f {name}) or set ollama_project"
+            )
+    for setting, owner in measured.port_owners.items():
         yield (
-            f"ollama_project: the container ollama belongs to {whose}, not to {project}; remove it "
-            "(docker rm -f ollama) or set ollama_project"
+            f"{setting}: {getattr(settings, setting)} is taken by {owner}; stop it or set another "
+            f"{setting}"
         )
-    elif measured.port_owner:
-        yield (
-            f"ollama_port: {settings.ollama_port} is taken by {measured.port_owner}; stop it or set "
-            "another ollama_port"
-        )
-    elif not measured.address_there:
+    if not measured.address_there:
         bind = settings.ollama_bind
         yield f"ollama_bind: the host has no address {bind}; see `ip -4 address` on it"

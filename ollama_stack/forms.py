@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 
 def _ipv4(address: str) -> str:
@@ -20,27 +20,50 @@ def _form(pattern: str, *examples: str) -> Any:
     return Field(pattern=pattern, examples=list(examples))
 
 
-Cpus = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+def _with_a_port(registry: str) -> str:
+    port = registry.rpartition(":")[2]
+    if port.isdigit() and not 0 < int(port) < 65536:
+        raise ValueError(f"{registry!r} has no such port; write it like https://mirror.lan:5000")
+    return registry
+
+
+Cpus = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]  # the least that Docker takes
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[str, _form(r"^[1-9]\d*[MG]$", "3G", "512M")]
+Size = Annotated[str, _form(r"^[1-9][0-9]*[MG]$", "3G", "512M")]
 # pyinfra's --data makes a number of -1.
-Duration = Annotated[str, BeforeValidator(str), _form(r"^([1-9]\d*(s|m|h)|-1)$", "5m", "1h", "-1")]
+Duration = Annotated[
+    str, BeforeValidator(str), _form(r"^([1-9][0-9]*(s|m|h)|-1)$", "5m", "1h", "-1")
+]
+Timeout = Annotated[str, _form(r"^[1-9][0-9]*(s|m|h)$", "120s", "15m")]
+TokenName = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "class-1")]
+Secret = Annotated[
+    str,
+    _form(
+        r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$", "env:OLLAMA_ADMIN_TOKEN", "file:~/admin.token"
+    ),
+]
+# pyinfra's own reader of an inventory makes lists of tuples.
+Listed = BeforeValidator(lambda given: list(given) if isinstance(given, tuple) else given)
 Address = Annotated[str, AfterValidator(_ipv4)]
-Registry = Annotated[str, _form(r"^(https?://[A-Za-z0-9.-]+(:\d+)?)?$", "https://mirror.lan:5000")]
+Registry = Annotated[
+    str,
+    _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "https://mirror.lan:5000"),
+    AfterValidator(_with_a_port),
+]
 Image = Annotated[
     str,
     _form(
-        r"^[a-z0-9][a-z0-9./:_-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$",
+        r"^[a-z0-9][a-z0-9./:_-]*(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$",
         "ollama/ollama:0.32.15",
         "ollama/ollama@sha256:...",
     ),
 ]
 Model = Annotated[
     str,
-    _form(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?:[\w.-]+$", "qwen2.5:1.5b"),
+    _form(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?:[A-Za-z0-9_.-]+$", "qwen2.5:1.5b"),
     AfterValidator(lambda name: name.removeprefix("library/")),  # as Ollama lists it
 ]
-Folder = Annotated[str, _form(r"^/[\w./-]+$", "/opt/ollama")]
+Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama")]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
 
@@ -52,6 +75,7 @@ class ModelShape(TypedDict):
     embedding: Count
     heads: Count
     kv_heads: Count
+    head_dim: NotRequired[Count]
     vocabulary: Count
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from ollama_stack.inventory import missing_keys, read_inventory
-from ollama_stack.rules import faults, file_faults
+from ollama_stack.inventory import limited, missing_keys, read_inventory
+from ollama_stack.rules import run_faults
 
 if __name__ == "__main__":
+    path, limit = sys.argv[1], sys.argv[2:]
     try:
-        hosts = read_inventory(sys.argv[1], sys.argv[2:])
+        everybody = read_inventory(path)
+        targets = limited(path, everybody, limit)
     except ValueError as error:
         sys.exit(str(error))
-    wrong = file_faults(group for host in hosts for group in host.groups)
-    keys = missing_keys(hosts)
-    wrong |= {h.name: faults(h.groups, h.data) + keys.get(h.name, []) for h in hosts}
+    wrong = run_faults(
+        {target.name: (target.groups, target.data) for target in targets},
+        (group for target in everybody for group in target.groups),
+    )
+    for name, reasons in missing_keys(targets).items():
+        wrong[name] = wrong.get(name, []) + reasons
     lines = [f"    {name}: {reason}" for name, reasons in wrong.items() for reason in reasons]
     sys.exit("refused, nothing was changed:\n" + "\n".join(lines) if lines else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -78,6 +79,18 @@ def read_inventory(path: str, limit: Iterable[str] = ()) -> list[Target]:
         Target(host["name"], tuple(dict.fromkeys(host["groups"])), host["data"])
         for host in json.loads(shown.stdout)
     ]
+    for target in targets:
+        own_group = target.name in target.groups and not target.name.startswith("@")
+        if own_group or re.search(r"[*?\[]", target.name):
+            raise ValueError(
+                f"{path}: the host {target.name} has the name of a group, or of a pattern; --limit "
+                "cannot tell them apart, so rename one (ssh_hostname takes the address)"
+            )
+    return limited(path, targets, limit)
+
+
+def limited(path: str, targets: list[Target], limit: Iterable[str]) -> list[Target]:
+    """Those in one of the groups, or with a name like one of the patterns; ValueError if none is."""
     limits = list(limit)
     chosen = [target for target in targets if not limits or _matches(target, limits)]
     if not chosen:

@@ -22,7 +22,7 @@ class Manifest:
         body, _, status = text.rpartition("\n")
         try:
             layers = json.loads(body)["layers"]
-            sizes = [(layer["mediaType"], layer["size"]) for layer in layers]
+            sizes = [(layer["mediaType"], int(layer["size"])) for layer in layers]
         except (ValueError, KeyError, TypeError):  # an index, or an answer without a manifest
             return cls(int(status or 0))
         weights = [size for kind, size in sizes if kind == WEIGHTS]

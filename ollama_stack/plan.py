@@ -1,6 +1,6 @@
 """Will it fit, and what would change? A report on every host that changes nothing: ``make plan``.
 
-Exit status: 0 every host fits, 1 one is refused, 2 one cannot be reached.
+Exit status: 0 every host fits, 1 one is refused, 2 one cannot be reached, 3 there is no report.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from rich.table import Table
 
 from ollama_stack.capacity import MIB
 from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, memory_sum, unfit
-from ollama_stack.inventory import ROOT, Target, missing_keys, read_inventory
-from ollama_stack.rules import faults, file_faults, warnings
+from ollama_stack.inventory import ROOT, Target, limited, missing_keys, read_inventory
+from ollama_stack.rules import run_faults, warnings
 from ollama_stack.settings import Settings, profile_of, read_settings
 
 # Operations that ask or tell: they run every time, and change nothing.
 ACTIONS = {"Smoke | Ask the model", "Say what is true now"}
 
 Verdict = Literal["fits", "refused", "unreachable"]
+NO_REPORT = 3
 EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}
 
 
@@ -51,8 +52,8 @@ class HostPlan(BaseModel):
     memory: Sum | None = None
     disk: Sum | None = None
     measured: Measured | None = None
-    changes: list[str] = []
-    """Names of operations with something to do; not known while any host is refused."""
+    changes: list[str] | None = None
+    """Names of operations with something to do; None while any host is refused."""
 
 
 class Plan(BaseModel):
@@ -69,40 +70,50 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class DryRun:
-    """What pyinfra's dry run left: measurements, operations with something to do, its log."""
+    """What pyinfra's dry run left: measurements, its log, and operations by host if it got there."""
 
     looks: Mapping[str, Measured | list[str]]
-    changes: Mapping[str, list[str]]
     log: str
-    returncode: int
+    changes: Mapping[str, list[str]] | None
 
     def silence(self, host: str) -> list[str]:
         """Why nothing is known of a host, in pyinfra's words."""
-        said = re.findall(rf"^\s*\[{re.escape(host)}\] (.+)$", self.log, re.MULTILINE)
-        return said[:1] or [self.log.strip().rpartition("\n")[2] or "pyinfra said nothing"]
+        said = re.findall(rf"^\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
+        return [words for words in said if words != "Connected"][:1] or [self.failure]
+
+    @property
+    def failure(self) -> str:
+        """The last words of a run that failed."""
+        return self.log.rpartition("--> ")[2].strip() or "pyinfra said nothing"
 
 
 def make_plan(inventory: str, limit: list[str], show: bool = False) -> Plan:
-    """The report on an inventory's hosts; ValueError if there are none, or the dry run fails.
+    """The report on an inventory's hosts; ValueError if there are none.
 
     ``show``: pyinfra's own log and diffs go to stderr as they come.
     """
-    targets = read_inventory(inventory, limit)
-    files = [
-        f"{file}: {fault}"
-        for file, found in file_faults(group for t in targets for group in t.groups).items()
-        for fault in found
-    ]
-    refused = {t.name: files + faults(t.groups, t.data) for t in targets}
+    everybody = read_inventory(inventory)
+    targets = limited(inventory, everybody, limit)
+    wrong = run_faults(
+        {t.name: (t.groups, t.data) for t in targets},
+        (group for t in everybody for group in t.groups),
+    )
+    names = [t.name for t in targets]
+    files = [f"{file}: {fault}" for file in wrong if file not in names for fault in wrong[file]]
+    refused = {name: files + wrong.get(name, []) for name in names}
     gone = missing_keys(targets)
-    asked = [t.name for t in targets if not refused[t.name] and t.name not in gone]
-    run = _dry_run(inventory, asked, show) if asked else DryRun({}, {}, "", 0)
+    asked = [name for name in names if not refused[name] and name not in gone]
+    run = _dry_run(inventory, asked, show) if asked else DryRun({}, "", None)
     hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in targets]
-    verdict = max((host.verdict for host in hosts), key=EXIT.__getitem__)
-    if verdict == "fits" and run.returncode:
-        raise ValueError(f"{inventory}: the dry run failed:\n{run.log}")
-    now = datetime.now(timezone.utc)
-    return Plan(time=now, inventory=inventory, verdict=verdict, hosts=hosts)
+    if asked and run.changes is None and not any(host.verdict == "refused" for host in hosts):
+        failed = {"verdict": "refused", "reasons": [f"the dry run failed: {run.failure}"]}
+        hosts = [h.model_copy(update=failed) if h.verdict == "fits" else h for h in hosts]
+    return Plan(
+        time=datetime.now(timezone.utc),
+        inventory=inventory,
+        verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
+        hosts=hosts,
+    )
 
 
 def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
@@ -129,7 +140,10 @@ def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
                 if show:
                     sys.stderr.write(line)
         looks = LOOKS.validate_json(path.read_bytes()) if path.exists() else {}
-        operations = json.loads(plan.read_text())["plan"] if not process.returncode else []
+        said = plan.read_text()
+    if not said:  # it stopped before it had a plan
+        return DryRun(looks, log, None)
+    operations = json.loads(said)["plan"]
     changes = {
         host: [
             operation["name"]
@@ -139,7 +153,7 @@ def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
         ]
         for host in hosts
     }
-    return DryRun(looks, changes, log, process.returncode)
+    return DryRun(looks, log, changes)
 
 
 def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -> HostPlan:
@@ -164,13 +178,13 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
         memory=memory_sum(settings, measured),
         disk=disk_sum(settings, measured) if measured else None,
         measured=measured,
-        changes=run.changes.get(target.name, []),
+        changes=run.changes.get(target.name) if run.changes else None,
     )
 
 
 def show_plan(plan: Plan, console: Console) -> None:
     """The report for people: a section a host, the verdict at its end."""
-    table = Table(title=f"Plan for {plan.inventory}", show_header=False)
+    table = Table(title=f"Plan for {escape(plan.inventory)}", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for host in plan.hosts:
@@ -184,9 +198,10 @@ COLOURS: dict[Verdict, str] = {"fits": "green", "refused": "red", "unreachable":
 
 
 def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
-    yield "host", f"[bold]{host.host}[/bold], profile {host.profile}"
+    profile = f"profile {host.profile}" if host.profile else "no profile"
+    yield "host", f"[bold]{escape(host.host)}[/bold], {profile}"
     if host.measured:
-        yield "measured", _measured(host.measured)
+        yield "measured", escape(_measured(host.measured))
     if host.declared:
         s = host.declared
         yield (
@@ -200,7 +215,8 @@ def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
     if host.disk and host.disk.terms:
         yield "disk", f"GB: {_sum(host.disk, 1e9, 1)}"
     if host.verdict == "fits":
-        yield "changes", "\n".join(host.changes) or "none"
+        known = "\n".join(host.changes or ()) or "none"
+        yield "changes", "not known while a host is refused" if host.changes is None else known
     for warning in host.warnings:
         yield "warning", escape(warning)
     for reason in host.reasons:
@@ -212,7 +228,7 @@ def _measured(measured: Measured) -> str:
     return (
         f"{measured.cpus} CPUs, {measured.memory / 2**30:.1f} GiB, "
         f"{measured.disk_free / 1e9:.0f} GB free, {measured.release} {measured.architecture}, "
-        + (f"Docker {measured.docker}" if measured.docker else "no Docker yet")
+        + (f"Docker {measured.docker}" if measured.docker else "no Docker engine answers")
     )
 
 
@@ -230,12 +246,16 @@ def main() -> int:
     parser.add_argument("inventory")
     parser.add_argument("limit", nargs="*", help="only these groups or hosts")
     parser.add_argument("--json", action="store_true", help="docs/plan.schema.json on stdout")
-    words = parser.parse_args()
     try:
+        words = parser.parse_args()
         plan = make_plan(words.inventory, words.limit, show=not words.json)
+    except SystemExit as usage:
+        return NO_REPORT if usage.code else 0
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return NO_REPORT
+    except KeyboardInterrupt:
+        return 130
     if words.json:
         sys.stdout.write(plan.model_dump_json(indent=2) + "\n")
     else:

@@ -31,7 +31,8 @@ def pages() -> dict[Path, str]:
 
 def _settings() -> str:
     properties: dict[str, Any] = Settings.model_json_schema()["properties"]
-    return HEAD + "".join(_row(name, schema) for name, schema in properties.items())
+    rows = sorted(properties, key=lambda name: name.startswith("gateway_"))  # Ollama's own first
+    return HEAD + "".join(_row(name, properties[name]) for name in rows)
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:

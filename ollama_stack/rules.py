@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from pydantic import ValidationError
 from pyinfra import logger
 from pyinfra.api import DeployError, Inventory
 
+from ollama_stack import tokens
 from ollama_stack.capacity import least_profile
 from ollama_stack.forms import size_bytes
 from ollama_stack.settings import PROFILES, PYINFRA_KEY, Settings, profile_of, read_settings
 
 ROOT = Path(__file__).parents[1]
+
+Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
 
 def check_inventory(inventory: Inventory) -> None:
@@ -29,12 +33,26 @@ def check_inventory(inventory: Inventory) -> None:
 def _checked(inventory: Inventory) -> dict[str, list[str]]:
     """Faults by host or file; pyinfra runs deploy.py once a host, this runs once a run."""
     hosts = inventory.get_active_hosts()  # within --limit
-    data = {host.name: host.data.dict() for host in hosts}
-    wrong = {host.name: faults(host.groups, data[host.name]) for host in hosts}
-    for name in (name for name in data if not wrong[name]):
-        for unusual in warnings(data[name]):
+    data = {host.name: (host.groups, host.data.dict()) for host in hosts}
+    wrong = run_faults(data, (group for host in inventory for group in host.groups))
+    for name in (name for name in data if not wrong.get(name)):
+        for unusual in warnings(data[name][1]):
             logger.warning(f"{name}: {unusual}")
-    return file_faults(group for host in hosts for group in host.groups) | wrong
+    return wrong
+
+
+def run_faults(hosts: Hosts, groups: Iterable[str]) -> dict[str, list[str]]:
+    """Faults by file of group_data/ and by host; what a file is told is not told of each host.
+
+    ``hosts``: groups and data by name; ``groups``: those of the whole inventory.
+    """
+    files = file_faults(groups)
+    told = {fault for found in files.values() for fault in found}
+    wrong = {
+        name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in told]
+        for name, (own, data) in hosts.items()
+    }
+    return files | {name: found for name, found in wrong.items() if found}
 
 
 def refuse(reasons: Mapping[str, list[str]]) -> None:
@@ -54,17 +72,23 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
         found = error.errors(include_url=False)
         # Without a profile its values are missing too: that says nothing new.
         return wrong + [_sentence(f) for f in found if profile or f["type"] != "missing"]
-    wrong += [*_impossible(settings), *_too_small(settings, profile)]
-    if "ollama_max_queue" not in settings.allow_unusual:
-        override = 'allow_unusual = ["ollama_max_queue"] overrides this rule'
-        wrong += [f"{fault}; {override}" for fault in _unusual(settings)]
-    return wrong
+    return [
+        *wrong,
+        *_impossible(settings),
+        *_too_small(settings, profile),
+        *_open_door(settings),
+        *(
+            f'{fault}; allow_unusual = ["{name}"] overrides this rule'
+            for name, fault in _unusual(settings)
+            if name not in settings.allow_unusual
+        ),
+    ]
 
 
 def warnings(data: Mapping[str, Any]) -> list[str]:
     """What is unusual with one host, and goes on all the same; the data must be free of faults."""
     settings = read_settings(data)
-    said = [f"{fault}; allowed by allow_unusual" for fault in _unusual(settings)]
+    said = [f"{fault}; allowed by allow_unusual" for _, fault in _unusual(settings)]
     places = settings.ollama_num_parallel + settings.ollama_max_queue
     if settings.students and settings.students > places:
         said.append(
@@ -74,11 +98,25 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def secret_faults(data: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the secrets that only a deploy needs; the data must be free of faults."""
+    settings = read_settings(data)
+    if not settings.gateway_enabled:
+        return []
+    wrong = tokens.faults(settings.gateway_tokens)
+    if settings.gateway_tls_cert:
+        try:
+            tokens.certificate(settings.gateway_tls_cert)
+        except ValueError as error:
+            wrong.append(f"gateway_tls_cert: {error}")
+    return wrong
+
+
 def file_faults(used: Iterable[str]) -> dict[str, list[str]]:
     """Faults of the files in group_data/: a group that nobody has, names that are no settings.
 
-    ``used``: groups of the hosts at hand, whose inventory may lie elsewhere. pyinfra itself takes
-    such a file, and such a name, in silence.
+    ``used``: groups of an inventory that may lie elsewhere. pyinfra itself takes such a file, and
+    such a name, in silence.
     """
     known = {"all", *PROFILES, *used}
     for inventory in (ROOT / "inventories").glob("*.py"):
@@ -90,7 +128,7 @@ def file_faults(used: Iterable[str]) -> dict[str, list[str]]:
 
 def _file_faults(file: Path, known: set[str]) -> list[str]:
     wrong = []
-    if file.stem not in known:
+    if file.stem not in known and not file.stem.startswith("@"):  # @: a connector's own group
         wrong.append(
             f"no inventory has a group {file.stem}; {_near(file.stem, known, 'rename it')}"
         )
@@ -102,8 +140,8 @@ def _assigned(file: Path) -> set[str]:
     """Names that a file of literals gives values to, read without running it; of broken ones none."""
     targets: list[ast.expr] = []
     try:
-        nodes = ast.parse(file.read_text()).body
-    except SyntaxError:  # pyinfra says so itself when it comes to read the file
+        nodes = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError):  # pyinfra says so itself when it comes to read the file
         return set()
     for node in nodes:
         targets += node.targets if isinstance(node, ast.Assign) else []
@@ -140,10 +178,32 @@ def _too_small(settings: Settings, profile: str | None) -> Iterator[str]:
         yield f"students: {settings.students} at once are too many for {profile}; put the host in {least}"
 
 
-def _unusual(settings: Settings) -> Iterator[str]:
-    """Rules of the seed that may be overridden by name."""
+def _open_door(settings: Settings) -> Iterator[str]:
+    """An address for others needs a lock; a gateway without one has a way in for everybody."""
+    if _is_open(settings) and settings.gateway_enabled and not settings.gateway_tokens:
+        yield (
+            f"gateway_tokens: ollama_bind = {settings.ollama_bind} lets others in; name a token "
+            "(docs/running.md), or set ollama_bind = 127.0.0.1"
+        )
+    if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
+        yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"
+    if tokens.LOCAL in settings.gateway_tokens:
+        yield f"gateway_tokens.{tokens.LOCAL}: is the deploy's own name; take another"
+
+
+def _is_open(settings: Settings) -> bool:
+    return not IPv4Address(settings.ollama_bind).is_loopback
+
+
+def _unusual(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Rules that may be overridden by name: the name, and what breaks it."""
     if not 10 <= settings.ollama_max_queue <= 20:
-        yield f"ollama_max_queue: {settings.ollama_max_queue} is outside 10 to 20"
+        yield (
+            "ollama_max_queue",
+            f"ollama_max_queue: {settings.ollama_max_queue} is outside 10 to 20",
+        )
+    if _is_open(settings) and not settings.gateway_enabled:
+        yield "ollama_bind", f"ollama_bind: {settings.ollama_bind} lets others in without a lock"
 
 
 def _sentence(fault: Any) -> str:
@@ -157,6 +217,8 @@ def _sentence(fault: Any) -> str:
             return _no_such(setting)
         case "extra_forbidden":
             return f"{setting}: no such setting; write it like {_examples(fault)}"
+        case "string_pattern_mismatch" if fault["loc"][0] == "gateway_tokens":  # maybe a secret
+            return f"{setting}: is not understood; write it like {_examples(fault)}"
         case "string_pattern_mismatch":
             return f"{setting}: {given!r} is not understood; write it like {_examples(fault)}"
         case "value_error":

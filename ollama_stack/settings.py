@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Any, Literal
 
 from ollama_stack.forms import (
     Address,
@@ -14,6 +12,7 @@ from ollama_stack.forms import (
     Duration,
     Folder,
     Image,
+    Listed,
     Model,
     ModelShape,
     Project,
@@ -22,15 +21,13 @@ from ollama_stack.forms import (
     host_of,
     setting,
 )
+from ollama_stack.gateway import GatewaySettings
 
 PROFILES = ("low", "medium", "high")
 
 
-class Settings(BaseModel):
+class Settings(GatewaySettings):
     """The declared state of one host."""
-
-    # Strict: Ollama itself takes "abc" for its default and says so in a log at most.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
     # The seed's numbers: no default here, their one home is group_data/.
     ollama_num_parallel: int = setting(
@@ -78,7 +75,9 @@ class Settings(BaseModel):
         rule="at most `ollama_memory`",
     )
     ollama_image: Image = setting(
-        "image, with tag or digest", "seed: latest; it moves, so it is pinned"
+        "image, with tag or digest",
+        "seed: latest; it moves, so it is pinned",
+        rule="in its registry, if that says so without a login",
     )
     model_name: Model = setting("the model that clients ask for", "seed", rule="in its registry")
 
@@ -94,7 +93,7 @@ class Settings(BaseModel):
         "address the API is published on",
         "seed: every address; the API has no lock",
         "127.0.0.1",
-        rule="an address of the host",
+        rule="an address of the host; if not loopback, `gateway_tokens` or `allow_unusual`",
     )
     ollama_port: int = setting(
         "port the API is published on", "seed", 11434, rule="free, or ours", ge=1, le=65535
@@ -145,7 +144,7 @@ class Settings(BaseModel):
     docker_source: Literal["docker-ce", "distro"] = setting(
         "Docker from its official repository or from the distribution", "ours", "docker-ce"
     )
-    allow_unusual: list[Literal["ollama_max_queue"]] = setting(
+    allow_unusual: Annotated[list[Literal["ollama_max_queue", "ollama_bind"]], Listed] = setting(
         "settings that may leave their usual range; a warning remains", "ours", []
     )
 
@@ -157,7 +156,15 @@ class Settings(BaseModel):
     @property
     def image(self) -> str:
         """The image as the Docker engine is to pull it."""
-        return f"{host_of(self.mirror)}/{self.ollama_image}" if self.mirror else self.ollama_image
+        return self._pulled(self.ollama_image)
+
+    @property
+    def haproxy_image(self) -> str:
+        """The gateway's image as the Docker engine is to pull it."""
+        return self._pulled(self.gateway_image)
+
+    def _pulled(self, image: str) -> str:
+        return f"{host_of(self.mirror)}/{image}" if self.mirror else image
 
     @property
     def model_source(self) -> str:
@@ -165,16 +172,14 @@ class Settings(BaseModel):
         registry = self.model_registry or self.mirror
         return f"{host_of(registry)}/{self._model_path}" if registry else self.model_name
 
-    @property
-    def image_manifest(self) -> str:
-        """URL of the image's manifest at its registry (OCI distribution specification)."""
-        first, _, rest = self.ollama_image.partition("/")
+    def image_manifest(self, image: str) -> str:
+        """URL of an image's manifest at its registry (OCI distribution specification)."""
+        first, _, rest = image.partition("/")
         if self.mirror:
-            return _manifest(self.mirror, self.ollama_image)
+            return _manifest(self.mirror, image)
         if rest and re.search(r"[.:]", first):
             return _manifest(f"https://{first}", rest)
-        name = self.ollama_image if rest else f"library/{self.ollama_image}"
-        return _manifest("https://registry-1.docker.io", name)
+        return _manifest("https://registry-1.docker.io", image if rest else f"library/{image}")
 
     @property
     def model_manifest(self) -> str:
@@ -230,12 +235,23 @@ class Settings(BaseModel):
     def url(self) -> str:
         """The API as the host itself reaches it."""
         address = "127.0.0.1" if self.ollama_bind == "0.0.0.0" else self.ollama_bind  # noqa: S104 compared, not bound
-        return f"http://{address}:{self.ollama_port}"
+        secured = self.gateway_enabled and self.gateway_tls_cert
+        return f"http{'s' if secured else ''}://{address}:{self.ollama_port}"
+
+    @property
+    def token_header_file(self) -> str:
+        """On the host: the header with which smoke and audit ask; "" where no token is needed."""
+        locked = self.gateway_enabled and self.gateway_tokens
+        return f"{self.ollama_dir}/local-token.header" if locked else ""
 
 
 def _manifest(registry: str, reference: str) -> str:
     """``name:tag`` or ``name@digest`` at a registry."""
-    name, _, version = reference.rpartition("@" if "@" in reference else ":")
+    name, at, version = reference.partition("@")
+    if at:
+        name = re.sub(r":[^/:]*$", "", name)  # the digest alone counts, to Docker too
+    else:
+        name, _, version = reference.rpartition(":")
     return f"{registry}/v2/{name}/manifests/{version}"
 
 

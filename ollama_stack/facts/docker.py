@@ -60,6 +60,18 @@ class InsecureRegistries(FactBase[list[str]]):
         return [line for line in output if line]
 
 
+class EngineRoot(FactBase[str | None]):
+    """Where the running engine keeps images and volumes; None while it does not answer."""
+
+    @override
+    def command(self) -> str:
+        return "docker info --format '{{.DockerRootDir}}' 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output and output[0].startswith("/") else None
+
+
 class EngineProxy(FactBase[bool]):
     """Whether the running engine pulls through a proxy, from daemon.json or its environment."""
 
@@ -107,11 +119,19 @@ class Compose(FactBase[ComposeProject | None]):
 
 
 class PortOwner(FactBase[str | None]):
-    """Who listens on a TCP port of the host, as ``ss`` names it; None if it is free."""
+    """Who listens on a TCP port of the host, as ``ss`` names it; None if it is free.
+
+    A bare host may lack ``ss``; the kernel's own table has no names.
+    """
 
     @override
     def command(self, port: int) -> str:
-        return f"ss -Hltnp 'sport = :{int(port)}' 2>/dev/null || true"
+        listens = f"^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A"
+        return (
+            f"if command -v ss >/dev/null; then ss -Hltnp 'sport = :{int(port)}';"
+            f" elif cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE '{listens}';"
+            " then echo another process; fi"
+        )
 
     @override
     def process(self, output: list[str]) -> str | None:

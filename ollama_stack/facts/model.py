@@ -35,10 +35,8 @@ class Models(FactBase[dict[str, str] | None]):
         return {model["name"]: model["digest"] for model in _answer(output)["models"]}
 
 
-class ModelSizes(FactBase[dict[str, int]]):
-    """Bytes on disk of every model on the server, by name."""
-
-    default = dict
+class ModelSizes(FactBase[dict[str, int] | None]):
+    """Bytes on disk of every model on the server, by name; None while it does not answer."""
 
     @override
     def command(self) -> StringCommand:

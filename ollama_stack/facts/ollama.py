@@ -10,6 +10,7 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 CONTAINER = "ollama"  # the seed's container_name
+GATEWAY = "ollama-gateway"
 
 
 def call(
@@ -25,15 +26,17 @@ def call(
 
     No proxy: it goes to the container's own address, so it needs no published port and no gateway.
     """
-    address = (
-        "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "
-        f"{CONTAINER} | cut -d' ' -f1)"
-    )
     curl = f"curl -sS {fail} --noproxy '*' --max-time {timeout}"
     curl += " --no-buffer" if stream else ""
     curl += f" --request {method}" if method else ""
     data = ("--data", QuoteString(json.dumps(body))) if body is not None else ()
-    return StringCommand(curl, *data, f'"http://{address}:11434{path}"')
+    return StringCommand(curl, *data, f'"http://{address(CONTAINER)}:11434{path}"')
+
+
+def address(container: str) -> str:
+    """A shell substitution for a container's own IP address."""
+    form = "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'"
+    return f"$(docker inspect --format {form} {container} | cut -d' ' -f1)"
 
 
 def ask(path: str, body: object = None) -> StringCommand:

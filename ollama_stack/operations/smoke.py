@@ -17,19 +17,26 @@ PROMPT = "Count from one to ten in words."
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
-def answers(url: str, model: str, parallel: int) -> Generator[FunctionCommand, None, None]:
+def answers(
+    url: str, model: str, parallel: int, header_file: str = ""
+) -> Generator[FunctionCommand, None, None]:
     """One timed request, then ``parallel`` at once; any answer that is none fails the host.
+
+    ``header_file``: on the host, with the token where one is needed.
 
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
-    yield FunctionCommand(ask, (url, model, parallel), {})
+    yield FunctionCommand(ask, (url, model, parallel, header_file), {})
 
 
-def ask(state: State, host: Host, url: str, model: str, parallel: int) -> bool:
+def ask(
+    state: State, host: Host, url: str, model: str, parallel: int, header_file: str = ""
+) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
-    one = _at_once(state, host, url, model, 1)
+    curl = _curl(url, model, header_file)
+    one = _at_once(state, host, curl, 1)
     faults = _faults(one, 1)
-    several = [] if faults else _at_once(state, host, url, model, parallel)
+    several = [] if faults else _at_once(state, host, curl, parallel)
     faults = faults or _faults(several, parallel)
     for fault in faults:
         host.log_styled(
@@ -49,17 +56,23 @@ def ask(state: State, host: Host, url: str, model: str, parallel: int) -> bool:
     return True
 
 
-def _at_once(state: State, host: Host, url: str, model: str, requests: int) -> list[Answer]:
+def _curl(url: str, model: str, header_file: str) -> StringCommand:
+    """A request; the host asks itself, so a certificate for its public name is not checked."""
     body = {
         "model": model,
         "prompt": PROMPT,
         "stream": False,
         "options": {"num_predict": 16, "temperature": 0},
     }
-    curl = StringCommand(
-        f"curl -sS --noproxy '*' --max-time {TIMEOUT} --write-out ' %{{http_code}} %{{time_total}}'",
+    header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
+    return StringCommand(
+        f"curl -sS --insecure --noproxy '*' --max-time {TIMEOUT}",
+        *("--write-out", QuoteString(" %{http_code} %{time_total}"), *header),
         *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
     )
+
+
+def _at_once(state: State, host: Host, curl: StringCommand, requests: int) -> list[Answer]:
     # Each answer is printed whole, in one write: answers of parallel requests must not mingle.
     command = StringCommand(
         f"for i in $(seq {requests}); do", "{", "answer=$(", curl, "| tr -d '\\n');",

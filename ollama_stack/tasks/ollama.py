@@ -11,6 +11,7 @@ from pyinfra.operations import files
 
 from ollama_stack.operations import docker
 from ollama_stack.settings import Settings
+from ollama_stack.tasks.gateway import configure_gateway
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -39,6 +40,8 @@ def serve_ollama(settings: Settings) -> None:
             "registry answers (mirror); the old compose file is untouched"
         ),
     )
+    if settings.gateway_enabled:
+        configure_gateway(settings)
     docker.project(
         name="Start Ollama",
         path=path,

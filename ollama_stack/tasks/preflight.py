@@ -21,12 +21,19 @@ from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity import Shape
-from ollama_stack.facts.docker import DaemonConfig, EngineProxy, EngineVersion, PortOwner
+from ollama_stack.facts.docker import (
+    DaemonConfig,
+    EngineProxy,
+    EngineRoot,
+    EngineVersion,
+    PortOwner,
+)
 from ollama_stack.facts.host import FreeDisk, MemTotal
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
-from ollama_stack.facts.ollama import CONTAINER
+from ollama_stack.facts.ollama import CONTAINER, GATEWAY
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, unfit
+from ollama_stack.manifest import Manifest
 from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings, profile_of, read_settings
 from ollama_stack.tasks.docker import release
@@ -73,11 +80,15 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            return _no_rights() or _measured(read_settings(one.data.dict()), pulls)
+            look = _no_rights() or _measured(read_settings(one.data.dict()), pulls)
         except PyinfraError as error:
-            return [
-                f"preflight: a command failed on the host, see above ({error}); mend that first"
-            ]
+            return [f"preflight: a command failed on the host ({error}); its words are in the log"]
+        except Exception as error:  # one host's odd answer must not hide the others'
+            return [f"preflight: an answer was not understood ({error!r}); please report it"]
+    # With --fail-percent a failed command only marks its host.
+    if isinstance(look, Measured) and one in one.state.failed_hosts:
+        return ["preflight: a command failed on the host; its words are in the log"]
+    return look
 
 
 def _no_rights() -> list[str]:
@@ -98,10 +109,7 @@ def _no_rights() -> list[str]:
 
 def _measured(settings: Settings, pulls: bool) -> Measured:
     daemon = host.get_fact(DaemonConfig)
-    data_root = str((daemon or {}).get("data-root", "/var/lib/docker"))
-    owner, ports = _container()
-    image_there = not pulls or bool(host.get_fact(DockerImage, object_id=settings.image))
-    model_there = not pulls or _model_there(settings)
+    data_root = host.get_fact(EngineRoot) or (daemon or {}).get("data-root", "/var/lib/docker")
     return Measured(
         release=" ".join(release()).strip(),
         architecture=host.get_fact(Arch),
@@ -111,38 +119,61 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         data_root=data_root,
         docker=host.get_fact(EngineVersion),
         daemon_config_valid=daemon is not None,
-        engine_proxy="proxies" in (daemon or {}) or host.get_fact(EngineProxy),
-        container_owner=owner,
-        port_owner=None
-        if str(settings.ollama_port) in ports
-        else host.get_fact(PortOwner, port=settings.ollama_port),
+        engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {}))
+        or host.get_fact(EngineProxy),
+        container_owners=_owners(),
+        port_owners=_foreign_ports(settings),
         address_there=_address_there(settings.ollama_bind),
-        image_there=image_there,
-        model_there=model_there,
-        image_manifest=None
-        if image_there
-        else host.get_fact(RegistryManifest, url=settings.image_manifest),
-        model_manifest=None
-        if model_there
-        else host.get_fact(RegistryManifest, url=settings.model_manifest),
+        to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
     )
 
 
-def _container() -> tuple[str | None, list[str]]:
-    """The compose project of the container called ollama, and the host's ports it publishes."""
-    found = host.get_fact(DockerContainer, object_id=CONTAINER)
-    if not found:
-        return None, []
-    labels = found[0]["Config"]["Labels"] or {}
-    ports = (found[0].get("HostConfig", {}).get("PortBindings") or {}).get("11434/tcp", [])
-    return labels.get("com.docker.compose.project", ""), [port["HostPort"] for port in ports]
+def _owners() -> dict[str, str]:
+    """By our containers' names that are taken: the compose project, "" for none."""
+    owners = {}
+    for name in (CONTAINER, GATEWAY):
+        if found := host.get_fact(DockerContainer, object_id=name):
+            labels = found[0]["Config"]["Labels"] or {}
+            owners[name] = labels.get("com.docker.compose.project", "")
+    return owners
+
+
+def _foreign_ports(settings: Settings) -> dict[str, str]:
+    """Who listens on the ports that are to be ours, by setting; our own containers do not count."""
+    ours = set()
+    for name in (CONTAINER, GATEWAY):
+        for container in host.get_fact(DockerContainer, object_id=name) or []:
+            if not container.get("State", {}).get("Running"):
+                continue
+            bindings = container.get("HostConfig", {}).get("PortBindings") or {}
+            ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
+    listeners = {}
+    for setting in ("ollama_port", *(["gateway_metrics_port"] if settings.gateway_enabled else [])):
+        port = getattr(settings, setting)
+        if str(port) not in ours and (owner := host.get_fact(PortOwner, port=port)):
+            listeners[setting] = owner
+    return listeners
+
+
+def _to_pull(settings: Settings) -> dict[str, Manifest]:
+    """What is not on the host yet, as its registry has it."""
+    urls = {}
+    if not host.get_fact(DockerImage, object_id=settings.image):
+        urls["ollama_image"] = settings.image_manifest(settings.ollama_image)
+    if settings.gateway_enabled and not host.get_fact(
+        DockerImage, object_id=settings.haproxy_image
+    ):
+        urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
+    if not _model_there(settings):
+        urls["model_name"] = settings.model_manifest
+    return {name: host.get_fact(RegistryManifest, url=url) for name, url in urls.items()}
 
 
 def _model_there(settings: Settings) -> bool:
     """Whether the server has the model as pulled; a volume whose server is down is believed."""
     sizes = host.get_fact(ModelSizes)
-    if sizes:
+    if sizes is not None:
         return settings.pristine_model in sizes
     volume = f"{settings.ollama_project}_ollama_data"
     return bool(host.get_fact(DockerVolume, object_id=volume))
@@ -150,13 +181,13 @@ def _model_there(settings: Settings) -> bool:
 
 def _model_shape(model: str) -> Shape | None:
     """The model's shape by its server; None where it is not there, or says too little."""
-    size = host.get_fact(ModelSizes).get(model)
+    size = (host.get_fact(ModelSizes) or {}).get(model)
     if not size:
         return None
     metadata = host.get_fact(ModelMetadata, model=model)
     try:
         return Shape.parse(metadata, size)
-    except (KeyError, StopIteration):
+    except (KeyError, StopIteration, TypeError, ValueError):
         return None
 
 
@@ -165,4 +196,4 @@ def _address_there(bind: str) -> bool:
     address = IPv4Address(bind)
     if address.is_loopback or address.is_unspecified:
         return True
-    return bool(host.get_fact(Command, command=f"ip -4 -oneline address show to {bind}"))
+    return bool(host.get_fact(Command, command=f"hostname -I | grep -Fw {bind} || true"))

@@ -14,6 +14,7 @@ def smoke_requests(settings: Settings) -> None:
     smoke.answers(
         name="Ask the model",
         url=settings.url,
+        header_file=settings.token_header_file,
         model=settings.model_name,
         parallel=settings.ollama_num_parallel,
     )

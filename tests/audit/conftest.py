@@ -93,8 +93,28 @@ def cgroup(host: Host, container: dict[str, Any]) -> Cgroup:
 
 
 def ask(host: Host, settings: Settings, path: str, body: object = None) -> Any:
-    """Ollama's answer at the published address, from the host's own side."""
+    """The answer at the published address, from the host's own side, to the host's own token."""
+    words = [*_curl(body), *_token(settings), "--fail-with-body", settings.url + path]
+    return json.loads(_run(host, words))
+
+
+def status(
+    host: Host, settings: Settings, path: str, body: object = None, token: bool = True
+) -> int:
+    """The HTTP status of such an answer; 0 without one."""
+    words = [*_curl(body), *(_token(settings) if token else ()), settings.url + path]
+    return int(_run(host, [*words, "--output", "/dev/null", "--write-out", "%{http_code}"]))
+
+
+def _curl(body: object) -> list[str]:
     data = ["--data", json.dumps(body)] if body is not None else []
-    words = ["curl", "-sS", "--fail-with-body", "--noproxy", "*", "--max-time", "900", *data]
-    words.append(settings.url + path)
-    return json.loads(host.check_output(" ".join(["%s"] * len(words)), *words))
+    return ["curl", "-sS", "--insecure", "--noproxy", "*", "--max-time", "900", *data]
+
+
+def _token(settings: Settings) -> list[str]:
+    return ["--header", f"@{settings.token_header_file}"] if settings.token_header_file else []
+
+
+def _run(host: Host, words: list[str]) -> str:
+    output: str = host.check_output(" ".join(["%s"] * len(words)), *words)
+    return output

@@ -45,7 +45,8 @@ def test_docker_publishes_the_declared_address_alone(
         for port, published in (host_config["PortBindings"] or {}).items()
         for binding in published
     ]
-    assert bindings == [("11434/tcp", settings.ollama_bind, settings.ollama_port)]
+    itself = [("11434/tcp", settings.ollama_bind, settings.ollama_port)]
+    assert bindings == ([] if settings.gateway_enabled else itself)
 
 
 def test_the_host_listens_on_the_declared_address_alone(host: Host, settings: Settings) -> None:

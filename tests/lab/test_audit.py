@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,8 @@ RUNNER = {
     "test_every_slot_has_its_context",
 }
 NAMES = ("num_thread", "num_ctx", "num_predict")
+ROUTES = ("pull", "push", "create", "copy")
+GATEWAY_FILE = Path("/opt/ollama-lab/gateway/haproxy.cfg")
 PARAMETERS = {f"test_model_carries_the_parameter[{name}]" for name in NAMES}
 VARIABLES = {
     "OLLAMA_NUM_PARALLEL=3": "OLLAMA_NUM_PARALLEL=2",
@@ -93,7 +96,10 @@ def compose_file_edited() -> Broken:
         ("image: 172.17.0.1:5000/ollama/ollama:0.9.3", "image: ollama-lab/other:1"),
         ('test: ["CMD", "ollama", "ps"]', 'test: ["CMD", "false"]'),
         ("interval: 10s", "interval: 1s"),
-        ("    ports:", '    ports:\n      - "127.0.0.2:11434:11434"'),
+        (
+            "    volumes:\n      - ollama_data",
+            '    ports: ["127.0.0.2:11434:11434"]\n    volumes:\n      - ollama_data',
+        ),
     )
     sh("docker network connect ollama-lab-other ollama; sleep 5")
     variables = {f"test_variable_is_as_declared[{name.split('=')[0]}]" for name in VARIABLES}
@@ -123,7 +129,9 @@ def model_tuned_otherwise() -> Broken:
         "parameters": {"num_thread": 1, "num_ctx": 1024, "num_predict": 9},
         "stream": False,
     }
-    sh(f"curl -fsS 127.0.0.1:11434/api/create --data '{json.dumps(body)}'")
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    address = sh(f"docker inspect --format '{form}' ollama").strip()
+    sh(f"curl -fsS {address}:11434/api/create --data '{json.dumps(body)}'")
     sh("docker exec ollama ollama rm smollm2:135m-pristine")
     return Broken(
         {"test_pristine_model_is_present"}
@@ -153,6 +161,48 @@ def throttled() -> Broken:
     return Broken({"test_cpu_is_hardly_throttled"})
 
 
+def gateway_replaced() -> Broken:
+    sh("docker tag 172.17.0.1:5000/haproxy:2.6.12 ollama-lab/other:2")
+    edit(
+        ("image: 172.17.0.1:5000/haproxy:2.6.12", "image: ollama-lab/other:2"),
+        ('user: "99:99"', 'user: "0:0"'),
+        ('"127.0.0.1:8404:8404"', '"127.0.0.1:8404:8404"\n      - "127.0.0.2:8405:8404"'),
+        ("exec 3<>/dev/tcp/127.0.0.1/8404", "false"),
+        ("interval: 10s\n      timeout: 5s", "interval: 1s\n      timeout: 5s"),
+    )
+    sh("sleep 5")
+    return Broken(
+        {"test_gateway_is_the_declared_image", "test_gateway_is_not_root"}
+        | {"test_gateway_publishes_the_declared_addresses_alone", "test_gateway_is_healthy"}
+    )
+
+
+def gateway_configured_otherwise() -> Broken:
+    text = GATEWAY_FILE.read_text()
+    for old, new in (
+        ("maxconn 3 ", "maxconn 9 "),
+        ("ge 15", "ge 99"),
+        ("status 403", "status 404"),
+        (
+            "    use_backend",
+            "    http-request return status 401 if { path /api/tags }\n    use_backend",
+        ),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    GATEWAY_FILE.write_text(text)
+    sh("docker kill --signal USR2 ollama-gateway; sleep 3")
+    GATEWAY_FILE.write_text(text.replace("status 200 content-type text/plain string '", "'"))
+    routes = {f"test_gateway_lets_nobody_but_the_admin_change_models[{route}]" for route in ROUTES}
+    return Broken(
+        routes
+        | {"test_gateway_lets_the_declared_number_in", "test_gateway_s_queue_is_as_declared"}
+        | {"test_gateway_runs_the_configuration_of_its_folder"}
+        | {"test_gateway_asks_for_a_token_where_one_is_declared"},
+        only=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def turned_red() -> set[str]:
     """Every control that a break has turned red."""
@@ -162,6 +212,7 @@ def turned_red() -> set[str]:
 BREAKS = [
     *(limits_changed_behind_compose, compose_file_edited, another_volume),
     *(model_tuned_otherwise, stopped, killed_for_memory, throttled),
+    *(gateway_replaced, gateway_configured_otherwise),
 ]
 
 
@@ -173,7 +224,7 @@ def mended() -> Iterator[None]:
     remove_test_objects()
     sh("docker volume rm --force ollama-lab_other_data")
     deployed()
-    sh("docker rmi --force ollama-lab/other:1")
+    sh("docker rmi --force ollama-lab/other:1 ollama-lab/other:2 2>&1 || true")
 
 
 def test_the_audit_is_green() -> None:

@@ -25,7 +25,7 @@ def test_a_plan_says_what_the_host_is_and_that_nothing_would_change() -> None:
     measured = host["measured"]
     assert measured["cpus"] == os.cpu_count()
     assert measured["docker"] == sh("docker version --format '{{.Server.Version}}'").strip()
-    assert (measured["image_there"], measured["model_there"]) == (True, True)
+    assert measured["to_pull"] == {}
     assert host["memory"]["source"] == "the server"
     assert host["memory"]["terms"]["KV cache"] == 4 * 30 * 3 * 64 * 3 * 4096  # smollm2, 3 x 4096
 

@@ -12,7 +12,7 @@ from tests.unit.conftest import group_data
 INTEGER = "is refused: input should be a valid integer (docs/settings.md)"
 NUMBER = "is refused: input should be a valid number (docs/settings.md)"
 FINITE = "is refused: input should be a finite number (docs/settings.md)"
-ABOVE_0 = "is refused: input should be greater than 0 (docs/settings.md)"
+ABOVE_0 = "is refused: input should be greater than or equal to 0.01 (docs/settings.md)"
 DURATION = "is not understood; write it like 5m or 1h or -1"
 SIZE = "is not understood; write it like 3G or 512M"
 IMAGE = "is not understood; write it like ollama/ollama:0.32.15 or ollama/ollama@sha256:..."
@@ -53,6 +53,7 @@ def at_least(least: int) -> str:
         ("ollama_cpus", float("nan"), FINITE),
         ("ollama_cpu_reservation", 3.0, "is more than ollama_cpus = 2.0; lower it"),
         ("ollama_memory", "3", SIZE),
+        ("ollama_memory", "3\u0663G", SIZE),
         ("ollama_memory", "3GB", SIZE),
         ("ollama_memory", "3g", SIZE),
         ("ollama_memory", "0G", SIZE),
@@ -61,6 +62,7 @@ def at_least(least: int) -> str:
         ("ollama_image", "ollama/ollama", IMAGE),
         ("ollama_image", "Ollama/Ollama:1", IMAGE),
         ("ollama_image", "-v:1", IMAGE),
+        ("ollama_image", "ollama/ollama:0.32.15с", IMAGE),  # the last letter is Cyrillic
         ("model_name", "qwen2.5", MODEL),
         ("model_name", "a b:1", MODEL),
         ("model_name", "-x:1", MODEL),
@@ -89,6 +91,10 @@ def at_least(least: int) -> str:
         ),
         ("mirror", "ftp://a", REGISTRY),
         ("mirror", "http://a/b", REGISTRY),
+        ("gateway_queue_timeout", "-1", "is not understood; write it like 120s or 15m"),
+        ("gateway_max_body", "10MB", SIZE),
+        ("gateway_metrics_port", 0, at_least(1)),
+        ("gateway_enabled", "no", "is refused: input should be a valid boolean (docs/settings.md)"),
         ("model_registry", "models.lan", REGISTRY),
         (
             "docker_source",
@@ -140,6 +146,12 @@ def test_half_a_shape_is_refused() -> None:
     half = {key: value for key, value in SHAPE.items() if key != "heads"}
     assert faults(["medium"], group_data("all", "medium") | {"model_shape": half}) == [
         f"model_shape.heads: has no value; {LIKE}"
+    ]
+
+
+def test_a_port_that_cannot_be_is_refused() -> None:
+    assert faults(["medium"], group_data("all", "medium") | {"mirror": "http://a:99999"}) == [
+        "mirror: 'http://a:99999' has no such port; write it like https://mirror.lan:5000"
     ]
 
 

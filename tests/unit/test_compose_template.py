@@ -37,12 +37,16 @@ deploy:
       memory: 2G
       cpus: '1.0'
 """
-AS_THE_SEED = {"ollama_image": "ollama/ollama:latest", "ollama_bind": "0.0.0.0"}
+AS_THE_SEED: dict[str, Any] = {
+    "gateway_enabled": False,
+    "ollama_image": "ollama/ollama:latest",
+    "ollama_bind": "0.0.0.0",
+}
 
 
-def service(**data: Any) -> dict[str, Any]:
+def service(name: str = "ollama", **data: Any) -> dict[str, Any]:
     settings = read_settings(group_data("all", "medium") | data)
-    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings))["services"]["ollama"]
+    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings))["services"][name]
     return rendered
 
 
@@ -59,11 +63,29 @@ def without_our_additions(rendered: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_medium_is_the_seed_s_service_and_our_named_additions() -> None:
-    assert without_our_additions(service(**AS_THE_SEED)) == yaml.safe_load(SEED)
+    assert without_our_additions(service("ollama", **AS_THE_SEED)) == yaml.safe_load(SEED)
 
 
 def test_the_port_is_on_loopback_unless_told() -> None:
-    assert service()["ports"] == ["127.0.0.1:11434:11434"]
+    assert service(gateway_enabled=False)["ports"] == ["127.0.0.1:11434:11434"]
+
+
+def test_the_gateway_is_the_only_door() -> None:
+    assert "ports" not in service()
+    assert service("gateway", ollama_bind="10.0.0.5", ollama_port=80)["ports"] == [
+        "10.0.0.5:80:11434",
+        "127.0.0.1:8404:8404",
+    ]
+
+
+def test_the_gateway_has_no_power_and_is_not_root() -> None:
+    rendered = service("gateway")
+    assert rendered["user"] == "99:99"
+    assert rendered["read_only"] is True
+    assert rendered["cap_drop"] == ["ALL"]
+    assert rendered["security_opt"] == ["no-new-privileges:true"]
+    assert rendered["memswap_limit"] == rendered["deploy"]["resources"]["limits"]["memory"]
+    assert rendered["volumes"] == ["/opt/ollama/gateway:/usr/local/etc/haproxy:ro"]
 
 
 def test_swap_is_closed_and_the_container_has_no_power(medium: Settings) -> None:

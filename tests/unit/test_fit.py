@@ -23,22 +23,20 @@ BARE = Measured(
     docker=None,
     daemon_config_valid=True,
     engine_proxy=False,
-    container_owner=None,
-    port_owner=None,
+    container_owners={},
+    port_owners={},
     address_there=True,
-    image_there=False,
-    model_there=False,
-    image_manifest=Manifest(401),
-    model_manifest=Manifest(200, 986 * 10**6, 980 * 10**6),
+    to_pull={
+        "ollama_image": Manifest(401),
+        "gateway_image": Manifest(401),
+        "model_name": Manifest(200, 986 * 10**6, 980 * 10**6),
+    },
 )
 SERVING = replace(
     BARE,
     docker="29.1.3",
-    container_owner="ollama",
-    image_there=True,
-    model_there=True,
-    image_manifest=None,
-    model_manifest=None,
+    container_owners={"ollama": "ollama", "ollama-gateway": "ollama"},
+    to_pull={},
     model_shape=SHAPES["qwen2.5:1.5b"],
 )
 MIRROR = {"mirror": "http://10.0.0.9:5000"}
@@ -85,44 +83,45 @@ def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: M
         ),
         (
             {"disk_free": 5 * 10**9},
-            "disk: /var/lib/docker has 5.0 GB free, 6.0 GB are needed (image 4.0, model 1.0, a "
-            "fifth to spare 1.0; image: our estimate, model: the registry's manifest); free some, "
-            "or move Docker's data-root",
+            "disk: /var/lib/docker has 5.0 GB free, 6.2 GB are needed (ollama_image 4.0, "
+            "gateway_image 0.2, model_name 1.0, a fifth to spare 1.0; ollama_image by our estimate, "
+            "gateway_image by our estimate, model_name by the registry's manifest); free some, or "
+            "move Docker's data-root",
         ),
         (
-            {"image_manifest": Manifest(0)},
+            {"to_pull": {"ollama_image": Manifest(0)}},
             "ollama_image: https://registry-1.docker.io does not answer from the host; set mirror, "
             "or give the engine a proxy in /etc/docker/daemon.json",
         ),
         (
-            {"image_manifest": Manifest(404)},
+            {"to_pull": {"ollama_image": Manifest(404)}},
             "ollama_image: ollama/ollama:0.32.15 is not in its registry; check the name and the tag",
         ),
         (
-            {"model_manifest": Manifest(0)},
+            {"to_pull": {"model_name": Manifest(0)}},
             "model_name: https://registry.ollama.ai does not answer from the host; set mirror or "
             "model_registry",
         ),
         (
-            {"model_manifest": Manifest(503)},
+            {"to_pull": {"model_name": Manifest(503)}},
             "model_name: https://registry.ollama.ai answers HTTP 503; mend it and run again",
         ),
         (
-            {"model_manifest": Manifest(404)},
+            {"to_pull": {"model_name": Manifest(404)}},
             "model_name: qwen2.5:1.5b is not in its registry; check the name and the tag",
         ),
         (
-            {"container_owner": ""},
+            {"container_owners": {"ollama": ""}},
             "ollama_project: the container ollama belongs to no compose project, not to ollama; "
             "remove it (docker rm -f ollama) or set ollama_project",
         ),
         (
-            {"container_owner": "theirs"},
-            "ollama_project: the container ollama belongs to compose project theirs, not to "
-            "ollama; remove it (docker rm -f ollama) or set ollama_project",
+            {"container_owners": {"ollama-gateway": "theirs"}},
+            "ollama_project: the container ollama-gateway belongs to compose project theirs, not to "
+            "ollama; remove it (docker rm -f ollama-gateway) or set ollama_project",
         ),
         (
-            {"port_owner": '"nginx",pid=7'},
+            {"port_owners": {"ollama_port": '"nginx",pid=7'}},
             'ollama_port: 11434 is taken by "nginx",pid=7; stop it or set another ollama_port',
         ),
         (
@@ -150,7 +149,7 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
     [
         (
             MIRROR,
-            {"image_manifest": Manifest(0), "model_manifest": Manifest(0)},
+            {"to_pull": {"ollama_image": Manifest(0), "model_name": Manifest(0)}},
             [
                 "mirror: http://10.0.0.9:5000 does not answer from the host; start it, or correct "
                 "the address"
@@ -158,7 +157,7 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
         ),
         (
             MIRROR | {"model_registry": "http://models.lan"},
-            {"image_manifest": Manifest(200), "model_manifest": Manifest(0)},
+            {"to_pull": {"ollama_image": Manifest(200), "model_name": Manifest(0)}},
             [
                 "model_registry: http://models.lan does not answer from the host; start it, or "
                 "correct the address"
@@ -166,7 +165,7 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
         ),
         (
             MIRROR,
-            {"image_manifest": Manifest(404), "model_manifest": Manifest(404)},
+            {"to_pull": {"ollama_image": Manifest(404), "model_name": Manifest(404)}},
             [
                 "ollama_image: 10.0.0.9:5000/ollama/ollama:0.32.15 is not in its registry; check "
                 "the name and the tag",
@@ -175,8 +174,8 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
             ],
         ),
         # The engine's own way out is not ours to judge; what is there needs no registry.
-        ({}, {"image_manifest": Manifest(0), "engine_proxy": True}, []),
-        ({}, {"image_manifest": None, "model_manifest": None, "disk_free": 10**10}, []),
+        ({}, {"to_pull": {"ollama_image": Manifest(0)}, "engine_proxy": True}, []),
+        ({}, {"to_pull": {}, "disk_free": 0}, []),
     ],
 )
 def test_what_is_to_be_pulled_must_be_there(
@@ -192,10 +191,11 @@ def test_a_full_disk_does_not_matter_once_all_is_there() -> None:
 
 
 def test_the_disk_is_known_by_the_registry_s_manifest() -> None:
-    there = replace(BARE, image_manifest=Manifest(200, 2 * 10**9))
+    there = replace(BARE, to_pull=BARE.to_pull | {"ollama_image": Manifest(200, 2 * 10**9)})
+    del there.to_pull["gateway_image"]
     assert disk_sum(settings(), there).terms == {
-        "image": 6 * 10**9,
-        "model": 986 * 10**6,
+        "ollama_image": 6 * 10**9,
+        "model_name": 986 * 10**6,
         "a fifth to spare": (6 * 10**9 + 986 * 10**6) // 5,
     }
 
@@ -203,12 +203,12 @@ def test_the_disk_is_known_by_the_registry_s_manifest() -> None:
 @pytest.mark.parametrize(
     ("own", "measured", "weights", "source"),
     [
-        ({}, replace(BARE, model_manifest=Manifest(401)), int(934.69 * MIB), "our table"),
+        ({}, replace(BARE, to_pull={"model_name": Manifest(401)}), int(934.69 * MIB), "our table"),
         ({}, BARE, 980 * 10**6, "our table, weights from the registry's manifest"),
         ({}, SERVING, int(934.69 * MIB), "the server"),
         (
             {"model_name": "phi:3b", "model_shape": PHI | {"vocabulary": 51200}},
-            replace(BARE, model_manifest=Manifest(401)),
+            replace(BARE, to_pull={"model_name": Manifest(401)}),
             2 * 2**30,
             "model_shape",
         ),
@@ -238,8 +238,13 @@ def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
     ]
 
 
+def test_a_model_that_is_there_and_unknown_does_not_stop_the_deploy_that_mends_it() -> None:
+    stopped = replace(SERVING, model_shape=None)
+    assert unfit(settings(model_name="phi:3b"), "medium", stopped) == []
+
+
 def test_a_server_s_own_metadata_is_believed() -> None:
-    shown = {
+    shown: dict[str, Any] = {
         "model_info": {
             "general.architecture": "qwen2",
             "qwen2.block_count": 28,
@@ -250,3 +255,10 @@ def test_a_server_s_own_metadata_is_believed() -> None:
         "tensors": [{"name": "token_embd.weight", "type": "Q6_K", "shape": [1536, 151936]}],
     }
     assert Shape.parse(shown, 7) == replace(SHAPES["qwen2.5:1.5b"], weights=7)
+    shown["model_info"] |= {"qwen2.attention.key_length": 256, "qwen2.block_count": [28, 28]}
+    assert Shape.parse(shown, 7).head_dim == 256
+    assert Shape.parse(shown, 7).layers == 28
+    for nonsense in ("28", 0, None, -1):
+        shown["model_info"]["qwen2.block_count"] = nonsense
+        with pytest.raises((ValueError, TypeError)):
+            Shape.parse(shown, 7)

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 from pyinfra.api.arguments import all_argument_meta
 
-from ollama_stack.operations import docker, model, smoke
+from ollama_stack.operations import docker, gateway, model, smoke
 
 ROOT = Path(__file__).parents[2]
 
 # Folder or file: the modules of ours that it may import, besides what lies in itself.
 MAY_IMPORT = {
     "ollama_stack/forms.py": (),
-    "ollama_stack/settings.py": ("forms",),
+    "ollama_stack/gateway.py": ("forms",),
+    "ollama_stack/tokens.py": (),
+    "ollama_stack/settings.py": ("forms", "gateway"),
     "ollama_stack/capacity.py": (),
     "ollama_stack/manifest.py": (),
-    "ollama_stack/rules.py": ("settings", "forms", "capacity"),
+    "ollama_stack/rules.py": ("settings", "forms", "capacity", "tokens"),
     "ollama_stack/fit.py": ("settings", "forms", "capacity", "manifest"),
     "ollama_stack/compose.py": (),
     "ollama_stack/answers.py": (),
@@ -33,6 +35,7 @@ MAY_IMPORT = {
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
     "ollama_stack/tasks": (
         *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
+        *("manifest", "tokens"),
     ),
     "tests/audit": ("inventory", "settings", "forms", "rules"),
 }
@@ -71,7 +74,7 @@ def test_deploy_is_a_table_of_contents() -> None:
     assert len((ROOT / "deploy.py").read_text().splitlines()) < 50
 
 
-@pytest.mark.parametrize("module", [docker, model, smoke])
+@pytest.mark.parametrize("module", [docker, gateway, model, smoke])
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]
     assert operations

@@ -32,6 +32,7 @@ INDEX = {"manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json
         (f"{json.dumps(INDEX)}\n200", Manifest(200)),
         ('{"errors": []}\n404', Manifest(404)),
         ("<html>busy</html>\n503", Manifest(503)),
+        ('{"layers": [{"mediaType": "x", "size": "much"}]}\n200', Manifest(200)),
         ("200", Manifest(200)),  # no curl: somebody listens
         ("000", Manifest(0)),
         ("", Manifest(0)),

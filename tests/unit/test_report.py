@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator
 
 from ollama_stack.inventory import ROOT
 from tests.unit.test_plan import BARE
@@ -37,7 +37,7 @@ def report(folder: Path, *hosts: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     said = json.loads(done.stdout)
     schema = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema, format_checker=FormatChecker()).validate(said)
+    Draft202012Validator(schema).validate(said)
     return done.returncode, {host["host"]: host for host in said["hosts"]}
 
 
@@ -56,13 +56,14 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "docker": None,
         "daemon_config_valid": True,
         "engine_proxy": False,
-        "container_owner": None,
-        "port_owner": None,
+        "container_owners": {},
+        "port_owners": {},
         "address_there": True,
-        "image_there": False,
-        "model_there": False,
-        "image_manifest": {"status": 401, "size": None, "weights": None},
-        "model_manifest": {"status": 200, "size": None, "weights": None},
+        "to_pull": {
+            "ollama_image": {"status": 401, "size": None, "weights": None},
+            "gateway_image": {"status": 401, "size": None, "weights": None},
+            "model_name": {"status": 200, "size": None, "weights": None},
+        },
         "model_shape": None,
     }
     assert big["memory"]["needed"] == sum(big["memory"]["terms"].values())
@@ -79,18 +80,48 @@ def test_one_refused_host_stops_the_others(tmp_path: Path) -> None:
         "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger host"
     ]
     assert hosts["@fake/big"]["verdict"] == "fits"
-    assert hosts["@fake/big"]["changes"] == []
+    assert hosts["@fake/big"]["changes"] is None
 
 
 def test_a_host_that_cannot_be_reached_does_not_hide_the_others(tmp_path: Path) -> None:
     code, hosts = report(tmp_path, FITS, REFUSED, GONE, KEYLESS)
     assert code == 2
     assert hosts["nobody.invalid"]["verdict"] == hosts["nokey.invalid"]["verdict"] == "unreachable"
-    assert "Could not resolve hostname" in hosts["nobody.invalid"]["reasons"][0]
+    assert hosts["nobody.invalid"]["reasons"][0].startswith("Could not resolve hostname")
     assert hosts["nokey.invalid"]["reasons"] == [
         "ssh_key: no such key is not there; create it, or name another"
     ]
     assert hosts["nobody.invalid"]["memory"]["source"] == "our table"
+    assert hosts["@fake/big"]["verdict"] == "fits"
+
+
+def test_an_unreachable_host_does_not_hide_what_would_change(tmp_path: Path) -> None:
+    code, hosts = report(tmp_path, FITS, GONE)
+    assert code == 2
+    assert "Docker | Install Docker" in hosts["@fake/big"]["changes"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (
+            {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},
+            "preflight: a command failed on the host",
+        ),
+        (
+            {"df -B1": "-"},
+            "preflight: an answer was not understood (ValueError(",
+        ),
+    ],
+)
+@pytest.mark.parametrize("others", [[FITS], [FITS, GONE]])
+def test_a_host_that_cannot_be_measured_is_refused_and_the_others_are_measured(
+    answers: dict[str, Any], reason: str, others: list[Any], tmp_path: Path
+) -> None:
+    odd = ("@fake/odd", FAKE | {"fake_responses": BARE | answers})
+    _, hosts = report(tmp_path, odd, *others)
+    assert hosts["@fake/odd"]["verdict"] == "refused"
+    assert hosts["@fake/odd"]["reasons"][0].startswith(reason)
     assert hosts["@fake/big"]["verdict"] == "fits"
 
 
@@ -129,6 +160,6 @@ def test_no_hosts_are_a_mistake(words: list[str], fault: str) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert fault in done.stderr
     assert "Traceback" not in done.stderr

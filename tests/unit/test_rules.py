@@ -9,7 +9,7 @@ from pyinfra.api import DeployError
 
 from ollama_stack import rules
 from ollama_stack.capacity import least_profile
-from ollama_stack.rules import check_inventory, faults, file_faults, warnings
+from ollama_stack.rules import check_inventory, faults, file_faults, run_faults, warnings
 from tests.unit.conftest import group_data
 from tests.unit.harness import fake_host
 
@@ -60,7 +60,20 @@ def test_a_file_that_nobody_would_read_is_refused(
 def test_a_broken_file_is_left_to_pyinfra(project: Path) -> None:
     (project / "group_data/high.py").write_text("ollama_max_queue 20")
     (project / "inventories/broken.py").write_text("medium = [")
+    (project / "inventories/old.py").write_bytes(
+        "# -*- coding: cp1251 -*-\n# школа".encode("cp1251")
+    )
     assert file_faults([]) == {}
+
+
+def test_what_a_file_is_told_is_not_told_of_each_host(project: Path) -> None:
+    (project / "group_data/all.py").write_text("colour = 4")
+    data = group_data("all", "low") | {"colour": 4, "ollama_port": 0}
+    found = run_faults({"a": (["low"], data), "b": (["low"], data)}, [])
+    assert found["group_data/all.py"] == [
+        "colour: no such setting; docs/settings.md lists them all"
+    ]
+    assert [len(found[name]) for name in ("a", "b")] == [1, 1]
 
 
 def test_a_stray_file_refuses_the_run(project: Path) -> None:
@@ -72,6 +85,7 @@ def test_a_stray_file_refuses_the_run(project: Path) -> None:
 
 def test_a_group_of_an_inventory_that_lies_elsewhere_is_known(project: Path) -> None:
     (project / "group_data/elsewhere.py").touch()
+    (project / "group_data/@local.py").touch()
     assert file_faults(["elsewhere"]) == {}
 
 

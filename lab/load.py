@@ -1,0 +1,298 @@
+"""The gateway beside Ollama alone, under load, in one run: ``make load-gateway``.
+
+Bounded in clients and time; only to this machine's lab. Writes tables and plots into docs/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import matplotlib as mpl
+
+from lab.tables import markdown, publish
+
+mpl.use("svg")
+mpl.rcParams["svg.hashsalt"] = "ollama-stack"
+from matplotlib import pyplot as plt  # noqa: E402 the backend comes first
+
+DOCS = Path(__file__).parents[1] / "docs"
+GATEWAY = "http://127.0.0.1:11434"
+METRICS = "http://127.0.0.1:8404/metrics"
+MODEL = "smollm2:135m"
+TOKENS = 24  # of an answer
+PARALLEL, QUEUE = 3, 15  # profile medium
+OVERLOAD = 200.0  # seconds of arrivals
+BURST = 60  # clients
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One request: when it came (seconds into the phase), how long it took, its status."""
+
+    came: float
+    took: float
+    status: int
+    wait: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was an answer with text."""
+        return self.status == 200
+
+
+def direct() -> str:
+    """Ollama itself, at its container's address."""
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    found = subprocess.run(  # noqa: S603 no shell
+        ["docker", "inspect", "--format", form, "ollama"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"http://{found.stdout.strip()}:11434"
+
+
+async def ask(client: httpx.AsyncClient, began: float) -> Outcome:
+    """One question; the wait is what Ollama did not spend on it."""
+    options = {"num_predict": TOKENS, "temperature": 0}
+    body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
+    start = time.monotonic()
+    try:
+        answer = await client.post("/api/generate", json=body)
+        said = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return Outcome(start - began, time.monotonic() - start, 0)
+    took = time.monotonic() - start
+    spent = sum(said.get(f"{part}_duration", 0) for part in ("load", "prompt_eval", "eval")) / 1e9
+    status = answer.status_code if answer.status_code != 200 or said.get("eval_count") else 0
+    return Outcome(start - began, took, status, max(0.0, took - spent))
+
+
+def open_client(base: str) -> httpx.AsyncClient:
+    """Clients that never give up, each with a connection of its own."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=base, timeout=None, limits=limits, trust_env=False)  # noqa: S113 on purpose
+
+
+async def burst(base: str) -> tuple[list[Outcome], list[tuple[int, int]]]:
+    """BURST questions in one moment, and what the metrics showed meanwhile."""
+    seen: list[tuple[int, int]] = []
+
+    async def watch() -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                seen.append(places((await client.get(METRICS)).text))
+                await asyncio.sleep(0.02)
+
+    watcher = asyncio.create_task(watch())
+    async with open_client(base) as client:
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*(ask(client, began) for _ in range(BURST)))
+    watcher.cancel()
+    return list(outcomes), seen
+
+
+def places(metrics: str) -> tuple[int, int]:
+    """In flight and waiting."""
+    names = ("haproxy_server_current_sessions", "haproxy_backend_current_queue")
+    found = [
+        re.search(rf'^{name}\{{proxy="generations".*\}} (\d+)', metrics, re.M) for name in names
+    ]
+    flight, queue = (int(match[1]) if match else 0 for match in found)
+    return flight, queue
+
+
+async def closed_loop(base: str, clients: int, seconds: float) -> list[Outcome]:
+    """So many clients that ask again as soon as they are answered."""
+    began = time.monotonic()
+
+    async def one(client: httpx.AsyncClient) -> list[Outcome]:
+        outcomes = []
+        while time.monotonic() - began < seconds:
+            outcomes.append(await ask(client, began))
+        return outcomes
+
+    async with open_client(base) as client:
+        found = await asyncio.gather(*(one(client) for _ in range(clients)))
+    return [outcome for outcomes in found for outcome in outcomes]
+
+
+async def open_loop(base: str, rate: float, seconds: float, patience: float) -> list[Outcome]:
+    """Arrivals at a rate, whatever becomes of the ones before; ``patience`` seconds after the last.
+
+    Who has no answer then is counted with status 0.
+    """
+    chance = random.Random(0)  # noqa: S311 no secret: the same arrivals for both
+    began = time.monotonic()
+    tasks: list[tuple[float, asyncio.Task[Outcome]]] = []
+    async with open_client(base) as client:
+        while (now := time.monotonic() - began) < seconds:
+            tasks.append((now, asyncio.create_task(ask(client, began))))
+            await asyncio.sleep(chance.expovariate(rate))
+        await asyncio.wait([task for _, task in tasks], timeout=patience)
+        ended = time.monotonic() - began
+        for _, task in tasks:
+            task.cancel()
+        return [
+            task.result()
+            if task.done() and not task.cancelled()
+            else Outcome(came, ended - came, 0)
+            for came, task in tasks
+        ]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which so large a share lies; 0 without values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+async def settle(base: str) -> None:
+    """Until the server answers one question at once again."""
+    async with open_client(base) as client:
+        while (await ask(client, time.monotonic())).took > 5:
+            pass
+
+
+async def burst_table() -> None:
+    """60 clients at once, through the gateway and straight to Ollama."""
+    rows, plots = [], {}
+    for name, base in (("gateway", GATEWAY), ("Ollama alone", direct())):
+        await settle(base)
+        outcomes, seen = await burst(base)
+        answered = [o for o in outcomes if o.answered]
+        refused = [o.took for o in outcomes if o.status == 503]
+        plots[name] = sorted(o.took for o in answered)
+        flight, queue = (max(column) for column in zip(*seen, strict=True))
+        rows.append(
+            [
+                name,
+                *(len(answered), len(refused), len(outcomes) - len(answered) - len(refused)),
+                f"{len(answered) / BURST:.0%}",
+                f"{flight} / {queue}" if base == GATEWAY else "-",
+                f"{1000 * quantile(refused, 0.95):.0f} ms" if refused else "-",
+                *(f"{quantile([o.wait for o in answered], share):.1f} s" for share in (0.5, 0.95)),
+                f"{max(o.took for o in answered):.1f} s",
+            ]
+        )
+    head = ["60 at once", "answered", "refused", "lost", "success", "most in flight / waiting"]
+    head += ["refused within (p95)", "wait p50", "wait p95", "last answer"]
+    publish("gateway-burst", markdown(head, rows))
+    figure, axes = plt.subplots(figsize=(8, 4))
+    for name, times in plots.items():
+        axes.step(times, range(1, len(times) + 1), where="post", label=name)
+    axes.set(xlabel="seconds after Enter", ylabel="answered", title=f"{BURST} clients at once")
+    save(figure, axes, "gateway-burst.svg")
+
+
+async def overload_table() -> None:
+    """Arrivals at twice the capacity, first through the gateway, then straight to Ollama."""
+    await settle(GATEWAY)
+    calm = quantile([o.took for o in await closed_loop(GATEWAY, 1, 20)], 0.95)
+    busy = await closed_loop(GATEWAY, PARALLEL, 40)
+    capacity = len([o for o in busy if o.answered]) / max(o.came + o.took for o in busy)
+    slo = 3 * calm + QUEUE / capacity
+    rows, figure_and_axes = [], plt.subplots(figsize=(8, 4))
+    figure, axes = figure_and_axes
+    for name, base in (("gateway", GATEWAY), ("Ollama alone", direct())):
+        outcomes = await open_loop(base, 2 * capacity, OVERLOAD, patience=slo + 5)
+        await settle(base)
+        good = [o for o in outcomes if o.answered and o.took <= slo]
+        last = [o for o in good if OVERLOAD - 60 <= o.came + o.took < OVERLOAD]
+        answered = [o for o in outcomes if o.answered]
+        refused = [o for o in outcomes if o.status == 503]
+        rows.append(
+            [
+                *(name, len(outcomes), len(answered), len(refused)),
+                len(outcomes) - len(answered) - len(refused),
+                f"{len(good) / len(outcomes):.0%}",
+                f"{len([o for o in good if o.came + o.took < OVERLOAD]) / OVERLOAD / capacity:.2f}",
+                f"{len(last) / 60 / capacity:.2f}",
+                *(f"{quantile([o.wait for o in answered], share):.1f} s" for share in (0.5, 0.95)),
+            ]
+        )
+        ends = [o.came + o.took for o in good]
+        bins = range(0, int(OVERLOAD), 10)
+        rates = [
+            len([end for end in ends if start <= end < start + 10]) / 10 / capacity
+            for start in bins
+        ]
+        axes.step([start + 10 for start in bins], rates, where="pre", label=name)
+    head = [f"twice {capacity:.2f} requests/s", "came", "answered", "refused", "unanswered"]
+    head += ["within SLO", "goodput / capacity", "the same, last minute", "wait p50", "wait p95"]
+    note = f"\nCapacity {capacity:.2f} requests/s (3 clients that ask without pause), calm p95 {calm:.2f} s, SLO {slo:.1f} s.\n"
+    publish("gateway-overload", markdown(head, rows) + note)
+    axes.set(xlabel="seconds", ylabel="goodput / capacity", ylim=(0, None))
+    axes.set_title("Arrivals at twice the capacity")
+    save(figure, axes, "gateway-overload.svg")
+
+
+async def calm_table() -> None:
+    """What the gateway costs when nobody waits: pairs, one after the other."""
+
+    async def paired(
+        measure: Callable[[httpx.AsyncClient], Awaitable[float]], pairs: int
+    ) -> list[list[float]]:
+        found: list[list[float]] = [[], []]
+        limits = httpx.Limits(max_connections=1)
+        async with (
+            httpx.AsyncClient(base_url=GATEWAY, timeout=300, limits=limits, trust_env=False) as one,
+            httpx.AsyncClient(
+                base_url=direct(), timeout=300, limits=limits, trust_env=False
+            ) as two,
+        ):
+            for _ in range(pairs):
+                for times, client in zip(found, (one, two), strict=True):
+                    times.append(await measure(client))
+        return found
+
+    async def version(client: httpx.AsyncClient) -> float:
+        start = time.monotonic()
+        (await client.get("/api/version")).raise_for_status()
+        return 1000 * (time.monotonic() - start)
+
+    async def rate(client: httpx.AsyncClient) -> float:
+        start = time.monotonic()
+        options = {"num_predict": 64, "temperature": 0}
+        body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
+        answer = (await client.post("/api/generate", json=body)).raise_for_status().json()
+        return float(answer["eval_count"]) / (time.monotonic() - start)
+
+    await settle(GATEWAY)
+    through, straight = (statistics.median(times) for times in await paired(version, 500))
+    fast, plain = (statistics.median(rates) for rates in await paired(rate, 15))
+    head = ["nobody waits", "gateway", "Ollama alone", "cost"]
+    rows = [
+        ["`/api/version`, median of 500 pairs", f"{through:.2f} ms", f"{straight:.2f} ms", f"{through - straight:+.2f} ms"],
+        ["tokens per second, median of 15 pairs", f"{fast:.1f}", f"{plain:.1f}", f"x {fast / plain:.3f}"],
+    ]  # fmt: skip
+    publish("gateway-calm", markdown(head, rows))
+
+
+def save(figure: plt.Figure, axes: plt.Axes, name: str) -> None:
+    """A plot into docs/, the same bytes for the same figures."""
+    axes.legend()
+    axes.grid(visible=True, alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(DOCS / name, metadata={"Date": None})
+
+
+async def main() -> None:
+    """All three, about ten minutes."""
+    for part in (calm_table, burst_table, overload_table):
+        sys.stderr.write(f"{part.__doc__}\n")
+        await part()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

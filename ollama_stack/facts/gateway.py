@@ -1,0 +1,52 @@
+"""What the gateway's folder holds, and what the gateway itself runs with."""
+
+from __future__ import annotations
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+from ollama_stack.facts.ollama import GATEWAY, address
+
+
+class GatewayFiles(FactBase[dict[str, str]]):
+    """``SHA-256 mode owner`` of each file in a folder, by name; empty without the folder."""
+
+    default = dict
+
+    @override
+    def command(self, folder: str) -> StringCommand:
+        return StringCommand(
+            *("cd", QuoteString(folder), "2>/dev/null || exit 0; for file in *; do"),
+            'test -f "$file" || continue; sum=$(sha256sum "$file");',
+            'echo "$file ${sum%% *} $(stat -c \'%a %u\' "$file")"; done',
+        )
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        return dict(line.split(" ", 1) for line in output)
+
+
+class TokenDigest(FactBase[str | None]):
+    """SHA-256 of the token in a header file; None if there is none."""
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        return StringCommand(
+            *("test ! -s", QuoteString(path), "|| sed -n 's/.*Bearer //p'", QuoteString(path)),
+            "| tr -d '\\n' | sha256sum",
+        )
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0].split()[0] if output else None
+
+
+class GatewayVersion(FactBase[str | None]):
+    """Version of the configuration that the running gateway has loaded; None while it does not say."""
+
+    @override
+    def command(self) -> str:
+        return (
+            f'curl -fsS --noproxy "*" --max-time 5 "http://{address(GATEWAY)}:8404/version" '
+            "2>/dev/null || true"
+        )

@@ -1,0 +1,104 @@
+"""The gateway's configuration: checked before it replaces the old one, loaded without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from hashlib import sha256
+from io import StringIO
+
+from pyinfra import host
+from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.files import FileContents
+from pyinfra.operations.util.files import generate_color_diff
+
+from ollama_stack.facts.gateway import GatewayFiles, GatewayVersion, TokenDigest
+from ollama_stack.facts.ollama import GATEWAY, address
+from ollama_stack.shell import or_explain
+
+CONFIG = "haproxy.cfg"
+INSIDE = "/usr/local/etc/haproxy"  # the official image's own place
+OWNER = 99  # the official image's user; on a host it is nobody's
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def local_token(path: str, token: str) -> Commands:
+    """Have a header file with a token of the host's own, root's alone; one that is there is kept."""
+    if host.get_fact(TokenDigest, path=path):
+        host.noop("the host already has its own token")
+        return
+    yield from _secret(path, f"Authorization: Bearer {token}\n", "0")
+
+
+@operation()
+def config(folder: str, files: Mapping[str, str], version: str, image: str) -> Commands:
+    """Have the configuration files in ``folder`` and, if the gateway runs, loaded by it.
+
+    ``version``: what the configuration says at ``:8404/version``. Files but CONFIG are secrets.
+    """
+    declared = {
+        name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
+        for name, text in files.items()
+    }
+    running = host.get_fact(GatewayVersion)
+    if host.get_fact(GatewayFiles, folder=folder) == declared and running in (None, version):
+        host.noop(f"{folder} is already as declared, and loaded")
+        return
+    if host.state.config.DIFF:
+        current = host.get_fact(FileContents, path=f"{folder}/{CONFIG}") or []
+        old = [f"{line}\n" for line in current]
+        for line in generate_color_diff(old, files[CONFIG].splitlines(keepends=True)):
+            host.log(line)
+    staged = f"{folder}.new"
+    new, live = QuoteString(staged), QuoteString(folder)
+    yield StringCommand("rm -rf", new, "&& mkdir --mode=755", new, "&& mkdir -p --mode=755", live)
+    for name, text in files.items():
+        yield from _secret(f"{staged}/{name}", text, str(OWNER), _mode(name))
+    yield or_explain(
+        StringCommand(
+            "docker run --rm --network none --read-only --cap-drop ALL",
+            *("--user", f"{OWNER}:{OWNER}", "--volume", QuoteString(f"{staged}:{INSIDE}:ro")),
+            *(QuoteString(image), "haproxy -c -q -f", f"{INSIDE}/{CONFIG}"),
+        ),
+        "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
+    )
+    # File by file: the folder is mounted, so it must stay the same folder.
+    for name in files:
+        yield StringCommand("mv", QuoteString(f"{staged}/{name}"), QuoteString(f"{folder}/{name}"))
+    others = [bit for name in files for bit in ("! -name", QuoteString(name))]
+    yield StringCommand("rmdir", new, "&& find", live, "-type f", *others, "-delete")
+    if running is not None:
+        yield from _reload(version)
+
+
+def _reload(version: str) -> Commands:
+    """USR2: a new worker takes the sockets, the old one ends with its last answer."""
+    url = f'"http://{address(GATEWAY)}:8404/version"'
+    yield f"docker kill --signal USR2 {GATEWAY} >/dev/null"
+    yield or_explain(
+        StringCommand(
+            "for i in $(seq 50); do",
+            StringCommand(f"test \"$(curl -fsS --noproxy '*' --max-time 5 {url} 2>/dev/null)\" ="),
+            QuoteString(version),
+            "&& exit 0; sleep 0.2; done; false",
+        ),
+        "gateway: it did not take the new configuration within 10 s and goes on with the old one; "
+        f"read `docker logs --tail 50 {GATEWAY}` on the host",
+    )
+
+
+def _mode(name: str) -> str:
+    return "644" if name == CONFIG else "600"
+
+
+def _secret(path: str, text: str, owner: str, mode: str = "600") -> Commands:
+    """A file whose text is in no log, diff or argv, and never readable by others for a moment."""
+    upload, place = QuoteString(host.get_temp_filename(path)), QuoteString(path)
+    # Where sudo is used, pyinfra uploads as the ordinary user first: into a file of its own.
+    yield StringCommand("rm -f", upload, "&& umask 077 && set -C && : >", upload, _sudo=False)
+    yield StringCommand("rm -f", place, "&& install -m 600 /dev/null", place)
+    yield FileUploadCommand(StringIO(text), path, remote_temp_filename=host.get_temp_filename(path))
+    yield StringCommand("chown", f"{owner}:{owner}", place, "&& chmod", mode, place)
+    yield StringCommand("rm -f", upload)

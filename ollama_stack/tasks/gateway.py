@@ -1,0 +1,58 @@
+"""The gateway before Ollama: its configuration, and who may pass."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra import host
+
+from ollama_stack import tokens
+from ollama_stack.facts.gateway import TokenDigest
+from ollama_stack.operations import gateway
+from ollama_stack.settings import Settings
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+def configure_gateway(settings: Settings) -> None:
+    """The gateway's files beside the compose file; its container is the compose project's."""
+    digests = tokens.digests(settings.gateway_tokens)
+    if settings.token_header_file:
+        path, own = settings.token_header_file, token_hex(32)
+        digests[host.get_fact(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
+        gateway.local_token(name="Have a token for smoke and audit", path=path, token=own)
+    version, files = gateway_files(settings, digests)
+    gateway.config(
+        name="Configure the gateway",
+        folder=f"{settings.ollama_dir}/gateway",
+        files=files,
+        version=version,
+        image=settings.haproxy_image,
+    )
+
+
+def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """A version, which the configuration says of itself, and the gateway's files by name.
+
+    ``digests``: token names by their SHA-256.
+    """
+    secrets = {}
+    if settings.gateway_tokens:
+        secrets["tokens.map"] = "".join(f"{key} {name}\n" for key, name in digests.items())
+    if settings.gateway_tls_cert:
+        secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
+    draft = {gateway.CONFIG: render_haproxy(settings, version=""), **secrets}
+    text = "".join(f"{name} {content}" for name, content in sorted(draft.items()))
+    version = sha256(text.encode()).hexdigest()[:16]
+    return version, {gateway.CONFIG: render_haproxy(settings, version), **secrets}
+
+
+def render_haproxy(settings: Settings, version: str) -> str:
+    """The HAProxy configuration."""
+    templates = Environment(  # noqa: S701 not HTML
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return templates.get_template("gateway/haproxy.cfg.j2").render(s=settings, version=version)
