@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
@@ -155,14 +158,77 @@ def test_a_stream_comes_token_by_token() -> None:
 
 def test_a_reload_cuts_no_answer() -> None:
     deployed("ollama_max_queue=17")
+    before = sh("docker inspect --format '{{.State.StartedAt}}' ollama-gateway")
     try:
         with ThreadPoolExecutor(20) as pool:
-            answers = [pool.submit(ask, 16) for _ in range(20)]
+            streams = [pool.submit(last_line, 16) for _ in range(20)]
             until(lambda: places() == (3, 17))
             deployed("ollama_max_queue=17", "gateway_queue_timeout=119s")
-            assert Counter(answer.result().status_code for answer in answers) == {200: 20}
+            assert [stream.result()["done"] for stream in streams] == [True] * 20
+        assert sh("docker inspect --format '{{.State.StartedAt}}' ollama-gateway") == before
     finally:
         deployed()
+
+
+def last_line(tokens: int) -> dict[str, Any]:
+    """How a streamed answer ends."""
+    body = question(tokens, stream=True)
+    with httpx.stream("POST", f"{URL}/api/generate", json=body, timeout=300) as answer:
+        *_, line = answer.iter_lines()
+    last: dict[str, Any] = json.loads(line)
+    return last
+
+
+def test_ollama_s_restart_is_survived() -> None:
+    sh("docker restart ollama")
+    until(lambda: httpx.get(f"{URL}/api/version").status_code == 200)
+    assert generate()["eval_count"] > 0
+
+
+def test_the_gateway_can_be_left_out_and_put_back() -> None:
+    deployed("gateway_enabled=false")
+    try:
+        assert sh("docker ps --quiet --filter name=ollama-gateway") == ""
+        assert generate()["eval_count"] > 0
+    finally:
+        deployed()
+    assert generate()["eval_count"] > 0
+    assert places() == (0, 0)
+
+
+def test_a_configuration_that_haproxy_refuses_changes_nothing(tmp_path: Path) -> None:
+    """A certificate whose key is another's passes our own look at it."""
+    pem = tmp_path / "tls.pem"
+    made = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout {0}.key -out {0}.crt"
+    )
+    sh(f"cd {tmp_path}; {made.format('one')}; {made.format('two')}; cat one.crt two.key >{pem}")
+    loaded = httpx.get("http://127.0.0.1:8404/version").text
+    done = deploy(f"gateway_tls_cert={pem}")
+    assert done.returncode == 1
+    assert "gateway: HAProxy refuses the new configuration, the old one is untouched" in done.stderr
+    assert httpx.get("http://127.0.0.1:8404/version").text == loaded
+    assert generate()["eval_count"] > 0
+    deployed()
+
+
+def test_a_certificate_makes_it_https(tmp_path: Path) -> None:
+    name = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    sh(
+        f"cd {tmp_path}; openssl req -x509 -newkey rsa:2048 -nodes -days 1 {name} -keyout key -out crt"
+    )
+    sh(f"cd {tmp_path}; cat crt key >tls.pem")
+    done = deployed(f"gateway_tls_cert={tmp_path}/tls.pem")
+    try:
+        assert "PRIVATE KEY" not in done.stdout + done.stderr
+        trusted = ssl.create_default_context(cafile=tmp_path / "crt")
+        with httpx.Client(verify=trusted) as client:
+            url = "https://127.0.0.1:11434/api/generate"
+            assert client.post(url, json=question(), timeout=300).json()["eval_count"] > 0
+        assert sh("stat -c '%a %u' /opt/ollama-lab/gateway/tls.pem") == "600 99\n"
+    finally:
+        deployed()
+    assert sh("ls /opt/ollama-lab/gateway") == "haproxy.cfg\n"
 
 
 def test_a_log_line_tells_all_but_the_prompt() -> None:
