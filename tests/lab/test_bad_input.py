@@ -129,8 +129,8 @@ def test_a_model_that_the_disk_has_no_room_for() -> None:
     said = refused("model_name=smollm2:135m-huge", f"model_shape={SHAPE}")
     assert "@local: disk: /var/lib/docker has " in said
     assert (
-        " GB free, 1200000.0 GB are needed (model 1000000.0, a fifth to spare 200000.0; model: the "
-        "registry's manifest); free some, or move Docker's data-root"
+        " GB free, 1200000.0 GB are needed (model_name 1000000.0, a fifth to spare 200000.0; "
+        "model_name by the registry's manifest); free some, or move Docker's data-root"
     ) in said
 
 
@@ -156,7 +156,7 @@ def test_a_profile_that_this_machine_cannot_carry(tmp_path: Path) -> None:
         ("ollama_num_paralel=3", "@local: ollama_num_paralel: no such setting; did you mean"),
         ("ollama_num_parallel=5", "@local: ollama_num_parallel: 5 is more than 2 per CPU"),
         ("ollama_cpus=512", "@local: ollama_cpus: 512 is more than the "),
-        ("ollama_bind=192.0.2.1", "@local: ollama_bind: the host has no address 192.0.2.1"),
+        ("ollama_bind=192.0.2.1", "@local: gateway_tokens: ollama_bind = 192.0.2.1 lets others in"),
         ("mirror=172.17.0.1:5000", "@local: mirror: '172.17.0.1:5000' is not understood"),
     ],
 )
@@ -167,6 +167,12 @@ def test_a_setting_that_cannot_be(data: str, sentence: str) -> None:
     assert "Starting operation" not in said
 
 
+def test_an_address_that_the_host_does_not_have() -> None:
+    open_door = ("gateway_enabled=false", 'allow_unusual=["ollama_bind"]')
+    said = refused("ollama_bind=192.0.2.1", *open_door)
+    assert "@local: ollama_bind: the host has no address 192.0.2.1" in said
+
+
 def test_a_port_that_is_taken_by_somebody_else_is_not_moved_to() -> None:
     with socket.create_server(("127.0.0.1", 11999)):
         said = refused("ollama_port=11999")
@@ -174,7 +180,7 @@ def test_a_port_that_is_taken_by_somebody_else_is_not_moved_to() -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    sh("docker rm --force ollama")
+    sh("docker rm --force ollama ollama-gateway")
     try:
         with socket.create_server(("127.0.0.1", 11434)):
             done = deploy()

@@ -57,8 +57,7 @@ def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
 
 def test_an_interrupted_pull_is_shown_and_resumed() -> None:
     """The line to the mirror is slowed to 4 MB/s, and the run killed in the middle."""
-    sh('curl -fsS -X DELETE 127.0.0.1:11434/api/delete -d \'{"model":"smollm2:135m"}\'')
-    sh('curl -fsS -X DELETE 127.0.0.1:11434/api/delete -d \'{"model":"smollm2:135m-pristine"}\'')
+    sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine")
     link = sh("docker exec ollama cat /sys/class/net/eth0/iflink").strip()
     device = sh(f"ip -o link | sed -n 's/^{link}: \\([^@:]*\\).*/\\1/p'").strip()
     sh(f"tc qdisc add dev {device} root tbf rate 32mbit burst 64kb latency 100ms")

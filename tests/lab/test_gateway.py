@@ -146,6 +146,16 @@ def test_who_waits_too_long_is_told() -> None:
         deployed()
 
 
+def test_an_answer_may_be_longer_than_every_timeout() -> None:
+    deployed("gateway_queue_timeout=1s", "gateway_answer_timeout=3s")
+    try:
+        began = time.monotonic()
+        assert last_line(400)["done"]
+        assert time.monotonic() - began > 3
+    finally:
+        deployed()
+
+
 def test_a_stream_comes_token_by_token() -> None:
     arrivals = []
     with httpx.stream("POST", f"{URL}/api/generate", json=question(24, stream=True)) as answer:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ollama_stack.inventory import ROOT, read_inventory
+from ollama_stack.inventory import ROOT, Target, read_inventory
 from ollama_stack.settings import PROFILES
 
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
@@ -38,10 +39,15 @@ def pyinfra(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@cache
+def shipped(inventory: str) -> list[Target]:
+    return read_inventory(inventory)
+
+
 def as_fakes(inventory: str, folder: Path, answers: dict[str, Any], **data: Any) -> str:
     """The same hosts, groups and data, but none of them real."""
     groups: dict[str, list[Any]] = {profile: [] for profile in PROFILES}
-    for target in read_inventory(inventory):
+    for target in shipped(inventory):
         fake = f"@fake/{target.name.lstrip('@')}"
         own = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers, "_sudo": False}
         for group in set(target.groups) & set(PROFILES):
