@@ -34,7 +34,7 @@ Size = Annotated[str, _form(r"^[1-9][0-9]*[MG]$", "3G", "512M")]
 Duration = Annotated[
     str, BeforeValidator(str), _form(r"^([1-9][0-9]*(s|m|h)|-1)$", "5m", "1h", "-1")
 ]
-Timeout = Annotated[str, _form(r"^[1-9][0-9]*(s|m|h)$", "120s", "15m")]
+Timeout = Annotated[str, _form(r"^([1-9][0-9]{0,3}(s|m)|[1-9][0-9]?h)$", "120s", "15m")]
 TokenName = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "class-1")]
 Secret = Annotated[
     str,

@@ -22,7 +22,7 @@ class GatewaySettings(BaseModel):
         "image, with tag or digest",
         "HAProxy 3.2 is LTS, to 2030",
         "haproxy:3.2.18",
-        rule="in its registry, if that says so without a login",
+        rule="in its registry, if that says so without a login; not Alpine's, which has no bash",
     )
     gateway_queue_timeout: Timeout = setting(
         "longest wait for a slot, then 503", "HAProxy timeout queue", "120s"

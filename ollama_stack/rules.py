@@ -208,6 +208,8 @@ def _unusual(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _sentence(fault: Any) -> str:
     setting, given = ".".join(str(part) for part in fault["loc"]), fault["input"]
+    if setting.startswith("gateway_tokens"):  # what was given may be a secret, in any place
+        return f"gateway_tokens: is not understood; write it like {_examples(fault)}"
     match fault["type"]:
         case "missing" if "." not in setting:
             return f"{setting}: has no value; set it in group_data/ (docs/settings.md)"
@@ -217,8 +219,6 @@ def _sentence(fault: Any) -> str:
             return _no_such(setting)
         case "extra_forbidden":
             return f"{setting}: no such setting; write it like {_examples(fault)}"
-        case "string_pattern_mismatch" if fault["loc"][0] == "gateway_tokens":  # maybe a secret
-            return f"{setting}: is not understood; write it like {_examples(fault)}"
         case "string_pattern_mismatch":
             return f"{setting}: {given!r} is not understood; write it like {_examples(fault)}"
         case "value_error":

@@ -93,7 +93,7 @@ class Settings(GatewaySettings):
         "address the API is published on",
         "seed: every address; the API has no lock",
         "127.0.0.1",
-        rule="an address of the host; if not loopback, `gateway_tokens` or `allow_unusual`",
+        rule="an address of the host; if not loopback, with `gateway_tokens` (or, without gateway, `allow_unusual`)",
     )
     ollama_port: int = setting(
         "port the API is published on", "seed", 11434, rule="free, or ours", ge=1, le=65535
@@ -241,8 +241,17 @@ class Settings(GatewaySettings):
     @property
     def token_header_file(self) -> str:
         """On the host: the header with which smoke and audit ask; "" where no token is needed."""
-        locked = self.gateway_enabled and self.gateway_tokens
-        return f"{self.ollama_dir}/local-token.header" if locked else ""
+        return self.local_token_file if self.gateway_enabled and self.gateway_tokens else ""
+
+    @property
+    def local_token_file(self) -> str:
+        """Where that header is, or was."""
+        return f"{self.ollama_dir}/local-token.header"
+
+    @property
+    def gateway_dir(self) -> str:
+        """The gateway's files on the host."""
+        return f"{self.ollama_dir}/gateway"
 
 
 def _manifest(registry: str, reference: str) -> str:

@@ -73,4 +73,6 @@ def certificate(path: str) -> str:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}); mend that") from error
     if "BEGIN CERTIFICATE" not in text or "PRIVATE KEY" not in text:
         raise ValueError(f"{path} needs a certificate and its private key, both in PEM")
+    if "ENCRYPTED" in text:
+        raise ValueError(f"{path} has an encrypted key, which nobody could unlock; decrypt it")
     return text

@@ -9,6 +9,7 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.docker import DockerContainer
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -42,8 +43,9 @@ def config(folder: str, files: Mapping[str, str], version: str, image: str) -> C
         name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
         for name, text in files.items()
     }
-    running = host.get_fact(GatewayVersion)
-    if host.get_fact(GatewayFiles, folder=folder) == declared and running in (None, version):
+    running = _runs(folder, image)
+    loaded = not running or host.get_fact(GatewayVersion) == version
+    if host.get_fact(GatewayFiles, folder=folder) == declared and loaded:
         host.noop(f"{folder} is already as declared, and loaded")
         return
     if host.state.config.DIFF:
@@ -61,32 +63,49 @@ def config(folder: str, files: Mapping[str, str], version: str, image: str) -> C
             "docker run --rm --network none --read-only --cap-drop ALL",
             *("--user", f"{OWNER}:{OWNER}", "--volume", QuoteString(f"{staged}:{INSIDE}:ro")),
             *(QuoteString(image), "haproxy -c -q -f", f"{INSIDE}/{CONFIG}"),
+            *("|| { rm -rf", new, "; false; }"),
         ),
         "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
     )
     # File by file: the folder is mounted, so it must stay the same folder.
-    for name in files:
+    for name in sorted(files, key=CONFIG.__eq__):  # last what names the others
         yield StringCommand("mv", QuoteString(f"{staged}/{name}"), QuoteString(f"{folder}/{name}"))
     others = [bit for name in files for bit in ("! -name", QuoteString(name))]
     yield StringCommand("rmdir", new, "&& find", live, "-type f", *others, "-delete")
-    if running is not None:
+    if running:
         yield from _reload(version)
 
 
+def _runs(folder: str, image: str) -> bool:
+    """Whether a gateway runs that will stay: one of another image or folder is about to be replaced."""
+    found = host.get_fact(DockerContainer, object_id=GATEWAY)
+    if not found or not found[0]["State"]["Running"]:
+        return False
+    sources = [mount.get("Source") for mount in found[0]["Mounts"]]
+    return bool(found[0]["Config"]["Image"] == image and folder in sources)
+
+
 def _reload(version: str) -> Commands:
-    """USR2: a new worker takes the sockets, the old one ends with its last answer."""
-    url = f'"http://{address(GATEWAY)}:8404/version"'
+    """USR2: a new worker takes the sockets, the old one ends with its last answer.
+
+    Where that does not help (somebody removed the folder under the container) a restart does.
+    """
+    taken = _has_loaded(version)
+    restart = f"docker restart {GATEWAY} >/dev/null"
     yield f"docker kill --signal USR2 {GATEWAY} >/dev/null"
     yield or_explain(
-        StringCommand(
-            "for i in $(seq 50); do",
-            StringCommand(f"test \"$(curl -fsS --noproxy '*' --max-time 5 {url} 2>/dev/null)\" ="),
-            QuoteString(version),
-            "&& exit 0; sleep 0.2; done; false",
-        ),
-        "gateway: it did not take the new configuration within 10 s and goes on with the old one; "
-        f"read `docker logs --tail 50 {GATEWAY}` on the host",
+        StringCommand("(", taken, ") || {", restart, ";", taken, "; }"),
+        "gateway: it did not take the new configuration, not even by a restart; read "
+        f"`docker logs --tail 50 {GATEWAY}` on the host",
     )
+
+
+def _has_loaded(version: str) -> StringCommand:
+    """A subshell that succeeds as soon as the gateway says this version, within 10 s."""
+    url = f'"http://{address(GATEWAY)}:8404/version"'
+    said = f"test \"$(curl -fsS --noproxy '*' --max-time 5 {url} 2>/dev/null)\" ="
+    loop = StringCommand("for i in $(seq 50); do", said, QuoteString(version), "&& exit 0;")
+    return StringCommand("(", loop, "sleep 0.2; done; false )")
 
 
 def _mode(name: str) -> str:

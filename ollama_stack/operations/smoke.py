@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator
 from statistics import median
 
@@ -13,6 +14,7 @@ from ollama_stack.answers import Answer
 from ollama_stack.shell import run_now
 
 TIMEOUT = 300  # seconds for one answer
+PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
 
 
@@ -34,13 +36,14 @@ def ask(
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     curl = _curl(url, model, header_file)
-    one = _at_once(state, host, curl, 1)
+    one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
-    several = [] if faults else _at_once(state, host, curl, parallel)
+    several = [] if faults else _patiently(state, host, curl, parallel)
     faults = faults or _faults(several, parallel)
     for fault in faults:
         host.log_styled(
-            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on the host",
+            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
+            "the host, and those of ollama-gateway",
             fg="red",
             log_func=logger.error,
         )
@@ -70,6 +73,16 @@ def _curl(url: str, model: str, header_file: str) -> StringCommand:
         *("--write-out", QuoteString(" %{http_code} %{time_total}"), *header),
         *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
     )
+
+
+def _patiently(state: State, host: Host, curl: StringCommand, requests: int) -> list[Answer]:
+    """The same, asked again while the server is busy with others: that is no fault of a deploy."""
+    for _ in range(PATIENCE):
+        answers = _at_once(state, host, curl, requests)
+        if all(answer.status != 503 for answer in answers):
+            break
+        time.sleep(5)
+    return answers
 
 
 def _at_once(state: State, host: Host, curl: StringCommand, requests: int) -> list[Answer]:

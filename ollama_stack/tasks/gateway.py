@@ -8,6 +8,7 @@ from secrets import token_hex
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
+from pyinfra.operations import files
 
 from ollama_stack import tokens
 from ollama_stack.facts.gateway import TokenDigest
@@ -24,14 +25,24 @@ def configure_gateway(settings: Settings) -> None:
         path, own = settings.token_header_file, token_hex(32)
         digests[host.get_fact(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
         gateway.local_token(name="Have a token for smoke and audit", path=path, token=own)
-    version, files = gateway_files(settings, digests)
+    version, declared = gateway_files(settings, digests)
     gateway.config(
         name="Configure the gateway",
-        folder=f"{settings.ollama_dir}/gateway",
-        files=files,
+        folder=settings.gateway_dir,
+        files=declared,
         version=version,
         image=settings.haproxy_image,
     )
+
+
+def forget_secrets(settings: Settings) -> None:
+    """What a gateway or a lock that is no longer declared would leave on the host."""
+    if not settings.gateway_enabled:
+        files.directory(name="Remove the gateway's files", path=settings.gateway_dir, present=False)
+    if not settings.token_header_file:
+        files.file(
+            name="Remove the host's own token", path=settings.local_token_file, present=False
+        )
 
 
 def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dict[str, str]]:

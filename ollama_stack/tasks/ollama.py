@@ -11,7 +11,7 @@ from pyinfra.operations import files
 
 from ollama_stack.operations import docker
 from ollama_stack.settings import Settings
-from ollama_stack.tasks.gateway import configure_gateway
+from ollama_stack.tasks.gateway import configure_gateway, forget_secrets
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -50,3 +50,4 @@ def serve_ollama(settings: Settings) -> None:
             f"them: docker compose --file {path} logs"
         ),
     )
+    forget_secrets(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -35,14 +36,14 @@ def test_the_queue_is_the_profile_s(profile: str, flight: int, queue: int) -> No
 def test_without_tokens_nobody_changes_models_and_no_file_is_looked_up() -> None:
     text = configured({})
     assert "tokens.map" not in text
-    assert "admin }  !{" not in text
-    assert "status 403" in text
+    assert "if { var(txn.kind) -m str admin }\n" in text
 
 
 def test_with_tokens_there_is_a_map_of_digests() -> None:
     version, files = gateway_files(settings(gateway_tokens={"admin": "env:A"}), {"aa": "admin"})
     assert files["tokens.map"] == "aa admin\n"
     assert "status 401" in files["haproxy.cfg"]
+    assert "{ var(txn.kind) -m str admin } !{ var(txn.token) -m str admin }" in files["haproxy.cfg"]
     assert f"string '{version}' if" in files["haproxy.cfg"]
 
 
@@ -67,11 +68,23 @@ LIVE = {
 }
 
 
+FOLDER = "/opt/my ollama/gateway"
+
+
+def running(**own: object) -> dict[str, Any]:
+    container = {
+        "State": {"Running": True},
+        "Config": {"Image": "haproxy:3.2.18"},
+        "Mounts": [{"Source": FOLDER}],
+    }
+    return {"docker container inspect": json.dumps([container | own])}
+
+
 def configure(answers: dict[str, Any]) -> list[str]:
     return plan(
         gateway.config,
         answers,
-        folder="/opt/my ollama/gateway",
+        folder=FOLDER,
         files=FILES,
         version="abc",
         image="haproxy:3.2.18",
@@ -79,22 +92,38 @@ def configure(answers: dict[str, Any]) -> list[str]:
 
 
 def test_what_is_there_and_loaded_is_left_alone() -> None:
-    assert configure(LIVE | {":8404/version": "abc"}) == []
+    assert configure(LIVE | running() | {":8404/version": "abc"}) == []
     assert configure(LIVE) == []  # not running yet: the project's start loads it
 
 
 def test_a_changed_file_is_checked_before_it_replaces_the_old_and_then_loaded() -> None:
-    commands = configure({":8404/version": "old"})
+    commands = configure(running() | {":8404/version": "old"})
     checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
     moved = next(i for i, c in enumerate(commands) if c.startswith("mv "))
     loaded = next(i for i, c in enumerate(commands) if "--signal USR2" in c)
     assert checked < moved < loaded
     assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
     assert "the old one is untouched" in commands[checked]
+    assert commands.index("mv '/opt/my ollama/gateway.new/tokens.map' '/opt/my ollama/gateway/tokens.map'") == moved  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"State": {"Running": False}},
+        {"Config": {"Image": "haproxy:3.0.0"}},
+        {"Mounts": [{"Source": "/opt/elsewhere/gateway"}]},
+    ],
+)
+def test_a_gateway_that_compose_is_about_to_replace_is_not_told(own: dict[str, object]) -> None:
+    assert not any("USR2" in command for command in configure(running(**own)))
 
 
 def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
-    assert any("USR2" in command for command in configure(LIVE | {":8404/version": "old"}))
+    assert any(
+        "USR2" in command for command in configure(LIVE | running() | {":8404/version": "old"})
+    )
+    assert any("USR2" in command for command in configure(LIVE | running()))  # it does not say
 
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:

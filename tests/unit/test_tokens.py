@@ -110,7 +110,7 @@ def test_two_names_with_one_secret_are_refused(secrets: dict[str, str]) -> None:
         (
             {"gateway_tokens": {"a": "0123456789abcdef"}},
             [
-                "gateway_tokens.a: is not understood; write it like "
+                "gateway_tokens: is not understood; write it like "
                 '{"admin": "env:OLLAMA_ADMIN_TOKEN", "class-1": "file:~/.ollama-tokens/class-1"}'
             ],
         ),
@@ -120,6 +120,16 @@ def test_the_door_has_a_lock_where_others_reach_it(
     data: dict[str, object], refusals: list[str]
 ) -> None:
     assert faults(["medium"], group_data("all", "medium") | data) == refusals
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["sk-very-secret", ["sk-very-secret"], {"a": ["sk-very-secret"]}, {"SK-very-secret": "env:A"}],
+)
+def test_a_secret_in_the_wrong_place_is_not_told(given: object) -> None:
+    (fault, *_) = faults(["medium"], group_data("all", "medium") | {"gateway_tokens": given})
+    assert "very-secret" not in fault
+    assert fault.startswith("gateway_tokens: is not understood; write it like ")
 
 
 def test_a_door_left_open_by_name_is_warned_of() -> None:
@@ -133,6 +143,10 @@ def test_a_door_left_open_by_name_is_warned_of() -> None:
     ("text", "problem"),
     [
         (None, "cannot be read (FileNotFoundError); mend that"),
+        (
+            "BEGIN CERTIFICATE BEGIN ENCRYPTED PRIVATE KEY",
+            "has an encrypted key, which nobody could unlock; decrypt it",
+        ),
         ("-----BEGIN CERTIFICATE-----", "needs a certificate and its private key, both in PEM"),
     ],
 )

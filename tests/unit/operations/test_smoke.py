@@ -10,6 +10,15 @@ from ollama_stack.operations import smoke
 from tests.unit.harness import fake_host
 from tests.unit.test_answers import GOOD
 
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses that were made, without making them."""
+    pauses: list[float] = []
+    monkeypatch.setattr(smoke.time, "sleep", pauses.append)
+    return pauses
+
+
 ANSWER = f"{json.dumps(GOOD)} 200 1.97"
 
 
@@ -42,6 +51,11 @@ def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> No
 def test_an_answer_that_never_came_fails_the_host() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
         assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
+
+
+def test_a_server_that_is_busy_with_others_is_asked_again(slept: list[float]) -> None:
+    assert asked('{"error":"server busy"} 503 0.1') is False
+    assert slept == [5] * smoke.PATIENCE
 
 
 @pytest.mark.parametrize("answer", ['{"error":"oom"} 200 0.1', '{"error":"x"} 503 0.1', []])
