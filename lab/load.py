@@ -6,19 +6,18 @@ Bounded in clients and time; only to this machine's lab. Writes tables and plots
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import matplotlib as mpl
 
+from lab.clients import MODEL, Outcome, ask, closed_loop, open_client, open_loop, quantile, settle
 from lab.tables import markdown, publish
 
 mpl.use("svg")
@@ -28,26 +27,9 @@ from matplotlib import pyplot as plt  # noqa: E402 the backend comes first
 DOCS = Path(__file__).parents[1] / "docs"
 GATEWAY = "http://127.0.0.1:11434"
 METRICS = "http://127.0.0.1:8404/metrics"
-MODEL = "smollm2:135m"
-TOKENS = 24  # of an answer
 PARALLEL, QUEUE = 3, 15  # profile medium
-OVERLOAD = 200.0  # seconds of arrivals
+OVERLOAD = 190.0  # seconds of arrivals
 BURST = 60  # clients
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One request: when it came (seconds into the phase), how long it took, its status."""
-
-    came: float
-    took: float
-    status: int
-    wait: float = 0.0
-
-    @property
-    def answered(self) -> bool:
-        """Whether there was an answer with text."""
-        return self.status == 200
 
 
 def direct() -> str:
@@ -60,28 +42,6 @@ def direct() -> str:
         check=True,
     )
     return f"http://{found.stdout.strip()}:11434"
-
-
-async def ask(client: httpx.AsyncClient, began: float) -> Outcome:
-    """One question; the wait is what Ollama did not spend on it."""
-    options = {"num_predict": TOKENS, "temperature": 0}
-    body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
-    start = time.monotonic()
-    try:
-        answer = await client.post("/api/generate", json=body)
-        said = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return Outcome(start - began, time.monotonic() - start, 0)
-    took = time.monotonic() - start
-    spent = sum(said.get(f"{part}_duration", 0) for part in ("load", "prompt_eval", "eval")) / 1e9
-    status = answer.status_code if answer.status_code != 200 or said.get("eval_count") else 0
-    return Outcome(start - began, took, status, max(0.0, took - spent))
-
-
-def open_client(base: str) -> httpx.AsyncClient:
-    """Clients that never give up, each with a connection of its own."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=base, timeout=None, limits=limits, trust_env=False)  # noqa: S113 on purpose
 
 
 async def burst(base: str) -> tuple[list[Outcome], list[tuple[int, int]]]:
@@ -110,58 +70,6 @@ def places(metrics: str) -> tuple[int, int]:
     ]
     flight, queue = (int(match[1]) if match else 0 for match in found)
     return flight, queue
-
-
-async def closed_loop(base: str, clients: int, seconds: float) -> list[Outcome]:
-    """So many clients that ask again as soon as they are answered."""
-    began = time.monotonic()
-
-    async def one(client: httpx.AsyncClient) -> list[Outcome]:
-        outcomes = []
-        while time.monotonic() - began < seconds:
-            outcomes.append(await ask(client, began))
-        return outcomes
-
-    async with open_client(base) as client:
-        found = await asyncio.gather(*(one(client) for _ in range(clients)))
-    return [outcome for outcomes in found for outcome in outcomes]
-
-
-async def open_loop(base: str, rate: float, seconds: float, patience: float) -> list[Outcome]:
-    """Arrivals at a rate, whatever becomes of the ones before; ``patience`` seconds after the last.
-
-    Who has no answer then is counted with status 0.
-    """
-    chance = random.Random(0)  # noqa: S311 no secret: the same arrivals for both
-    began = time.monotonic()
-    tasks: list[tuple[float, asyncio.Task[Outcome]]] = []
-    async with open_client(base) as client:
-        while (now := time.monotonic() - began) < seconds:
-            tasks.append((now, asyncio.create_task(ask(client, began))))
-            await asyncio.sleep(chance.expovariate(rate))
-        await asyncio.wait([task for _, task in tasks], timeout=patience)
-        ended = time.monotonic() - began
-        for _, task in tasks:
-            task.cancel()
-        return [
-            task.result()
-            if task.done() and not task.cancelled()
-            else Outcome(came, ended - came, 0)
-            for came, task in tasks
-        ]
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which so large a share lies; 0 without values."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-async def settle(base: str) -> None:
-    """Until the server answers one question at once again."""
-    async with open_client(base) as client:
-        while (await ask(client, time.monotonic())).took > 5:
-            pass
 
 
 MISSED: list[str] = []  # aims that this run did not reach
@@ -208,6 +116,11 @@ async def burst_table() -> None:
     save(figure, axes, "gateway-burst.svg")
 
 
+def rate_of(outcomes: list[Outcome], start: float, end: float) -> float:
+    """Answers per second that ended within so many seconds of the phase."""
+    return len([o for o in outcomes if start <= o.came + o.took < end]) / (end - start)
+
+
 async def overload_table() -> None:
     """Arrivals at twice the capacity, first through the gateway, then straight to Ollama."""
     await settle(GATEWAY)
@@ -221,11 +134,10 @@ async def overload_table() -> None:
         outcomes = await open_loop(base, 2 * capacity, OVERLOAD, patience=slo + 5)
         await settle(base)
         good = [o for o in outcomes if o.answered and o.took <= slo]
-        last = [o for o in good if OVERLOAD - 60 <= o.came + o.took < OVERLOAD]
         answered = [o for o in outcomes if o.answered]
         refused = [o for o in outcomes if o.status == 503]
-        goodput = len([o for o in good if o.came + o.took < OVERLOAD]) / OVERLOAD / capacity
-        lasts[name] = len(last) / 60 / capacity
+        goodput = rate_of(good, 0, OVERLOAD) / capacity
+        lasts[name] = rate_of(good, OVERLOAD - 60, OVERLOAD) / capacity
         rows.append(
             [
                 *(name, len(outcomes), len(answered), len(refused)),
@@ -235,13 +147,9 @@ async def overload_table() -> None:
                 *(f"{quantile([o.wait for o in answered], share):.1f} s" for share in (0.5, 0.95)),
             ]
         )
-        ends = [o.came + o.took for o in good]
-        bins = range(0, int(OVERLOAD), 10)
-        rates = [
-            len([end for end in ends if start <= end < start + 10]) / 10 / capacity
-            for start in bins
-        ]
-        axes.step([start + 10 for start in bins], rates, where="pre", label=name)
+        starts = range(0, int(OVERLOAD), 10)
+        shares = [rate_of(good, start, start + 10) / capacity for start in starts]
+        axes.step([start + 10 for start in starts], shares, where="pre", label=name)
     head = [f"twice {capacity:.2f} requests/s", "came", "answered", "refused", "unanswered"]
     head += ["within SLO", "goodput / capacity", "the same, last minute", "wait p50", "wait p95"]
     note = f"\nCapacity {capacity:.2f} requests/s (3 clients that ask without pause), calm p95 {calm:.2f} s, SLO {slo:.1f} s.\n"
@@ -253,36 +161,40 @@ async def overload_table() -> None:
     save(figure, axes, "gateway-overload.svg")
 
 
+async def paired(
+    measure: Callable[[httpx.AsyncClient], Awaitable[float]], pairs: int
+) -> list[list[float]]:
+    """The measure through the gateway and straight, in turns."""
+    found: list[list[float]] = [[], []]
+    limits = httpx.Limits(max_connections=1)
+    async with (
+        httpx.AsyncClient(base_url=GATEWAY, timeout=300, limits=limits, trust_env=False) as one,
+        httpx.AsyncClient(base_url=direct(), timeout=300, limits=limits, trust_env=False) as two,
+    ):
+        for _ in range(pairs):
+            for times, client in zip(found, (one, two), strict=True):
+                times.append(await measure(client))
+    return found
+
+
+async def version(client: httpx.AsyncClient) -> float:
+    """Milliseconds of the shortest request."""
+    start = time.monotonic()
+    (await client.get("/api/version")).raise_for_status()
+    return 1000 * (time.monotonic() - start)
+
+
+async def rate(client: httpx.AsyncClient) -> float:
+    """Tokens per second of one answer, on the client's clock."""
+    start = time.monotonic()
+    options = {"num_predict": 64, "temperature": 0}
+    body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
+    answer = (await client.post("/api/generate", json=body)).raise_for_status().json()
+    return float(answer["eval_count"]) / (time.monotonic() - start)
+
+
 async def calm_table() -> None:
     """What the gateway costs when nobody waits: pairs, one after the other."""
-
-    async def paired(
-        measure: Callable[[httpx.AsyncClient], Awaitable[float]], pairs: int
-    ) -> list[list[float]]:
-        found: list[list[float]] = [[], []]
-        limits = httpx.Limits(max_connections=1)
-        async with (
-            httpx.AsyncClient(base_url=GATEWAY, timeout=300, limits=limits, trust_env=False) as one,
-            httpx.AsyncClient(
-                base_url=direct(), timeout=300, limits=limits, trust_env=False
-            ) as two,
-        ):
-            for _ in range(pairs):
-                for times, client in zip(found, (one, two), strict=True):
-                    times.append(await measure(client))
-        return found
-
-    async def version(client: httpx.AsyncClient) -> float:
-        start = time.monotonic()
-        (await client.get("/api/version")).raise_for_status()
-        return 1000 * (time.monotonic() - start)
-
-    async def rate(client: httpx.AsyncClient) -> float:
-        start = time.monotonic()
-        options = {"num_predict": 64, "temperature": 0}
-        body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
-        answer = (await client.post("/api/generate", json=body)).raise_for_status().json()
-        return float(answer["eval_count"]) / (time.monotonic() - start)
 
     await settle(GATEWAY)
     through, straight = (statistics.median(times) for times in await paired(version, 500))
