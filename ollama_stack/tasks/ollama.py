@@ -37,7 +37,8 @@ def serve_ollama(settings: Settings) -> None:
         path=path,
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
-            "registry answers (mirror); the old compose file is untouched"
+            "registry answers (mirror); the old compose file is untouched. If the words above are "
+            f"about {settings.haproxy_image}: the same goes for gateway_image"
         ),
     )
     if settings.gateway_enabled:
