@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit capacity load-gateway docs hosts
+.PHONY: help lab lab-down lab-able test lint plan deploy audit audit-times capacity load-gateway docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,8 +49,12 @@ plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for ma
 deploy: hosts ## make it so
 	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
 
-audit: .venv/ok ## is it so? Reads the live hosts, changes nothing
-	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %)
+audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPORT=folder SINCE=report.json
+	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %) \
+	$(if $(filter-out 0,$(DEEP)),--deep) $(REPORT:%=--report %) $(SINCE:%=--since %)
+
+audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/running.md
+	@$(RUN)/python -m lab.audit
 
 capacity: lab ## the memory sum beside what a runner allocates; table in docs/running.md
 	@$(RUN)/python -m lab.capacity
@@ -59,7 +63,7 @@ load-gateway: lab ## Ollama through the gateway and alone, under load; tables in
 	@$(RUN)/python -m lab.load
 
 docs: .venv/ok ## write the generated pages of docs/ anew
-	@$(RUN)/python -m ollama_stack.reference
+	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls
 
 # Every package pinned by hash; which index serves it is pip's own affair.
 .venv/ok: requirements.txt

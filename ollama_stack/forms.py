@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Address
 from typing import Annotated, Any
 
@@ -25,6 +26,13 @@ def _with_a_port(registry: str) -> str:
     if port.isdigit() and not 0 < int(port) < 65536:
         raise ValueError(f"{registry!r} has no such port; write it like https://mirror.lan:5000")
     return registry
+
+
+def _date(day: str) -> str:
+    try:
+        return str(date.fromisoformat(day))
+    except ValueError as error:
+        raise ValueError(f"{day!r} is not a day; write it like 2027-06-30") from error
 
 
 Cpus = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]  # the least that Docker takes
@@ -77,6 +85,14 @@ class ModelShape(TypedDict):
     kv_heads: Count
     head_dim: NotRequired[Count]
     vocabulary: Count
+
+
+class Waiver(TypedDict):
+    """A finding of the audit that is accepted, why, and the last day on which it is."""
+
+    id: Annotated[str, _form(r"^OLS-[0-9]{3,4}$", "OLS-801")]
+    reason: Annotated[str, Field(min_length=1)]
+    until: Annotated[str, AfterValidator(_date)]
 
 
 def setting(

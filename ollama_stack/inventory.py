@@ -28,14 +28,21 @@ class Target:
     groups: tuple[str, ...]
     data: dict[str, Any]
 
-    def connect(self) -> Host:
-        """A testinfra host; ValueError for a connector that testinfra has no backend for."""
-        sudo = bool(self.data.get("_sudo"))
+    def connect(self, sockets: str) -> Host:
+        """A testinfra host, as the user who logs in; ``sockets``: folder for ssh's shared connections.
+
+        ValueError for a connector that testinfra has no backend for.
+        """
         if self.name == "@local":
-            return testinfra.get_host("local://", sudo=sudo)
+            return testinfra.get_host("local://")
         if self.name.startswith("@") and not self.name.startswith("@ssh/"):
             raise ValueError(f"{self.name}: the audit reaches @local and SSH hosts only")
-        return testinfra.get_host(self.ssh_uri, sudo=sudo, ssh_extra_args=self.ssh_extra_args)
+        return testinfra.get_host(
+            self.ssh_uri,
+            ssh_extra_args=self.ssh_extra_args,
+            controlpath=f"{sockets}/%%C",
+            controlpersist=5,
+        )
 
     @property
     def ssh_uri(self) -> str:
@@ -54,6 +61,7 @@ class Target:
         """Never a question, and pyinfra's own rule for unknown host keys."""
         policy = self.data.get("ssh_strict_host_key_checking", "accept-new")
         options = ["BatchMode=yes", f"StrictHostKeyChecking={policy}"]
+        options += ["ServerAliveInterval=5", "ServerAliveCountMax=3"]  # a dead line ends
         if known_hosts := self.data.get("ssh_known_hosts_file"):
             options.append(f"UserKnownHostsFile={known_hosts}")
         return " ".join(f"-o {shlex.quote(option)}" for option in options)

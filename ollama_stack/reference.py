@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from ollama_stack.audit import Report
 from ollama_stack.plan import Plan
 from ollama_stack.settings import Settings
 
@@ -25,8 +28,15 @@ shipped values are in `group_data/all.py` and the profile's file.
 
 def pages() -> dict[Path, str]:
     """Every generated page."""
-    schema = json.dumps(Plan.model_json_schema(mode="serialization"), indent=2)
-    return {DOCS / "settings.md": _settings(), DOCS / "plan.schema.json": schema + "\n"}
+    return {
+        DOCS / "settings.md": _settings(),
+        DOCS / "plan.schema.json": _schema(Plan),
+        DOCS / "audit.schema.json": _schema(Report),
+    }
+
+
+def _schema(model: type[BaseModel]) -> str:
+    return json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
 
 
 def _settings() -> str:

@@ -18,6 +18,7 @@ from ollama_stack.forms import (
     Project,
     Registry,
     Size,
+    Waiver,
     host_of,
     setting,
 )
@@ -148,6 +149,14 @@ class Settings(GatewaySettings):
         "settings that may leave their usual range; a warning remains", "ours", []
     )
 
+    audit_waivers: Annotated[list[Waiver], Listed] = setting(
+        "findings of the audit that are accepted for a time",
+        "ours",
+        [],
+        rule="shown as waived until that day, a finding after it",
+        examples=['[{"id": "OLS-801", "reason": "loopback only", "until": "2027-06-30"}]'],
+    )
+
     @property
     def num_thread(self) -> int:
         """Threads of the runner: more than the CPU limit is a collapse, not a slowdown."""
@@ -247,6 +256,16 @@ class Settings(GatewaySettings):
     def local_token_file(self) -> str:
         """Where that header is, or was."""
         return f"{self.ollama_dir}/local-token.header"
+
+    @property
+    def compose_file(self) -> str:
+        """On the host: the compose file."""
+        return f"{self.ollama_dir}/docker-compose.yml"
+
+    @property
+    def model_record(self) -> str:
+        """On the host: the digest of the model as it was first pulled."""
+        return f"{self.ollama_dir}/model.digest"
 
     @property
     def gateway_dir(self) -> str:

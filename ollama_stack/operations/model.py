@@ -9,6 +9,7 @@ from pathlib import Path
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.model import LoadedModels, Model, Models
 from ollama_stack.facts.ollama import OllamaRunner, Runner, call
@@ -89,6 +90,23 @@ def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
     yield or_explain(
         call("/api/create", body, timeout=600),
         f"model_name: {model} could not be tuned; read `docker logs --tail 50 ollama` on the host",
+    )
+
+
+@operation()
+def recorded(model: str, path: str) -> Commands:
+    """Have a file with the digest that ``model`` had when it first came; it is never brought up to date.
+
+    So it tells the audit of a model that was changed since. Another ``model`` begins a new record.
+    """
+    record = host.get_fact(FileContents, path=path) or []
+    if any(line.endswith(f"  {model}") for line in record):
+        host.noop(f"the digest of {model} is on record")
+        return
+    digest = (host.get_fact(Models) or {}).get(model, "")  # none before the pull
+    yield StringCommand(
+        *("printf '%s  %s\\n'", QuoteString(digest), QuoteString(model)),
+        *("| install -m 644 /dev/stdin", QuoteString(path)),
     )
 
 

@@ -18,6 +18,11 @@ def keep_model(settings: Settings) -> None:
         pristine=settings.pristine_model,
         insecure=settings.model_insecure,
     )
+    model.recorded(
+        name="Record the model's digest",
+        model=settings.pristine_model,
+        path=settings.model_record,
+    )
     model.tuned(
         name="Tune the model",
         model=settings.model_name,

@@ -29,7 +29,7 @@ def render_compose(settings: Settings) -> str:
 @deploy("Ollama")
 def serve_ollama(settings: Settings) -> None:
     """The compose file in its folder, and its project up and healthy."""
-    path = f"{settings.ollama_dir}/docker-compose.yml"
+    path = settings.compose_file
     files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
     docker.compose_file(
         name="Write the compose file",

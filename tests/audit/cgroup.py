@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from testinfra.host import Host
+from tests.audit.control import Reading
 
 # What each figure is called, in v1 (with its controller) and in v2.
 FILES = {
@@ -12,6 +13,7 @@ FILES = {
     "reservation": ("memory/memory.soft_limit_in_bytes", "memory.low"),
     "oom": ("memory/memory.oom_control", "memory.events"),
     "cpu.stat": ("cpu/cpu.stat", "cpu.stat"),
+    "pids": ("pids/pids.max", "pids.max"),
 }
 
 PERIOD = 0.1  # seconds: the kernel's default, which Docker keeps
@@ -21,65 +23,70 @@ PERIOD = 0.1  # seconds: the kernel's default, which Docker keeps
 class Cgroup:
     """The control groups of one process."""
 
-    host: Host
+    cat: Callable[[str], Reading]  # the text of files, one after the other
     paths: dict[str, str]  # by controller; v2's one group by the empty name
 
     @classmethod
-    def of(cls, host: Host, pid: int) -> Cgroup:
-        """The groups that /proc has for a process."""
-        return cls(host, parse(host.check_output("cat /proc/%s/cgroup", str(pid))))
+    def of(cls, proc: str, cat: Callable[[str], Reading]) -> Cgroup:
+        """The groups in the text of /proc/PID/cgroup."""
+        return cls(cat, parse(proc))
 
     @property
     def v1(self) -> bool:
         """Whether the memory controller is a v1 hierarchy of its own."""
         return "memory" in self.paths
 
-    def read(self, figure: str) -> str:
+    def read(self, figure: str) -> Reading:
         """The file that holds a figure."""
         controller, _, name = FILES[figure][0].partition("/")
         if self.v1:
             return self._cat(f"/{controller}{self.paths[controller]}/{name}")
         return self._cat(f"{self.paths['']}/{FILES[figure][1]}")
 
-    def counter(self, figure: str, name: str) -> int:
+    def counter(self, figure: str, name: str) -> Reading:
         """One line of a file of counters."""
-        counters = dict(line.split() for line in self.read(figure).splitlines())
-        return int(counters[name])
+        text = self.read(figure)
+        line = next(line for line in text.value.splitlines() if line.split()[0] == name)
+        return Reading(int(line.split()[1]), text.command, line)
 
     @property
-    def cpus(self) -> float:
+    def cpus(self) -> Reading:
         """CPU limit, CPUs: quota over period."""
         if self.v1:
             path = f"/cpu{self.paths['cpu']}/cpu.cfs_"
-            quota, period = self._cat(f"{path}quota_us"), self._cat(f"{path}period_us")
+            text = self._cat(f"{path}quota_us", f"{path}period_us")
         else:
-            quota, period = self._cat(f"{self.paths['']}/cpu.max").split()
-        return float("inf") if quota in ("-1", "max") else int(quota) / int(period)
+            text = self._cat(f"{self.paths['']}/cpu.max")
+        quota, period = text.value.split()
+        unlimited = quota in ("-1", "max")
+        return Reading(
+            float("inf") if unlimited else int(quota) / int(period), text.command, text.line
+        )
 
     @property
-    def throttled(self) -> float:
+    def throttled(self) -> Reading:
         """Share of the allowed CPU time that throttling took, over all periods with work to do.
 
         Not the share of throttled periods: a container that just touches its limit in each of them
         loses next to nothing.
         """
-        periods = self.counter("cpu.stat", "nr_periods")
-        if self.v1:
-            seconds = self.counter("cpu.stat", "throttled_time") / 1e9
-        else:
-            seconds = self.counter("cpu.stat", "throttled_usec") / 1e6
-        return seconds / max(periods * PERIOD * self.cpus, PERIOD)
+        periods = self.counter("cpu.stat", "nr_periods").value
+        name, unit = ("throttled_time", 1e9) if self.v1 else ("throttled_usec", 1e6)
+        time = self.counter("cpu.stat", name)
+        share = time.value / unit / max(periods * PERIOD * self.cpus.value, PERIOD)
+        return Reading(share, time.command, f"nr_periods {periods}, {time.line}")
 
     @property
-    def swap(self) -> int:
+    def swap(self) -> Reading:
         """Bytes of swap allowed beyond memory."""
         if not self.v1:
-            return int(self._cat(f"{self.paths['']}/memory.swap.max").replace("max", str(2**63)))
+            text = self._cat(f"{self.paths['']}/memory.swap.max")
+            return Reading(int(text.value.replace("max", str(2**63))), text.command, text.line)
         both = self._cat(f"/memory{self.paths['memory']}/memory.memsw.limit_in_bytes")
-        return int(both) - int(self.read("memory"))
+        return Reading(int(both.value) - int(self.read("memory").value), both.command, both.line)
 
-    def _cat(self, path: str) -> str:
-        return str(self.host.check_output("cat %s", f"/sys/fs/cgroup{path}"))
+    def _cat(self, *paths: str) -> Reading:
+        return self.cat(" ".join(f"/sys/fs/cgroup{path}" for path in paths))
 
 
 def parse(text: str) -> dict[str, str]:

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from ollama_stack.forms import size_bytes
-from ollama_stack.settings import Settings
-from tests.audit.cgroup import Cgroup
+from tests.audit.control import Finding, control
+from tests.audit.live import Live
 
-Inspected = dict[str, Any]
-
-
-def test_docker_limits_memory(host_config: Inspected, settings: Settings) -> None:
-    assert host_config["Memory"] == size_bytes(settings.ollama_memory), "the memory limit"
+PIDS = 256  # as templates/ollama/docker-compose.yml.j2 has it
 
 
-def test_kernel_limits_memory(cgroup: Cgroup, settings: Settings) -> None:
-    assert cgroup.read("memory") == str(size_bytes(settings.ollama_memory)), "the memory limit"
+def size(count: object) -> str:
+    """Bytes, for people."""
+    return f"{int(str(count)) / 2**30:g} GiB ({count} bytes)" if count else "none"
 
 
-def test_docker_limits_cpu(host_config: Inspected, settings: Settings) -> None:
-    assert host_config["NanoCpus"] / 1e9 == pytest.approx(settings.ollama_cpus), "the CPU limit"
+@control("OLS-101", "Docker limits memory", "high", "seed; CIS Docker 5.11")
+def test_docker_limits_memory(live: Live) -> Finding:
+    """Without a limit one model takes the memory of everything else on the host."""
+    declared = size_bytes(live.settings.ollama_memory)
+    return live.ollama.read("HostConfig.Memory").equals(declared, size)
 
 
-def test_kernel_limits_cpu(cgroup: Cgroup, settings: Settings) -> None:
-    # Compose counts CPUs in 32-bit floats, the kernel in microseconds a period.
-    assert cgroup.cpus == pytest.approx(settings.ollama_cpus, rel=1e-4), "the CPU limit"
+@control("OLS-102", "The kernel limits memory", "high", "seed; CIS Docker 5.11")
+def test_kernel_limits_memory(live: Live) -> Finding:
+    """Docker's figure is a wish; the cgroup is what the kernel enforces."""
+    declared = size_bytes(live.settings.ollama_memory)
+    return live.cgroup.read("memory").equals(str(declared), size)
 
 
-def test_docker_closes_swap(host_config: Inspected) -> None:
-    assert host_config["MemorySwap"] == host_config["Memory"], "swap beyond the memory limit"
+@control("OLS-103", "Docker limits the CPU", "high", "seed; CIS Docker 5.12")
+def test_docker_limits_cpu(live: Live) -> Finding:
+    """Without a limit an answer takes the CPU of everything else on the host."""
+    limit = live.ollama.read("HostConfig.NanoCpus")
+    # Compose counts CPUs in 32-bit floats.
+    same = abs(limit.value / 1e9 - live.settings.ollama_cpus) < 1e-4 * live.settings.ollama_cpus
+    return limit.meets(f"{live.settings.ollama_cpus:g} CPUs", same, f"{limit.value / 1e9:g} CPUs")
 
 
-def test_kernel_closes_swap(cgroup: Cgroup) -> None:
-    assert cgroup.swap == 0, "bytes of swap beyond the memory limit"
+@control("OLS-104", "The kernel limits the CPU", "high", "seed; CIS Docker 5.12")
+def test_kernel_limits_cpu(live: Live) -> Finding:
+    """Docker's figure is a wish; the cgroup's quota is what the kernel enforces."""
+    limit = live.cgroup.cpus
+    same = abs(limit.value - live.settings.ollama_cpus) < 1e-4 * live.settings.ollama_cpus
+    return limit.meets(f"{live.settings.ollama_cpus:g} CPUs", same, f"{limit.value:g} CPUs")
 
 
-def test_docker_reserves_memory(host_config: Inspected, settings: Settings) -> None:
-    reserved = size_bytes(settings.ollama_memory_reservation)
-    assert host_config["MemoryReservation"] == reserved, "the memory reservation"
+@control("OLS-105", "Docker closes swap", "high", "ours: a limit alone allows as much swap again")
+def test_docker_closes_swap(live: Live) -> Finding:
+    """A model in swap answers so slowly that the class believes the server is dead."""
+    both = live.ollama.read("HostConfig.MemorySwap")
+    return both.equals(live.ollama.read("HostConfig.Memory").value, size)
 
 
-def test_kernel_reserves_memory(cgroup: Cgroup, settings: Settings) -> None:
-    reserved = size_bytes(settings.ollama_memory_reservation)
-    assert cgroup.read("reservation") == str(reserved), "the memory reservation"
+@control(
+    "OLS-106", "The kernel closes swap", "high", "ours: a limit alone allows as much swap again"
+)
+def test_kernel_closes_swap(live: Live) -> Finding:
+    """A model in swap answers so slowly that the class believes the server is dead."""
+    return live.cgroup.swap.equals(0, size)
+
+
+@control("OLS-107", "Docker reserves memory", "medium", "seed")
+def test_docker_reserves_memory(live: Live) -> Finding:
+    """Under pressure the host takes memory from others first."""
+    declared = size_bytes(live.settings.ollama_memory_reservation)
+    return live.ollama.read("HostConfig.MemoryReservation").equals(declared, size)
+
+
+@control("OLS-108", "The kernel reserves memory", "medium", "seed")
+def test_kernel_reserves_memory(live: Live) -> Finding:
+    """Docker's figure is a wish; the cgroup's is what reclaim respects."""
+    declared = size_bytes(live.settings.ollama_memory_reservation)
+    return live.cgroup.read("reservation").equals(str(declared), size)
+
+
+@control("OLS-109", "Docker limits processes", "medium", "CIS Docker 5.29")
+def test_docker_limits_processes(live: Live) -> Finding:
+    """A fork bomb has to stay in the container."""
+    return live.ollama.read("HostConfig.PidsLimit").equals(PIDS)
+
+
+@control("OLS-110", "The kernel limits processes", "medium", "CIS Docker 5.29")
+def test_kernel_limits_processes(live: Live) -> Finding:
+    """Docker's figure is a wish; the cgroup is what the kernel enforces."""
+    return live.cgroup.read("pids").equals(str(PIDS))

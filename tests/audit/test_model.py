@@ -1,31 +1,112 @@
-"""The model: there, tuned, and still there as it was pulled."""
+"""The model: there, tuned, and still as it was pulled."""
 
 from __future__ import annotations
 
-from typing import Any
+from tests.audit.control import Blocked, Finding, Reading, Test, Unreadable, control
+from tests.audit.live import OLLAMA, Live, Output
 
-import pytest
-from testinfra.host import Host
-
-from ollama_stack.settings import Settings
-from tests.audit.conftest import ask
-
-
-@pytest.fixture(scope="session")
-def models(host: Host, settings: Settings) -> set[str]:
-    return {model["name"] for model in ask(host, settings, "/api/tags")["models"]}
+PULL_ANEW = (
+    "docker exec ollama ollama rm {pristine} {model}, then {deploy}; if the registry is meant to "
+    "serve another one now, remove {record} first"
+)
+BLOBS = "/root/.ollama/models/blobs"
+HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"
 
 
-def test_model_is_present(models: set[str], settings: Settings) -> None:
-    assert settings.model_name in models
+@control("OLS-401", "The model is there", "critical", "seed")
+def test_the_model_is_there(live: Live) -> Finding:
+    """Clients ask for this name and no other."""
+    said, models = live.models
+    return _listed(said, models, live.settings.model_name)
 
 
-def test_pristine_model_is_present(models: set[str], settings: Settings) -> None:
-    assert settings.pristine_model in models
+@control("OLS-402", "The model is kept as it was pulled", "medium", "ours: docs/decisions.md 3")
+def test_the_pristine_model_is_there(live: Live) -> Finding:
+    """The tuned model is made from it, and compared with it."""
+    said, models = live.models
+    return _listed(said, models, live.settings.pristine_model)
 
 
-@pytest.mark.parametrize("parameter", ["num_thread", "num_ctx", "num_predict"])
-def test_model_carries_the_parameter(parameter: str, host: Host, settings: Settings) -> None:
-    shown: dict[str, Any] = ask(host, settings, "/api/show", {"model": settings.model_name})
-    live = dict(line.split(None, 1) for line in shown.get("parameters", "").splitlines())
-    assert live.get(parameter) == str(settings.model_parameters[parameter])
+def _listed(said: Output, models: dict[str, str], name: str) -> Finding:
+    line = f"{name} {models[name]}" if name in models else f"only {', '.join(models) or 'nothing'}"
+    return said.reading("there" if name in models else "not there", line).equals("there")
+
+
+def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
+    """The control that the model carries one parameter."""
+
+    @control(id_, f"The model carries {name}", "high", reference, reason=reason)
+    def test(live: Live) -> Finding:
+        said, shown = live.shown(live.settings.model_name, "OLS-401")
+        lines = shown.get("parameters", "").splitlines()
+        line = next((line for line in lines if line.split()[0] == name), f"no {name}")
+        value = line.split()[1] if not line.startswith("no ") else "none"
+        return said.reading(value, line).equals(str(live.settings.model_parameters[name]))
+
+    return test
+
+
+test_model_carries_num_thread = parameter(
+    *("OLS-403", "num_thread", "seed; Ollama api/types.go"),
+    "The only thread setting that every version of Ollama honours.",
+)
+test_model_carries_num_ctx = parameter(
+    *("OLS-404", "num_ctx", "Ollama api/types.go"), "It decides the memory of every slot."
+)
+test_model_carries_num_predict = parameter(
+    *("OLS-405", "num_predict", "Ollama llm/server.go"),
+    "Without it a runaway answer holds a slot for minutes.",
+)
+
+
+@control(
+    *("OLS-406", "The model's digest is the one on record", "high"),
+    *("ours: recorded at the first pull", PULL_ANEW),
+)
+def test_the_digest_is_the_recorded_one(live: Live) -> Finding:
+    """A tag moves; students should get the model that was tried."""
+    said, models = live.models
+    name = live.settings.pristine_model
+    if name not in models:
+        raise Blocked("OLS-402")
+    record = live.run(f"cat {live.settings.model_record}")
+    recorded = [line.split()[0] for line in record.text.splitlines() if line.endswith(f" {name}")]
+    if not recorded:
+        raise Unreadable(f"{live.settings.model_record} has no digest of {name}; deploy once more")
+    return said.reading(models[name], f"{name} {models[name]}").equals(recorded[-1])
+
+
+@control(
+    *("OLS-407", "The model has the weights and template that were pulled", "high"),
+    reference="Ollama server/create.go",
+)
+def test_the_model_has_the_pulled_weights(live: Live) -> Finding:
+    """Tuning changes parameters alone; other weights or another template are another model."""
+    said, tuned = live.shown(live.settings.model_name, "OLS-401")
+    _, pristine = live.shown(live.settings.pristine_model, "OLS-402")
+    here = Reading(_origin(tuned), said.command, _origin(tuned))
+    return here.equals(_origin(pristine))
+
+
+def _origin(shown: dict[str, str]) -> str:
+    lines = shown["modelfile"].splitlines()
+    weights = next(line for line in lines if line.startswith("FROM "))
+    return f"{weights.rpartition('/')[2]}, template {' '.join(shown.get('template', '').split())}"
+
+
+@control(
+    *("OLS-408", "Every blob has the checksum in its name", "high"),
+    *("Ollama server/download.go: a blob on disk is never hashed again", PULL_ANEW),
+    deep=True,
+)
+def test_every_blob_has_its_checksum(live: Live) -> Finding:
+    """A disk that forgets bits makes a model that answers nonsense."""
+    live.pid(live.ollama)
+    said = live.ask(f"docker exec {OLLAMA} {HASHES}", seconds=300)
+    pairs = (line.split() for line in said.text.splitlines())
+    wrong = [
+        name for checksum, name in pairs if name != f"sha256-{checksum}" and "partial" not in name
+    ]
+    return said.reading(wrong, f"{len(said.text.splitlines())} blobs, wrong: {wrong}").equals(
+        [], lambda names: ", ".join(names) or "none is wrong"
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def generate(**body: Any) -> dict[str, Any]:
     text = sh(f"curl -sS --max-time 300 {URL}/api/generate --data '{json.dumps(request)}'")
     answer: dict[str, Any] = json.loads(text)
     return answer
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for what must come true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
 
 
 def runner() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import INVENTORY, ROOT, deployed, generate, run, sh
+from tests.lab.conftest import INVENTORY, ROOT, deployed, generate, run, sh, until
 
 DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
 
@@ -55,6 +55,12 @@ def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
     assert "PYTEST" not in environment  # nothing of the operator's own goes to the engine
 
 
+def arrived() -> int:
+    """Bytes of an interrupted download that the server would not load again."""
+    part = sh("docker exec ollama sh -c 'cat /root/.ollama/models/blobs/*-partial-0'")
+    return int(re.findall(r'"Completed":(\d+)', part)[0])
+
+
 def test_an_interrupted_pull_is_shown_and_resumed() -> None:
     """The line to the mirror is slowed to 4 MB/s, and the run killed in the middle."""
     sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine")
@@ -69,7 +75,8 @@ def test_an_interrupted_pull_is_shown_and_resumed() -> None:
     percent = re.search(r"pulling \w+: (\d+)% of 98 MB, \d+\.\d MB/s", shown)
     assert percent
     assert int(percent[1]) >= 10
-    partial = sh("docker exec ollama sh -c 'cat /root/.ollama/models/blobs/*-partial-0'")
-    assert int(re.findall(r'"Completed":(\d+)', partial)[0]) > 9_000_000
-    deployed()
+    try:
+        until(lambda: arrived() > 9_000_000)  # the server notes it once it sees the client gone
+    finally:
+        deployed()
     assert generate()["response"]

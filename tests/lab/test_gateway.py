@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import ollama
 import openai
 import pytest
 
-from tests.lab.conftest import URL, deploy, deployed, generate, sh
+from tests.lab.conftest import URL, deploy, deployed, generate, sh, until
 
 METRICS = "http://127.0.0.1:8404/metrics"
 MODEL = "smollm2:135m"
@@ -46,13 +46,6 @@ def places() -> tuple[int, int]:
     assert all(found)
     flight, queue = (int(match[1]) for match in found if match)
     return flight, queue
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
 
 
 def at_once(clients: int, tokens: int) -> tuple[list[httpx.Response], int, int]:

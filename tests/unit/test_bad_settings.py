@@ -174,3 +174,25 @@ def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
     assert faults(["medium"], group_data("all", "medium") | {name: 3}) == [
         f"{name}: no such setting; {hint}"
     ]
+
+
+WAIVER = {"id": "OLS-801", "reason": "loopback only", "until": "2027-06-30"}
+LIKE_WAIVER = 'write it like [{"id": "OLS-801", "reason": "loopback only", "until": "2027-06-30"}]'
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"id": "801"}, f"id: '801' is not understood; {LIKE_WAIVER}"),
+        ({"until": "30.06.2027"}, "until: '30.06.2027' is not a day; write it like 2027-06-30"),
+        ({"until": "2027-06-31"}, "until: '2027-06-31' is not a day; write it like 2027-06-30"),
+        ({"why": "x"}, f"why: no such setting; {LIKE_WAIVER}"),
+        (
+            {"reason": ""},
+            "reason: '' is refused: string should have at least 1 character (docs/settings.md)",
+        ),
+    ],
+)
+def test_a_waiver_without_reason_or_end_is_refused(change: dict[str, str], refusal: str) -> None:
+    data = group_data("all", "medium") | {"audit_waivers": [WAIVER | change]}
+    assert faults(["medium"], data) == [f"audit_waivers.0.{refusal}"]

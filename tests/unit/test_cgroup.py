@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 
-from tests.audit.cgroup import Cgroup, parse
+from tests.audit.cgroup import Cgroup
+from tests.audit.control import Reading
 
 # v1: recorded in the lab. v2: the form systemd's driver gives on Debian 12 (runc, cgroup v2).
 V1 = "9:name=systemd:/docker/18\n4:memory:/docker/18\n2:cpuacct:/docker/18\n1:cpu:/docker/18\n0::/docker/18"
@@ -33,24 +31,28 @@ def cgroup(proc: str, **changed: str) -> Cgroup:
     """A container's groups; ``cpu_max="max 100000"`` changes the file whose name that is."""
     names = {name.replace("_", "."): text for name, text in changed.items()}
     files = {path: names.get(path.rpartition("/")[2], text) for path, text in FILES.items()}
-    host = SimpleNamespace(check_output=lambda _, path: files[path])
-    return Cgroup(cast(Any, host), parse(proc))
+
+    def cat(paths: str) -> Reading:
+        text = "\n".join(files[path] for path in paths.split())
+        return Reading(text, f"cat {paths}", text)
+
+    return Cgroup.of(proc, cat)
 
 
 @pytest.mark.parametrize("proc", [V1, V2])
 def test_both_versions_say_the_same(proc: str) -> None:
     live = cgroup(proc)
-    assert live.read("memory") == "3221225472"
-    assert live.swap == 0
-    assert live.cpus == 2.0
-    assert live.counter("oom", "oom_kill") == 2
-    assert live.read("reservation") == "2147483648"
-    assert live.throttled == 0.25  # 5 s of the 20 s that 2 CPUs have in 100 periods of 0.1 s
+    assert live.read("memory").value == "3221225472"
+    assert live.swap.value == 0
+    assert live.cpus.value == 2.0
+    assert live.counter("oom", "oom_kill").value == 2
+    assert live.read("reservation").value == "2147483648"
+    assert live.throttled.value == 0.25  # 5 s of the 20 s that 2 CPUs have in 100 periods of 0.1 s
 
 
 def test_no_cpu_limit_is_more_than_any() -> None:
-    assert cgroup(V2, cpu_max="max 100000").cpus == float("inf")
+    assert cgroup(V2, cpu_max="max 100000").cpus.value == float("inf")
 
 
 def test_open_swap_is_not_zero() -> None:
-    assert cgroup(V2, memory_swap_max="max").swap > 0
+    assert cgroup(V2, memory_swap_max="max").swap.value > 0

@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "ollama_stack/fit.py": ("settings", "forms", "capacity", "manifest"),
     "ollama_stack/compose.py": (),
     "ollama_stack/answers.py": (),
-    "ollama_stack/reference.py": ("settings", "plan"),
+    "ollama_stack/reference.py": ("settings", "plan", "audit"),
+    "ollama_stack/audit.py": ("forms",),
     "ollama_stack/guard.py": ("inventory", "rules"),
     "ollama_stack/plan.py": ("inventory", "settings", "rules", "fit", "capacity"),
     "ollama_stack/shell.py": (),
@@ -37,7 +38,7 @@ MAY_IMPORT = {
         *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
         *("manifest", "tokens"),
     ),
-    "tests/audit": ("inventory", "settings", "forms", "rules"),
+    "tests/audit": ("inventory", "settings", "forms", "rules", "audit"),
 }
 PACKAGE = ROOT / "ollama_stack"
 

@@ -43,14 +43,14 @@ def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
     target = Target("class-1", ("low",), data | {"ssh_known_hosts_file": "~/k h"})
     assert target.ssh_uri == "ssh://o%20p@10.0.0.9:22022?ssh_identity_file=~%2F.ssh%2Fk"
     assert target.ssh_extra_args == (
-        "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o 'UserKnownHostsFile=~/k h'"
+        "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=5 "
+        "-o ServerAliveCountMax=3 -o 'UserKnownHostsFile=~/k h'"
     )
 
 
 @pytest.mark.parametrize("name", ["@local", "class-1"])
-@pytest.mark.parametrize("sudo", [True, False])
-def test_the_audit_has_the_deploy_s_rights(name: str, sudo: bool) -> None:
-    assert Target(name, (), {"_sudo": sudo}).connect().backend.sudo is sudo
+def test_the_audit_comes_as_an_ordinary_user(name: str) -> None:
+    assert Target(name, (), {"_sudo": True}).connect("sockets").backend.sudo is False
 
 
 def test_a_key_that_is_not_there_is_named() -> None:
@@ -63,4 +63,4 @@ def test_a_key_that_is_not_there_is_named() -> None:
 
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:
     with pytest.raises(ValueError, match="@docker/x: the audit reaches @local and SSH hosts only"):
-        Target("@docker/x", (), {}).connect()
+        Target("@docker/x", (), {}).connect("sockets")

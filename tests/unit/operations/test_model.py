@@ -111,3 +111,22 @@ def test_an_upstream_pull_shares_no_weights_with_a_model_of_the_same_name() -> N
     }
     wanted = {"num_ctx": 4096, "num_thread": 2}
     assert plan(model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters=wanted)
+
+
+RECORD = {"path": "/opt/o l/model.digest", "model": "m:1-pristine"}
+
+
+def test_the_first_digest_is_recorded() -> None:
+    assert plan(model.recorded, {"/api/tags": TAGS}, **RECORD) == [
+        "printf '%s  %s\\n' d0 m:1-pristine | install -m 644 /dev/stdin '/opt/o l/model.digest'"
+    ]
+
+
+def test_a_record_is_not_brought_up_to_date() -> None:
+    there = {"/api/tags": TAGS, "model.digest": ["before  m:1-pristine"]}
+    assert plan(model.recorded, there, **RECORD) == []
+
+
+def test_another_model_begins_a_new_record() -> None:
+    there = {"/api/tags": TAGS, "model.digest": ["before  other:1-pristine"]}
+    assert len(plan(model.recorded, there, **RECORD)) == 1

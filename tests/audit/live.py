@@ -1,0 +1,331 @@
+"""What one live host says: every command is run once, and only reads.
+
+A look that asks what is not known yet is Pending. All that such looks ask is then asked at once, in
+one round trip, and they look again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from secrets import token_hex
+from typing import Any
+
+from ollama_stack.inventory import Target
+from ollama_stack.settings import read_settings
+from tests.audit.cgroup import Cgroup
+from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
+from tests.audit.runner import Runner
+
+OLLAMA, GATEWAY = "ollama", "ollama-gateway"
+DATE = "date +%s.%N"
+TIMED_OUT = 124  # timeout(1)
+# The words of Docker's socket, of files and of curl; then sudo's own, or the shell's without it.
+DENIED = re.compile(r"permission denied|curl: \(26\)", re.IGNORECASE)
+SUDO_REFUSED = re.compile(r"sudo: |sudo: not found|command not found")
+LOAD_SECONDS = 300  # for a gigabyte from a slow disk
+
+
+@dataclass(frozen=True)
+class Output:
+    """A command that ran, and what it said."""
+
+    command: str
+    code: int
+    text: str
+    error: str
+    asked: tuple[float, float] = (0, 0)
+    """Unix time on this machine before and after."""
+
+    def reading(self, value: Any = None, line: object = None) -> Reading:
+        """A value that one line of it gave; without them, its whole text."""
+        value, line = (self.text, self.text) if line is None else (value, line)
+        return Reading(value, self.command, str(line).strip()[:500])
+
+
+class Pending(Exception):
+    """What is asked is not known yet."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """``docker inspect`` of a container."""
+
+    command: str
+    data: dict[str, Any]
+
+    def read(self, path: str) -> Reading:
+        """The value at ``HostConfig.Memory``; None if there is no such place."""
+        value: Any = self.data
+        for part in path.split("."):
+            value = (value or {}).get(part)
+        return Reading(value, self.command, f'"{part}": {json.dumps(value)}'[:500])
+
+    @property
+    def address(self) -> str:
+        """Its own IP address."""
+        networks = self.data["NetworkSettings"]["Networks"].values()
+        return str(next(net["IPAddress"] for net in networks if net["IPAddress"]))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its declared environment."""
+        return dict(entry.partition("=")[::2] for entry in self.data["Config"]["Env"])
+
+
+class Live:
+    """One host; its attributes are read when first asked for, and then kept."""
+
+    def __init__(self, target: Target, sockets: str = "") -> None:
+        self.target = target
+        self._sockets = sockets
+        self.settings = read_settings(target.data)
+        self.fleet: list[Live] = [self]
+        self._said: dict[str, Output] = {}
+        self._wanted: dict[str, int] = {}  # seconds, by command
+
+    def run(self, command: str, *, seconds: int = 30) -> Output:
+        """A shell command's output, whatever its exit code; with ``sudo -n`` if it needs that.
+
+        Unreadable if it says nothing for so long, or may not be asked at all.
+        """
+        said = self._raw(command, seconds)
+        if not DENIED.search(said.error):
+            return said
+        as_root = self._raw(f"sudo -n {command}", seconds)
+        if as_root.code and SUDO_REFUSED.search(as_root.error):
+            raise Unreadable(
+                f"{self.target.data.get('ssh_user') or 'this user'} may not run `{command}`; put the "
+                "user into the group docker, or allow `sudo -n`"
+            )
+        return as_root
+
+    def ask(self, command: str, *, seconds: int = 30) -> Output:
+        """The output of a command that has to succeed; Unreadable otherwise."""
+        said = self.run(command, seconds=seconds)
+        if said.code:
+            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
+        return said
+
+    def _raw(self, command: str, seconds: int = 30) -> Output:
+        if command not in self._said:
+            self._wanted[command] = seconds
+            raise Pending
+        said = self._said[command]
+        if said.code == TIMED_OUT:
+            raise Unreadable(f"`{command}` said nothing in time")
+        return said
+
+    def answer(self) -> None:
+        """Ask the host all that is wanted; Unreadable if it cannot be reached."""
+        mark, wanted = token_hex(16), dict(self._wanted)
+        self._wanted.clear()
+        script = "".join(
+            f"{_bounded(command, seconds)} </dev/null; "
+            f"printf '%s%s\\n' {mark} $?; printf {mark} >&2; "
+            for command, seconds in wanted.items()
+        )
+        before = time.time()
+        try:
+            done = self._host.run("sh -c %s", script)
+        except RuntimeError as error:  # testinfra's word for ssh's own failure
+            said = getattr(error.args[0], "stderr", "") if error.args else ""
+            why = said.strip().splitlines()[-1:] or [str(error)]
+            raise Unreadable(f"the host cannot be reached: {why[0]}") from error
+        asked = before, time.time()
+        texts, errors = done.stdout.split(mark), done.stderr.split(mark)
+        if len(texts) != len(wanted) + 1 or len(errors) != len(texts):
+            raise Unreadable(f"the host's shell broke off: {done.stderr.strip()[-200:]}")
+        for number, command in enumerate(wanted):
+            code, _, rest = texts[number + 1].partition("\n")
+            texts[number + 1] = rest
+            self._said[command] = Output(command, int(code), texts[number], errors[number], asked)
+
+    @cached_property
+    def _host(self) -> Any:
+        try:
+            return self.target.connect(self._sockets)
+        except ValueError as error:
+            raise Unreadable(str(error)) from error
+
+    @cached_property
+    def engine(self) -> Output:
+        """``docker version``, answered by the engine."""
+        return self.run("docker version --format {{.Server.Version}}")
+
+    def inspected(self, name: str, root: str) -> Inspected:
+        """A container that is there; Blocked by the control ``root`` if none is."""
+        said = self.run(f"docker inspect {OLLAMA} {GATEWAY}")  # fails if one is not there
+        if not said.text.lstrip().startswith("["):
+            if self.engine.code:
+                raise Blocked("OLS-501")
+            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
+        for container in json.loads(said.text):
+            if container["Name"] == f"/{name}":
+                return Inspected(said.command, container)
+        raise Blocked(root)
+
+    @cached_property
+    def ollama(self) -> Inspected:
+        """Ollama's container."""
+        return self.inspected(OLLAMA, "OLS-502")
+
+    @cached_property
+    def gateway(self) -> Inspected:
+        """The gateway's container."""
+        if not self.settings.gateway_enabled:
+            raise NotApplicable("gateway_enabled is False")
+        return self.inspected(GATEWAY, "OLS-510")
+
+    def pid(self, container: Inspected) -> int:
+        """The host's id of a container's first process; Blocked if it does not run."""
+        pid = int(container.data["State"]["Pid"])
+        if not pid:
+            raise Blocked("OLS-502" if container is self.ollama else "OLS-510")
+        return pid
+
+    @cached_property
+    def cgroup(self) -> Cgroup:
+        """What the kernel says of Ollama's container."""
+        path = f"/proc/{self.pid(self.ollama)}/cgroup"
+        return Cgroup.of(self._cat(path).value, self._cat)
+
+    def kernel(self, container: Inspected, field: str) -> Reading:
+        """A line of /proc/PID/status of a container's first process."""
+        said = self._cat(f"/proc/{self.pid(container)}/status")
+        line = next(line for line in said.value.splitlines() if line.startswith(f"{field}:"))
+        return Reading(line.split(":", 1)[1].strip(), said.command, line)
+
+    def _cat(self, path: str) -> Reading:
+        said = self.ask(f"cat {path}")
+        return said.reading(said.text.strip(), said.text)
+
+    def api(self, path: str, body: object = None, *, seconds: int = 30, note: str = "") -> Output:
+        """Ollama's answer at its container's own address; Blocked if there is none.
+
+        ``note``: which one, of several answers to the same question.
+        """
+        self.pid(self.ollama)
+        url = f"http://{self.ollama.address}:11434{path}"
+        comment = f"  # {note}" if note else ""
+        said = self.run(_curl(url, body, seconds) + comment, seconds=seconds + 5)
+        if said.code in (7, 28, 52, 56):  # curl: refused, timed out, empty or broken answer
+            raise Blocked("OLS-504")
+        if said.code:
+            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
+        return said
+
+    def published(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        token: bool = True,
+        more: str = "",
+        seconds: int = 30,
+    ) -> Output:
+        """The answer at the published address, then a line with its HTTP status (000: none)."""
+        known = token and self.settings.token_header_file
+        header = f" --header @{shlex.quote(known)}" if known else ""
+        write = r" --insecure --write-out '\n%{http_code}\n'" + header + more
+        command = _curl(self.settings.url + path, body, seconds) + write
+        return self.run(command, seconds=seconds + 5)
+
+    def metrics(self, path: str) -> Output:
+        """The gateway's answer about itself; Blocked if there is none."""
+        self.pid(self.gateway)
+        url = f"http://127.0.0.1:{self.settings.gateway_metrics_port}{path}"
+        said = self.run(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
+        if said.code:
+            raise Blocked("OLS-518")
+        return said
+
+    @cached_property
+    def configuration(self) -> Output:
+        """The gateway's configuration, in the folder that its container sees."""
+        self.pid(self.gateway)
+        return self.ask(f"cat {self.settings.gateway_dir}/haproxy.cfg")
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        """Ollama's version."""
+        text = json.loads(self.api("/api/version").text)["version"]
+        return tuple(int(part) for part in text.partition("-")[0].split("."))
+
+    @cached_property
+    def models(self) -> tuple[Output, dict[str, str]]:
+        """Digest of every model, by name."""
+        said = self.api("/api/tags")
+        return said, {model["name"]: model["digest"] for model in json.loads(said.text)["models"]}
+
+    def shown(self, model: str, root: str) -> tuple[Output, dict[str, Any]]:
+        """What Ollama says of a model that is there; Blocked by ``root`` if it is not."""
+        if model not in self.models[1]:
+            raise Blocked(root)
+        said = self.api("/api/show", {"model": model})
+        return said, json.loads(said.text)
+
+    @cached_property
+    def loaded(self) -> Output:
+        """Models in memory, of which one is ours; an idle server is asked for it, as students do."""
+        model = self.settings.model_name
+        self.shown(model, "OLS-401")
+        if f'"{model}"' in self.api("/api/ps").text:
+            return self.api("/api/ps")
+        self.load()
+        return self.api("/api/ps", note="after the load")
+
+    def load(self) -> Output:
+        """Ollama's answer to being asked to load the model."""
+        self.shown(self.settings.model_name, "OLS-401")
+        said = self.api("/api/generate", {"model": self.settings.model_name}, seconds=LOAD_SECONDS)
+        if '"error"' in said.text:
+            raise Blocked("OLS-301")
+        return said
+
+    @cached_property
+    def runner(self) -> Runner:
+        """The runner of the loaded model."""
+        _ = self.loaded
+        return Runner.read(
+            self.version,
+            self.ask(f"docker top {OLLAMA} -ww -eo pid,args").reading(),
+            lambda pattern: self.log(OLLAMA, pattern),
+        )
+
+    def log(self, container: str, pattern: str, since: str = "") -> Reading:
+        """Lines of a container's log that match an extended regular expression."""
+        recent = f" --since {since}" if since else ""
+        grep = f"grep -E {shlex.quote(pattern)}"
+        said = self.run(f"docker logs{recent} {container} 2>&1 | {grep}", seconds=60)
+        return said.reading(said.text, said.text or "(no line)")
+
+    def owners(self, paths: Iterable[str]) -> Reading:
+        """``mode uid`` of each file, by path; of one that is not there, nothing."""
+        words = " ".join(map(shlex.quote, paths))
+        said = self.run(f"LC_ALL=C stat -c '%a %u %n' {words}")
+        lines = [line.split(" ", 2) for line in said.text.splitlines()]
+        owned = {path: f"{mode} {owner}" for mode, owner, path in lines}
+        return said.reading(owned, said.text + said.error)
+
+
+def _curl(url: str, body: object, seconds: int) -> str:
+    data = f" --data {shlex.quote(json.dumps(body))}" if body is not None else ""
+    return f"curl -sS --noproxy '*' --max-time {seconds}{data} {url}"
+
+
+def _bounded(command: str, seconds: int) -> str:
+    """With an end, but for what cannot hang or has one of its own: a process less for each."""
+    if re.match(r"(LC_ALL=C )?(cat|stat|ss|ls|date|curl) ", command):
+        return command.partition("  # ")[0]
+    return f"timeout {seconds} sh -c {shlex.quote(command)}"
+
+
+def _last(said: Output) -> str:
+    lines = (said.error.strip() or said.text.strip()).splitlines()
+    return lines[-1] if lines else f"exit code {said.code}"

@@ -1,0 +1,95 @@
+"""Threads, slots and context of the process that answers, which each era of Ollama shows differently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.audit.control import Blocked, Reading, Unreadable
+
+Log = Callable[[str], Reading]  # lines of the log that match a pattern, by the pattern
+Version = tuple[int, ...]
+
+SILENT = (0, 11, 5)  # from here the runner's command line shows nothing, the log does
+LLAMA_SERVER = (0, 30, 0)  # from here it is llama.cpp's own server, with its own flags
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What the runner really does; context in tokens a slot."""
+
+    threads: Reading
+    parallel: Reading
+    context: Reading
+
+    @classmethod
+    def read(cls, version: Version, processes: Reading, log: Log) -> Runner:
+        """From ``docker top`` and the log (llm/server.go and llm/llama_server.go at each tag).
+
+        Blocked if there is no runner, Unreadable where this version, or its log, does not say.
+        """
+        name = "llama-server" if version >= LLAMA_SERVER else r"\srunner"
+        lines = [line for line in processes.value.splitlines() if re.search(rf"{name}\s", line)]
+        if not lines:
+            raise Blocked("OLS-301")
+        if len(lines) > 1:
+            raise Unreadable(f"{len(lines)} runners are there, one is expected: {lines}")
+        if version < SILENT or version >= LLAMA_SERVER:
+            return cls._of_flags(
+                version, Reading(lines[0], processes.command, lines[0].strip()), log
+            )
+        return cls._of_load(version, log("msg=load request="))
+
+    @classmethod
+    def _of_flags(cls, version: Version, shown: Reading, log: Log) -> Runner:
+        def flag(names: str) -> int | None:
+            found = re.search(rf"\s(?:{names})\s(\d+)", shown.value)
+            return int(found[1]) if found else None
+
+        threads, parallel = flag("--threads|-t"), flag("--parallel|-np")
+        total = flag("--ctx-size|-c")
+        if not parallel or not total:
+            raise _unreadable(version, shown.line)
+        of_threads = _here(shown, threads) if threads else cls._of_system_info(version, log)
+        return cls(of_threads, _here(shown, parallel), _here(shown, total / parallel))
+
+    @classmethod
+    def _of_load(cls, version: Version, log: Reading) -> Runner:
+        """The last load that was carried out: ``{Operation:commit ... Parallel:3 KvSize:12288 ...}``."""
+        lines = [line for line in log.value.splitlines() if "Operation:commit" in line]
+        if not lines:
+            raise _unreadable(version, "the log no longer has the model's load")
+        found = {
+            name: re.search(rf"\b{name}:(\d+)", lines[-1])
+            for name in ("NumThreads", "Parallel", "KvSize")
+        }
+        values = {name: int(match[1]) for name, match in found.items() if match}
+        if len(values) < len(found) or not values["Parallel"]:
+            raise _unreadable(version, lines[-1])
+        shown = Reading(lines[-1], log.command, lines[-1].strip()[:500])
+        return cls(
+            _here(shown, values["NumThreads"]),
+            _here(shown, values["Parallel"]),
+            _here(shown, values["KvSize"] / values["Parallel"]),
+        )
+
+    @staticmethod
+    def _of_system_info(version: Version, log: Log) -> Reading:
+        """llama.cpp's own word where no thread count was given to it."""
+        said = log("n_threads = ")
+        found = re.findall(r"^.*\bn_threads = (\d+).*$", said.value, re.MULTILINE)
+        if not found:
+            raise _unreadable(version, "neither the command line nor the log has the threads")
+        return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}")
+
+
+def _here(shown: Reading, value: float) -> Reading:
+    return Reading(int(value) if value == int(value) else value, shown.command, shown.line)
+
+
+def _unreadable(version: Version, why: str) -> Unreadable:
+    number = ".".join(map(str, version))
+    return Unreadable(
+        f"cannot be read on Ollama {number}: {why}; `docker restart ollama` logs it anew"
+    )

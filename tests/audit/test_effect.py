@@ -1,0 +1,109 @@
+"""The effect: what the runner really does with the settings, and what the kernel did to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+
+from tests.audit.control import Blocked, Finding, control
+from tests.audit.live import DATE, LOAD_SECONDS, Live
+
+MOST_THROTTLED = 0.2  # of the allowed CPU time; more threads than CPUs lose far more
+COUNTS_ANEW = "`docker restart ollama` starts the count anew"
+
+
+@control(
+    *("OLS-301", "The model loads", "critical", "ours"),
+    "docker logs --tail 50 ollama; a damaged model: docker exec ollama ollama rm NAME, then {deploy}",
+)
+def test_the_model_loads(live: Live) -> Finding:
+    """A model that does not load answers nobody, while the server says it is well."""
+    try:
+        said = live.loaded
+    except Blocked as blocked:
+        if str(blocked) != "OLS-301":
+            raise
+        body = {"model": live.settings.model_name}
+        said = live.api("/api/generate", body, seconds=LOAD_SECONDS)
+        return said.reading("", said.text).meets("loaded", False, said.text.strip()[:200])
+    return said.reading("loaded", said.text).equals("loaded")
+
+
+@control("OLS-302", "The runner has the declared threads", "critical", "seed; ollama#17916")
+def test_runner_has_the_threads(live: Live) -> Finding:
+    """More threads than the CPU limit make answers 45 times slower."""
+    return live.runner.threads.equals(live.settings.num_thread)
+
+
+@control("OLS-303", "The runner answers in parallel", "high", "seed; Ollama server/sched.go")
+def test_runner_answers_in_parallel(live: Live) -> Finding:
+    """Ollama runs some families one at a time, whatever is declared."""
+    return live.runner.parallel.equals(live.settings.ollama_num_parallel)
+
+
+@control("OLS-304", "Every slot has its context", "high", "Ollama llm/server.go")
+def test_every_slot_has_its_context(live: Live) -> Finding:
+    """A smaller context forgets the question, a larger one breaks the memory limit."""
+    return live.runner.context.equals(live.settings.model_num_ctx)
+
+
+@control(
+    *("OLS-305", "The CPU is hardly throttled", "high", "ollama#17916"),
+    f"see OLS-302; {COUNTS_ANEW}",
+)
+def test_cpu_is_hardly_throttled(live: Live) -> Finding:
+    """A container that wants more CPU than its limit loses most of it to waiting."""
+    share = live.cgroup.throttled
+    return share.meets(
+        *(f"below {MOST_THROTTLED:.0%} of the CPU time", share.value < MOST_THROTTLED),
+        *(f"{share.value:.1%}",),
+        steady=False,
+    )
+
+
+@control(
+    *("OLS-306", "Nothing was killed for memory", "critical", "kernel memory.events oom_kill"),
+    f"raise ollama_memory, or lower ollama_num_parallel or model_num_ctx; {COUNTS_ANEW}",
+)
+def test_nothing_was_killed_for_memory(live: Live) -> Finding:
+    """The kernel kills the runner, everybody's answer breaks off, and the container looks well."""
+    return live.cgroup.counter("oom", "oom_kill").equals(0)
+
+
+@control(
+    *("OLS-307", "The container has not restarted by itself", "high", "docker inspect"),
+    f"docker logs --tail 50 ollama; {COUNTS_ANEW}",
+)
+def test_the_container_has_not_restarted(live: Live) -> Finding:
+    """A server that falls over and comes back has lost every answer it was giving."""
+    live.pid(live.ollama)
+    return live.ollama.read("RestartCount").equals(0)
+
+
+@control(
+    *("OLS-308", "The model stays no longer than declared", "low", "Ollama server/sched.go"),
+    "docker restart ollama; a client has sent its own keep_alive",
+)
+def test_the_model_stays_no_longer_than_declared(live: Live) -> Finding:
+    """One client's keep_alive holds for everybody after it."""
+    said = live.loaded
+    model = next(
+        model
+        for model in json.loads(said.text)["models"]
+        if model["name"] == live.settings.model_name
+    )
+    # Nanoseconds are more than Python 3.10 reads.
+    until = datetime.fromisoformat(re.sub(r"\.\d+", "", model["expires_at"]).replace("Z", "+00:00"))
+    left = until.timestamp() - float(live.ask(DATE).text)
+    ever, years = live.settings.ollama_keep_alive == "-1", left / 31e6
+    expected = "for ever" if ever else f"at most {live.settings.ollama_keep_alive}"
+    holds = years > 10 if ever else left <= _seconds(live.settings.ollama_keep_alive) + 10
+    shown = "for ever" if years > 10 else f"{left:.0f} s"
+    return said.reading(left, f'"expires_at": "{model["expires_at"]}"').meets(
+        expected, holds, shown, steady=False
+    )
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]

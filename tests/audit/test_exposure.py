@@ -1,0 +1,171 @@
+"""Exposure: who can reach what, as the host's own sockets and the door itself say."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.audit.control import Blocked, Finding, NotApplicable, Reading, control
+from tests.audit.live import Inspected, Live, Output
+
+ADMIN_ROUTES = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+CERTIFICATE_DAYS = 14
+Binding = tuple[str, str, int]
+
+
+@control("OLS-601", "Docker publishes Ollama as declared", "critical", "seed; CIS Docker 5.14")
+def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
+    """Behind the gateway Ollama has no port of its own: it has no lock."""
+    itself = [("11434/tcp", live.settings.ollama_bind, live.settings.ollama_port)]
+    return _published(live.ollama, [] if live.settings.gateway_enabled else itself)
+
+
+@control("OLS-602", "Docker publishes the gateway as declared", "critical", "seed; CIS Docker 5.14")
+def test_docker_publishes_the_gateway_as_declared(live: Live) -> Finding:
+    """Published ports pass the host's firewall."""
+    return _published(
+        live.gateway,
+        [
+            ("11434/tcp", live.settings.ollama_bind, live.settings.ollama_port),
+            ("8404/tcp", "127.0.0.1", live.settings.gateway_metrics_port),
+        ],
+    )
+
+
+def _published(container: Inspected, declared: list[Binding]) -> Finding:
+    found = container.read("HostConfig.PortBindings")
+    bindings = sorted(
+        (port, binding["HostIp"] or "0.0.0.0", int(binding["HostPort"]))
+        for port, published in (found.value or {}).items()
+        for binding in published
+    )
+    return Reading(bindings, found.command, found.line).equals(sorted(declared), _written)
+
+
+def _written(bindings: list[Binding]) -> str:
+    return (
+        ", ".join(f"{address}:{port} to {inside}" for inside, address, port in bindings) or "none"
+    )
+
+
+@control(
+    "OLS-603", "The host listens for clients on the declared address alone", "critical", "ss(8)"
+)
+def test_the_host_listens_on_the_declared_address_alone(live: Live) -> Finding:
+    """The socket is what the network sees, whatever Docker was told."""
+    return _listening(live, live.settings.ollama_port, live.settings.ollama_bind, "OLS-509")
+
+
+@control("OLS-604", "The host listens for metrics on loopback alone", "medium", "ss(8)")
+def test_the_host_listens_for_metrics_on_loopback_alone(live: Live) -> Finding:
+    """They tell how a class works, and have no lock."""
+    if not live.settings.gateway_enabled:
+        raise NotApplicable("gateway_enabled is False")
+    return _listening(live, live.settings.gateway_metrics_port, "127.0.0.1", "OLS-518")
+
+
+def _listening(live: Live, port: int, declared: str, root: str) -> Finding:
+    said = live.ask(f"ss -Hltn 'sport = :{port}'")
+    if not said.text.strip():
+        raise Blocked(root)
+    found = sorted({line.split()[3].rpartition(":")[0] for line in said.text.splitlines()})
+    expected = ["0.0.0.0", "[::]"] if declared == "0.0.0.0" else [declared]
+    # Without IPv6 in the kernel there is no second socket.
+    found_enough = found == ["0.0.0.0"] and declared == "0.0.0.0"
+    here = said.reading(found, " / ".join(said.text.splitlines()))
+    return here.meets(
+        ", ".join(expected), found == expected or found_enough, ", ".join(found) or "none"
+    )
+
+
+@control("OLS-605", "Docker's API is on no TCP port", "critical", "CIS Docker 2.7")
+def test_dockers_api_is_on_no_tcp_port(live: Live) -> Finding:
+    """Who reaches it is root on the host."""
+    said = live.ask("ss -Hltn '( sport = :2375 or sport = :2376 )'")
+    found = [line.split()[3] for line in said.text.splitlines()]
+    return said.reading(found, said.text or "no socket").equals(
+        [], lambda f: ", ".join(f) or "none"
+    )
+
+
+@control("OLS-606", "A token is asked for where one is declared", "critical", "ollama#1053")
+def test_a_token_is_asked_for_where_one_is_declared(live: Live) -> Finding:
+    """Ollama itself has no lock."""
+    said, status = _status(live, "/api/tags", token=False)
+    return said.reading(status, f"HTTP {status}").equals("401" if _locked(live) else "200")
+
+
+@control("OLS-607", "A wrong token is refused", "critical", "RFC 6750")
+def test_a_wrong_token_is_refused(live: Live) -> Finding:
+    """A lock that every key opens is none."""
+    if not _locked(live):
+        raise NotApplicable("gateway_tokens is empty")
+    wrong = " --header 'Authorization: Bearer not-a-token-of-this-gateway'"
+    said, status = _status(live, "/api/tags", token=False, more=wrong)
+    return said.reading(status, f"HTTP {status}").equals("401")
+
+
+@control("OLS-608", "Only the admin may change models", "critical", "ollama#16236")
+def test_only_the_admin_may_change_models(live: Live) -> Finding:
+    """Elsewhere anybody can fill the disk, or take the model away from the class."""
+    if not live.settings.gateway_enabled:
+        raise NotApplicable("gateway_enabled is False")
+    first, *others = ADMIN_ROUTES
+    said, _ = _status(live, first, {}, more="".join(f" {live.settings.url}{r}" for r in others))
+    found = dict(zip(ADMIN_ROUTES, re.findall(r"^(\d{3})$", said.text, re.M), strict=True))
+    _, found["/api/delete"] = _status(live, "/api/delete", more=" --request DELETE")
+    return said.reading(found, json.dumps(found)).equals(
+        dict.fromkeys(found, "403"),
+        lambda statuses: ", ".join(f"{route} {status}" for route, status in statuses.items()),
+    )
+
+
+@control(
+    "OLS-609", "The address speaks TLS alone where a certificate is declared", "high", "RFC 9325"
+)
+def test_the_address_speaks_tls_alone(live: Live) -> Finding:
+    """A token in clear text is everybody's."""
+    _secured(live)
+    plain = live.settings.url.replace("https:", "http:")
+    said = live.run(f"curl -sS --noproxy '*' --max-time 10 {plain}/api/version")
+    answered = "version" in said.text
+    line = said.text.strip() or said.error.strip()
+    return said.reading(answered, line).equals(
+        False, lambda clear: "answers in clear text" if clear else "no answer in clear text"
+    )
+
+
+@control(
+    "OLS-610", "The certificate does not end soon", "high", "RFC 5280", "renew it, then {deploy}"
+)
+def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
+    """On the day it ends nobody gets in."""
+    _secured(live)
+    where = live.settings.url.removeprefix("https://")
+    shown = (
+        f"openssl s_client -connect {where} </dev/null 2>/dev/null | openssl x509 -noout -enddate"
+    )
+    said = live.ask(f"{shown} -checkend 0 || true")
+    soon = live.run(f"{shown} -checkend {CERTIFICATE_DAYS * 86400}")
+    line = said.text.splitlines()[0] if said.text else "no certificate"
+    return said.reading(line, line).meets(f"more than {CERTIFICATE_DAYS} days", soon.code == 0)
+
+
+def _secured(live: Live) -> None:
+    if not (live.settings.gateway_enabled and live.settings.gateway_tls_cert):
+        raise NotApplicable("gateway_tls_cert is empty")
+
+
+def _locked(live: Live) -> bool:
+    return bool(live.settings.gateway_enabled and live.settings.gateway_tokens)
+
+
+def _status(
+    live: Live, path: str, body: object = None, *, token: bool = True, more: str = ""
+) -> tuple[Output, str]:
+    """The HTTP status at the published address; Blocked if nobody, or the wrong one, answers."""
+    said = live.published(path, body, token=token, more=more)
+    status = said.text.split()[-1]
+    if status == "000" or status >= "500":
+        raise Blocked("OLS-509")
+    return said, status

@@ -1,0 +1,207 @@
+"""Hardening: what a break-in into a container could do, by Docker's word and the kernel's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ollama_stack.audit import Severity
+from ollama_stack.forms import size_bytes
+from tests.audit.control import Finding, NotApplicable, Reading, Test, control
+from tests.audit.live import Inspected, Live
+from tests.audit.test_limits import size
+
+GATEWAY_MEMORY = size_bytes("512M")  # as templates/ollama/docker-compose.yml.j2 has these
+GATEWAY_PIDS = 32
+GATEWAY_USER = "99:99"
+
+
+class Part(NamedTuple):
+    """One of the two containers, and where its controls begin."""
+
+    first: int
+    name: str
+    of: Callable[[Live], Inspected]
+
+
+OLLAMA = Part(701, "Ollama", lambda live: live.ollama)
+GATEWAY = Part(721, "The gateway", lambda live: live.gateway)
+
+
+def hardened(
+    part: Part,
+    number: int,
+    claim: str,
+    severity: Severity,
+    reference: str,
+    reason: str,
+    look: Callable[[Live, Inspected], Finding],
+) -> Test:
+    """The control that one container keeps to one rule."""
+
+    @control(
+        *(f"OLS-{part.first + number}", f"{part.name} {claim}", severity, reference), reason=reason
+    )
+    def test(live: Live) -> Finding:
+        return look(live, part.of(live))
+
+    return test
+
+
+def read_only(part: Part) -> Test:
+    return hardened(
+        *(part, 0, "has a read-only root", "high", "CIS Docker 5.13"),
+        "What breaks in can leave nothing behind.",
+        lambda _, container: container.read("HostConfig.ReadonlyRootfs").equals(True),
+    )
+
+
+def capabilities(part: Part) -> Test:
+    return hardened(
+        *(part, 1, "has no capabilities", "high", "CIS Docker 5.4; capabilities(7)"),
+        "Root without capabilities is nearly nobody.",
+        lambda live, container: live.kernel(container, "CapBnd").equals("0" * 16),
+    )
+
+
+def privileges(part: Part) -> Test:
+    return hardened(
+        *(part, 2, "can gain no privileges", "high", "CIS Docker 5.26; prctl(2)"),
+        "A setuid program inside must not make root of somebody.",
+        lambda live, container: live.kernel(container, "NoNewPrivs").equals("1"),
+    )
+
+
+def seccomp(part: Part) -> Test:
+    return hardened(
+        *(part, 3, "is filtered by seccomp", "high", "CIS Docker 5.22; seccomp(2)"),
+        "Most of the kernel's rarely used calls are closed to it.",
+        lambda live, container: live.kernel(container, "Seccomp").equals("2", filters),
+    )
+
+
+def filters(mode: str) -> str:
+    """The kernel's numbers for seccomp, for people."""
+    return {"0": "no filter", "1": "strict", "2": "filter"}.get(mode, mode)
+
+
+def devices(part: Part) -> Test:
+    return hardened(
+        *(part, 4, "has no devices and is not privileged", "critical", "CIS Docker 5.5, 5.18"),
+        "A privileged container is the host.",
+        lambda _, container: _devices(container),
+    )
+
+
+def _devices(container: Inspected) -> Finding:
+    given = container.read("HostConfig.Devices")
+    names = [device["PathOnHost"] for device in given.value or ()]
+    privileged = container.read("HostConfig.Privileged").value
+    found = names + (["everything: it is privileged"] if privileged else [])
+    return Reading(found, given.command, given.line).equals([], lambda f: ", ".join(f) or "none")
+
+
+def namespaces(part: Part) -> Test:
+    return hardened(
+        *(part, 5, "shares no namespace with the host", "critical", "CIS Docker 5.10, 5.16, 5.17"),
+        "Who shares one sees the host's processes, memory or sockets.",
+        lambda _, container: _namespaces(container),
+    )
+
+
+def _namespaces(container: Inspected) -> Finding:
+    modes = {
+        name: container.read(f"HostConfig.{name}Mode")
+        for name in ("Network", "Pid", "Ipc", "UTS", "Userns")
+    }
+    shared = [name for name, mode in modes.items() if mode.value == "host"]
+    line = ", ".join(mode.line for mode in modes.values())
+    return Reading(shared, modes["Pid"].command, line).equals([], lambda f: ", ".join(f) or "none")
+
+
+def mounts(part: Part, declared: Callable[[Live], list[str]]) -> Test:
+    return hardened(
+        *(part, 6, "sees no more of the host than declared", "critical", "CIS Docker 5.6, 5.32"),
+        "A folder of the host, or Docker's socket, is a way out of the container.",
+        lambda live, container: _mounts(container, declared(live)),
+    )
+
+
+def _mounts(container: Inspected, declared: list[str]) -> Finding:
+    """Folders of the host; Docker's own volumes hold nothing of it."""
+    found = container.read("Mounts")
+    folders = [mount for mount in found.value if mount["Type"] == "bind"]
+    names = sorted(f"{m['Source']}{'' if m['RW'] else ' read-only'}" for m in folders)
+    return Reading(names, found.command, found.line).equals(
+        declared, lambda names: ", ".join(names) or "none"
+    )
+
+
+test_ollama_has_a_read_only_root = read_only(OLLAMA)
+test_ollama_has_no_capabilities = capabilities(OLLAMA)
+test_ollama_can_gain_no_privileges = privileges(OLLAMA)
+test_ollama_is_filtered_by_seccomp = seccomp(OLLAMA)
+test_ollama_has_no_devices = devices(OLLAMA)
+test_ollama_shares_no_namespace = namespaces(OLLAMA)
+test_ollama_sees_nothing_of_the_host = mounts(OLLAMA, lambda _: [])
+
+test_gateway_has_a_read_only_root = read_only(GATEWAY)
+test_gateway_has_no_capabilities = capabilities(GATEWAY)
+test_gateway_can_gain_no_privileges = privileges(GATEWAY)
+test_gateway_is_filtered_by_seccomp = seccomp(GATEWAY)
+test_gateway_has_no_devices = devices(GATEWAY)
+test_gateway_shares_no_namespace = namespaces(GATEWAY)
+test_gateway_sees_no_more_of_the_host = mounts(
+    GATEWAY, lambda live: [f"{live.settings.gateway_dir} read-only"]
+)
+
+
+@control("OLS-731", "The gateway is not root", "high", "CIS Docker 4.1")
+def test_gateway_is_not_root(live: Live) -> Finding:
+    """It is the one that strangers talk to."""
+    return live.gateway.read("Config.User").equals(GATEWAY_USER)
+
+
+@control("OLS-732", "The gateway's memory is limited, without swap", "medium", "CIS Docker 5.11")
+def test_gateways_memory_is_limited(live: Live) -> Finding:
+    """A flood of bodies must not take the model's memory."""
+    limit = live.gateway.read("HostConfig.Memory")
+    swap = live.gateway.read("HostConfig.MemorySwap").value
+    same = limit.value == swap == GATEWAY_MEMORY
+    return limit.meets(size(GATEWAY_MEMORY), same, f"{size(limit.value)}, with swap {size(swap)}")
+
+
+@control("OLS-733", "The gateway's processes are limited", "medium", "CIS Docker 5.29")
+def test_gateways_processes_are_limited(live: Live) -> Finding:
+    """A fork bomb has to stay in the container."""
+    return live.gateway.read("HostConfig.PidsLimit").equals(GATEWAY_PIDS)
+
+
+@control("OLS-741", "Nobody else writes what is deployed", "high", "CIS Docker 4; stat(1)")
+def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
+    """Who can write the compose file is root on the host at the next deploy."""
+    settings = live.settings
+    paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
+    if settings.gateway_enabled:
+        paths |= {settings.gateway_dir: "755 0", f"{settings.gateway_dir}/haproxy.cfg": "644 99"}
+    return _owned(live, paths)
+
+
+@control("OLS-742", "Secrets are their owner's alone", "critical", "stat(1)")
+def test_secrets_are_their_owners_alone(live: Live) -> Finding:
+    """A token that any user of the host can read is everybody's."""
+    settings, paths = live.settings, dict[str, str]()
+    if settings.token_header_file:
+        paths = {settings.token_header_file: "600 0"}
+        paths[f"{settings.gateway_dir}/tokens.map"] = "600 99"
+    if settings.gateway_enabled and settings.gateway_tls_cert:
+        paths[f"{settings.gateway_dir}/tls.pem"] = "600 99"
+    if not paths:
+        raise NotApplicable("neither tokens nor a certificate are declared")
+    return _owned(live, paths)
+
+
+def _owned(live: Live, declared: dict[str, str]) -> Finding:
+    return live.owners(declared).equals(
+        declared, lambda owned: ", ".join(f"{path} {owner}" for path, owner in owned.items())
+    )

@@ -1,0 +1,74 @@
+"""Logs: they end somewhere, and say nothing of late that should have woken somebody."""
+
+from __future__ import annotations
+
+import json
+
+from tests.audit.control import Finding, Reading, control
+from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
+
+MINUTES = 15
+# Overload, a killed runner and broken answers have no word `error` in them; and the noise of a
+# server's start that has one is none (facts by server/routes.go, server/sched.go and llm/).
+FAILURES = (
+    r"level=ERROR"
+    r'|msg="(Load failed|failed to create server|aborting (completion|chat|embedding) request)'
+    r'|msg="(llama runner process no longer running|llama-server process no longer running)'
+    r'|msg="(runtime OOM detected|model request too large|truncating input prompt|invalid )'
+    r"|\| (499|5[0-9][0-9]) \||^panic:|fatal error:|GGML_ASSERT|signal: killed"
+    r"|out of memory|failed to allocate"
+)
+BROKEN = r'"status":(500|502|504)'
+DECLARED = {"max-file": "3", "max-size": "10m"}
+LOOK = "docker logs --since 1h {container}"
+
+
+@control("OLS-901", "Ollama's log is rotated", "medium", "docker json-file driver")
+def test_ollamas_log_is_rotated(live: Live) -> Finding:
+    """Docker's default never rotates, and the disk fills up in the middle of a term."""
+    return _rotated(live.ollama)
+
+
+@control("OLS-902", "The gateway's log is rotated", "medium", "docker json-file driver")
+def test_gateways_log_is_rotated(live: Live) -> Finding:
+    """Docker's default never rotates, and the disk fills up in the middle of a term."""
+    return _rotated(live.gateway)
+
+
+def _rotated(container: Inspected) -> Finding:
+    config = container.read("HostConfig.LogConfig")
+    return Reading(config.value["Config"], config.command, config.line).equals(
+        DECLARED, lambda found: json.dumps(found, sort_keys=True)
+    )
+
+
+@control(
+    *("OLS-903", f"Ollama's log tells of no failure in the last {MINUTES} minutes", "high"),
+    *("Ollama llm/, server/sched.go", LOOK.format(container=OLLAMA)),
+)
+def test_ollamas_log_tells_of_no_failure(live: Live) -> Finding:
+    """A killed runner, an overload or a broken answer is told there and nowhere else."""
+    live.pid(live.ollama)
+    return _quiet(live.log(OLLAMA, FAILURES, f"{MINUTES}m"))
+
+
+@control(
+    *(
+        "OLS-904",
+        f"The gateway's log tells of no broken answer in the last {MINUTES} minutes",
+        "high",
+    ),
+    *("HAProxy log-format", LOOK.format(container=GATEWAY)),
+)
+def test_gateways_log_tells_of_no_broken_answer(live: Live) -> Finding:
+    """A refusal (503) is the queue at work; a 500, 502 or 504 is an answer that somebody lost."""
+    live.pid(live.gateway)
+    return _quiet(live.log(GATEWAY, BROKEN, f"{MINUTES}m"))
+
+
+def _quiet(log: Reading) -> Finding:
+    lines = log.value.splitlines()
+    last = lines[-1] if lines else "(no line)"
+    return Reading(len(lines), log.command, last[:500]).meets(
+        "no line", not lines, f"{len(lines)} lines", steady=False
+    )

@@ -1,0 +1,223 @@
+"""The service: up, healthy, what was declared, and answering."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.audit.control import Blocked, Finding, Reading, control
+from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
+
+SEED = "seed"
+LOGS = "docker logs --tail 50 {container}; then {deploy}"
+
+
+@control("OLS-501", "Docker answers", "critical", "ours", "systemctl start docker; then {deploy}")
+def test_docker_answers(live: Live) -> Finding:
+    """Without its engine nothing runs on the host."""
+    said = live.engine
+    line = (said.text or said.error).strip()
+    return said.reading(line, line).meets("an answer", said.code == 0, steady=False)
+
+
+@control("OLS-502", "Ollama runs", "critical", SEED)
+def test_ollama_runs(live: Live) -> Finding:
+    """A server that does not run answers nobody."""
+    return _runs(live, OLLAMA)
+
+
+@control(
+    "OLS-503",
+    "Ollama is healthy",
+    "high",
+    "CIS Docker 5.27",
+    LOGS.format(container=OLLAMA, deploy="{deploy}"),
+)
+def test_ollama_is_healthy(live: Live) -> Finding:
+    """Docker's own look from inside the container."""
+    return _healthy(live, live.ollama)
+
+
+@control(
+    "OLS-504",
+    "Ollama answers its host",
+    "critical",
+    "ours",
+    LOGS.format(container=OLLAMA, deploy="{deploy}"),
+)
+def test_ollama_answers_its_host(live: Live) -> Finding:
+    """Deploys, and most of this audit, ask at the container's own address."""
+    try:
+        said = live.api("/api/version")
+    except Blocked as blocked:
+        if str(blocked) != "OLS-504":
+            raise
+        url = f"http://{live.ollama.address}:11434/api/version"
+        return Reading("silence", f"curl {url}", "no answer").equals("an answer")
+    return said.reading("an answer", said.text).equals("an answer")
+
+
+@control("OLS-505", "Ollama always restarts", "high", SEED)
+def test_ollama_always_restarts(live: Live) -> Finding:
+    """After a crash or a power cut nobody is there at 08:00 to start it."""
+    return live.ollama.read("HostConfig.RestartPolicy.Name").equals("always")
+
+
+@control("OLS-506", "Ollama is the declared image", "high", SEED)
+def test_ollama_is_the_declared_image(live: Live) -> Finding:
+    """Another image is another program."""
+    return live.ollama.read("Config.Image").equals(live.settings.image)
+
+
+@control("OLS-507", "Models are on their volume", "high", SEED)
+def test_models_are_on_their_volume(live: Live) -> Finding:
+    """Anywhere else they are lost with the container."""
+    mounts = live.ollama.read("Mounts")
+    names = {mount["Destination"]: mount.get("Name") for mount in mounts.value}
+    name = names.get("/root/.ollama")
+    here = Reading(name, mounts.command, f'"/root/.ollama": {json.dumps(name)}')
+    return here.equals(f"{live.settings.ollama_project}_ollama_data")
+
+
+@control("OLS-508", "Ollama is on the app's network alone", "medium", SEED)
+def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
+    """Who shares a network with it needs no token."""
+    return _networks(live, live.ollama)
+
+
+@control("OLS-509", "The published address answers", "critical", SEED)
+def test_the_published_address_answers(live: Live) -> Finding:
+    """This is where the class knocks."""
+    said = live.published("/api/version")
+    code = said.text.split()[-1]
+    line = f"HTTP {code}" if code != "000" else said.error.strip() or "no answer"
+    return said.reading(line, line).equals("HTTP 200")
+
+
+@control("OLS-510", "The gateway runs", "critical", "ours: Ollama has no queue and no lock")
+def test_gateway_runs(live: Live) -> Finding:
+    """It is the only door."""
+    if live.settings.gateway_enabled:
+        return _runs(live, GATEWAY)
+    return live.gateway.read("State").equals("running")  # does not apply
+
+
+@control(
+    "OLS-511",
+    "The gateway is healthy",
+    "high",
+    "CIS Docker 5.27",
+    LOGS.format(container=GATEWAY, deploy="{deploy}"),
+)
+def test_gateway_is_healthy(live: Live) -> Finding:
+    """Docker's own look from inside the container."""
+    return _healthy(live, live.gateway)
+
+
+@control("OLS-512", "The gateway always restarts", "high", "ours")
+def test_gateway_always_restarts(live: Live) -> Finding:
+    """After a crash or a power cut nobody is there at 08:00 to start it."""
+    return live.gateway.read("HostConfig.RestartPolicy.Name").equals("always")
+
+
+@control("OLS-513", "The gateway is the declared image", "high", "ours")
+def test_gateway_is_the_declared_image(live: Live) -> Finding:
+    """Another image is another program."""
+    return live.gateway.read("Config.Image").equals(live.settings.haproxy_image)
+
+
+@control("OLS-514", "The gateway lets the declared number in", "high", "seed; HAProxy maxconn")
+def test_gateway_lets_the_declared_number_in(live: Live) -> Finding:
+    """More at once than Ollama has slots wait where nobody counts them."""
+    said = live.metrics("/metrics")
+    limit = re.search(
+        r'^haproxy_server_limit_sessions\{proxy="generations".*\} (\d+)', said.text, re.M
+    )
+    line = limit[0] if limit else "no haproxy_server_limit_sessions of generations"
+    value = int(limit[1]) if limit else None
+    return said.reading(value, line).equals(live.settings.ollama_num_parallel)
+
+
+@control("OLS-515", "The gateway's queue is as declared", "high", "seed; ollama#7758")
+def test_gateways_queue_is_as_declared(live: Live) -> Finding:
+    """Ollama's own queue bounds nothing on a warm model."""
+    said = live.configuration
+    bounds = sorted(set(re.findall(r"queue\(generations\) ge (\d+)", said.text)))
+    here = said.reading(bounds, f"queue(generations) ge {', '.join(bounds) or 'nothing'}")
+    return here.equals([str(live.settings.ollama_max_queue)], ", ".join)
+
+
+@control(
+    "OLS-516",
+    "The gateway runs the configuration of its folder",
+    "high",
+    "ours: docs/decisions.md 19",
+)
+def test_gateway_runs_the_configuration_of_its_folder(live: Live) -> Finding:
+    """What was written and never loaded protects nobody."""
+    said = live.metrics("/version")
+    written = re.search(r"string '(\S+)' if \{ path /version \}", live.configuration.text)
+    return said.reading(said.text.strip(), said.text).equals(written[1] if written else "none")
+
+
+@control(
+    "OLS-517",
+    "The model answers a real prompt",
+    "critical",
+    "ours: HTTP 200 proves nothing",
+    deep=True,
+)
+def test_the_model_answers_a_real_prompt(live: Live) -> Finding:
+    """The whole way of a student's question, with an answer that has words in it."""
+    body = {
+        **{"model": live.settings.model_name, "prompt": "Say hello.", "stream": False},
+        "options": {"num_predict": 16},
+    }
+    said = live.published("/api/generate", body, seconds=300)
+    text, _, code = said.text.rstrip().rpartition("\n")
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {}
+    words, tokens = answer.get("response", "").strip(), answer.get("eval_count", 0)
+    line = f"HTTP {code}, eval_count {tokens}, {len(words)} characters"
+    return said.reading(line, line).meets(
+        "HTTP 200 with text", code == "200" and bool(words) and tokens > 0, steady=False
+    )
+
+
+@control("OLS-518", "The gateway answers about itself", "medium", "HAProxy prometheus-exporter")
+def test_gateway_answers_about_itself(live: Live) -> Finding:
+    """Queue and refusals are seen there, and nowhere else."""
+    try:
+        said = live.metrics("/version")
+    except Blocked as blocked:
+        if str(blocked) != "OLS-518":
+            raise
+        url = f"http://127.0.0.1:{live.settings.gateway_metrics_port}/version"
+        return Reading("silence", f"curl --fail {url}", "no answer, or an error").equals(
+            "an answer"
+        )
+    return said.reading("an answer", said.text).equals("an answer")
+
+
+def _runs(live: Live, name: str) -> Finding:
+    try:
+        return live.inspected(name, "absent").read("State.Status").equals("running")
+    except Blocked as blocked:
+        if str(blocked) != "absent":
+            raise
+    said = live.run(f"docker inspect {OLLAMA} {GATEWAY}")
+    return said.reading("there is none", said.error).equals("running")
+
+
+def _healthy(live: Live, container: Inspected) -> Finding:
+    live.pid(container)
+    return container.read("State.Health.Status").equals("healthy")
+
+
+def _networks(live: Live, container: Inspected) -> Finding:
+    networks = container.read("NetworkSettings.Networks")
+    names = sorted(networks.value)
+    here = Reading(names, networks.command, f'"Networks": {json.dumps(names)}')
+    return here.equals([f"{live.settings.ollama_project}_app-network"], ", ".join)

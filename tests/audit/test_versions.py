@@ -1,0 +1,88 @@
+"""Versions: none with a known hole, and the same ones on the whole fleet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable, control
+from tests.audit.live import Live
+
+SAFE_OLLAMA = (0, 17, 1)
+OLDEST_DOCKER = (20, 10)  # Debian 12's, which Debian maintains
+
+
+@control(
+    *("OLS-801", "Ollama is not older than 0.17.1", "critical"),
+    reference="CVE-2026-7482: anybody reads the server's memory",
+    remedy="set ollama_image to 0.17.1 or later, then {deploy}",
+)
+def test_ollama_is_not_older_than_the_fix(live: Live) -> Finding:
+    """Older servers give away what others asked."""
+    said = live.api("/api/version")
+    shown = ".".join(map(str, live.version))
+    return said.reading(shown, said.text).meets("0.17.1 or later", live.version >= SAFE_OLLAMA)
+
+
+@control(
+    "OLS-802",
+    "Docker is not older than 20.10",
+    "high",
+    "Docker Engine release notes",
+    "upgrade Docker",
+)
+def test_docker_is_not_older_than_supported(live: Live) -> Finding:
+    """Nobody mends older engines."""
+    if live.engine.code:
+        raise Blocked("OLS-501")
+    text = live.engine.text.strip()
+    version = tuple(int(part) for part in text.split("+")[0].split(".")[:2])
+    return live.engine.reading(text, text).meets("20.10 or later", version >= OLDEST_DOCKER)
+
+
+@control(
+    "OLS-803",
+    "Ollama's image has the fleet's digest",
+    "high",
+    "OCI image specification",
+    fleet=True,
+)
+def test_ollamas_image_has_the_fleets_digest(live: Live) -> Finding:
+    """A tag moves; two programs under one name make two audits of one."""
+    return _same(live, lambda one: one.ollama.read("Image"), lambda one: one.settings.image)
+
+
+@control(
+    "OLS-804", "The model has the fleet's digest", "high", "OCI image specification", fleet=True
+)
+def test_the_model_has_the_fleets_digest(live: Live) -> Finding:
+    """Two classes with one task should ask one model."""
+    return _same(live, _model, lambda one: one.settings.model_name)
+
+
+def _model(live: Live) -> Reading:
+    said, models = live.models
+    name = live.settings.pristine_model
+    if name not in models:
+        raise Blocked("OLS-402")
+    return said.reading(models[name], f"{name} {models[name]}")
+
+
+def _same(live: Live, read: Callable[[Live], Reading], declared: Callable[[Live], str]) -> Finding:
+    """The digest that more than half of the hosts have which declare the same as this one."""
+    peers = [one for one in live.fleet if declared(one) == declared(live)]
+    digests = [digest for one in peers if (digest := _told(one, read))]
+    here = read(live)
+    if len(digests) < 2:
+        raise NotApplicable(f"no other audited host has {declared(live)}")
+    most, count = Counter(digests).most_common(1)[0]
+    if count * 2 <= len(digests):
+        return here.meets(f"one digest on {len(digests)} hosts", False)
+    return here.meets(f"{most}, as on {count} of {len(digests)} hosts", here.value == most)
+
+
+def _told(live: Live, read: Callable[[Live], Reading]) -> str | None:
+    try:
+        return str(read(live).value)
+    except (Blocked, Unreadable, NotApplicable):
+        return None

@@ -1,0 +1,484 @@
+"""For every control one way to break exactly what it holds on a live host, and the way back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab.conftest import LABEL
+
+MODEL, PRISTINE = "smollm2:135m", "smollm2:135m-pristine"
+GIB = 2**30
+VOLUME = "/var/lib/docker/volumes/ollama-lab_ollama_data/_data/models"
+BLOBS = f"{VOLUME}/blobs"
+PARAMETERS = {"num_ctx": 4096, "num_predict": 1024, "num_thread": 2}
+GENERATIONS = {"model": MODEL, "prompt": "hi", "stream": False}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Edits of the compose file and the gateway's configuration, then a shell script, and ``back``.
+
+    ``before``: a script before all that.
+    ``compose``: values by dotted path; ``gateway``: replacements of text, loaded by the gateway.
+    ``also``: controls that cannot but see it too. ``doubles``: commands that answer instead of the
+    host's own, for what cannot be provoked. ``waivers``: instead of the inventory's.
+    """
+
+    script: str = ""
+    back: str = ""
+    before: str = ""
+    compose: dict[str, Any] = field(default_factory=dict)
+    gateway: tuple[tuple[str, str], ...] = ()
+    also: frozenset[str] = frozenset()
+    doubles: dict[str, str] = field(default_factory=dict)
+    waivers: tuple[dict[str, str], ...] | None = None
+    recreate: tuple[str, ...] = ()
+    """Services whose counters or logs the way back has to start anew."""
+    unhealthy: bool = False
+    """Whether the compose edit keeps a container from being healthy."""
+
+
+def also(*ids: str) -> frozenset[str]:
+    return frozenset(f"OLS-{number}" for number in ids)
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+# Each figure in the kernel: controller and file in cgroup v1, file in v2.
+KERNEL = {
+    "memory": ("memory", "memory.limit_in_bytes", "memory.max"),
+    "swap": ("memory", "memory.memsw.limit_in_bytes", "memory.swap.max"),
+    "reservation": ("memory", "memory.soft_limit_in_bytes", "memory.low"),
+    "quota": ("cpu", "cpu.cfs_quota_us", "cpu.max"),
+    "pids": ("pids", "pids.max", "pids.max"),
+}
+AS_DECLARED = (
+    "docker update --memory 3g --memory-swap 3g --memory-reservation 2g --cpus 2 --pids-limit 256 "
+    "ollama; "
+)
+
+
+def kernel(figure: str, value: int) -> str:
+    """Write a figure into the cgroup of Ollama's first process; v2 counts swap without memory."""
+    controller, v1, v2 = KERNEL[figure]
+    of_v2 = {"quota": f"{value} 100000", "swap": value - 3 * GIB}.get(figure, value)
+    return (
+        "groups=/proc/$(docker inspect --format '{{.State.Pid}}' ollama)/cgroup; "
+        f"if test -d /sys/fs/cgroup/{controller}; "
+        f"then group=$(grep -E '[:,]{controller}[:,]' $groups | cut -d: -f3); "
+        f"echo {value} > /sys/fs/cgroup/{controller}$group/{v1}; "
+        f"else echo {of_v2} > /sys/fs/cgroup$(cut -d: -f3 $groups)/{v2}; fi; "
+    )
+
+
+def docker_alone(options: str, *figures: tuple[str, int]) -> Mutation:
+    """Docker's figures changed, the kernel's put back."""
+    restored = "".join(kernel(figure, value) for figure, value in figures)
+    return Mutation(f"docker update {options} ollama; {restored}", AS_DECLARED + restored)
+
+
+def kernel_alone(*figures: tuple[str, int], then: tuple[tuple[str, int], ...]) -> Mutation:
+    return Mutation(
+        "".join(kernel(figure, value) for figure, value in figures),
+        "".join(kernel(figure, value) for figure, value in then),
+    )
+
+
+LIMITS = {
+    "OLS-101": docker_alone(
+        "--memory 2560m --memory-swap 2560m --memory-reservation 2g",
+        *(("swap", 3 * GIB), ("memory", 3 * GIB)),
+    ),
+    "OLS-102": kernel_alone(
+        *(("memory", 2560 * 2**20), ("swap", 2560 * 2**20)),
+        then=(("swap", 3 * GIB), ("memory", 3 * GIB)),
+    ),
+    "OLS-103": docker_alone("--cpus 1.5", ("quota", 200000)),
+    "OLS-104": kernel_alone(("quota", 150000), then=(("quota", 200000),)),
+    "OLS-105": docker_alone("--memory 3g --memory-swap 4g", ("swap", 3 * GIB)),
+    "OLS-106": kernel_alone(("swap", 4 * GIB), then=(("swap", 3 * GIB),)),
+    "OLS-107": docker_alone("--memory-reservation 1g", ("reservation", 2 * GIB)),
+    "OLS-108": kernel_alone(("reservation", GIB), then=(("reservation", 2 * GIB),)),
+    "OLS-109": docker_alone("--pids-limit 200", ("pids", 256)),
+    "OLS-110": kernel_alone(("pids", 200), then=(("pids", 256),)),
+}
+
+# --- environment --------------------------------------------------------------------------------
+
+VARIABLES = {
+    "OLS-201": ("OLLAMA_NUM_PARALLEL", "3", "2"),
+    "OLS-202": ("OLLAMA_MAX_LOADED_MODELS", "1", "2"),
+    "OLS-203": ("OLLAMA_NUM_THREAD", "2", "8"),
+    "OLS-204": ("OLLAMA_HOST", "0.0.0.0:11434", "http://0.0.0.0:11434"),
+    "OLS-205": ("OLLAMA_KEEP_ALIVE", "5m", "6m"),
+    "OLS-206": ("OLLAMA_MAX_QUEUE", "15", "512"),
+    "OLS-207": ("LLAMA_ARG_THREADS", "2", "8"),
+    "OLS-208": ("LLAMA_ARG_CACHE_RAM", "256", "8192"),
+    "OLS-209": ("OLLAMA_NO_CLOUD", "1", "0"),
+}
+DECLARED = [f"{name}={value}" for name, value, _ in VARIABLES.values()]
+
+
+def server_reads(variable: str) -> dict[str, Any]:
+    """The container declares one environment, its server is started with another."""
+    return {"ollama.entrypoint": ["env", variable, "/bin/ollama", "serve"]}
+
+
+def declares(name: str, right: str, wrong: str) -> Mutation:
+    environment = [line.replace(f"{name}={right}", f"{name}={wrong}") for line in DECLARED]
+    return Mutation(compose={"ollama.environment": environment} | server_reads(f"{name}={right}"))
+
+
+ENVIRONMENT = {id_: declares(*variable) for id_, variable in VARIABLES.items()} | {
+    "OLS-210": Mutation(compose=server_reads("OLLAMA_MAX_QUEUE=512")),
+}
+
+# --- effect and model ---------------------------------------------------------------------------
+
+ADDRESS = "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' ollama | cut -d' ' -f1)"
+
+
+def ask(path: str, **body: Any) -> str:
+    """Ask Ollama at its container's own address, whatever it answers."""
+    return f"curl -sS --max-time 120 {ADDRESS}:11434{path} --data {json.dumps(json.dumps(body))} >/dev/null; "
+
+
+def generate(**body: Any) -> str:
+    return ask("/api/generate", **(GENERATIONS | {"options": {"num_predict": 2}} | body))
+
+
+UNLOAD = (
+    ask("/api/generate", model=MODEL, keep_alive=0)
+    + "timeout 30 sh -c 'while docker top ollama | grep -q \" runner \"; do sleep 0.2; done'; "
+)
+KEEP = ask("/api/copy", source=MODEL, destination="lab-keep:1") + ask(
+    "/api/copy", source=PRISTINE, destination="lab-keep:2"
+)
+RESTORE = (
+    ask("/api/copy", source="lab-keep:1", destination=MODEL)
+    + ask("/api/copy", source="lab-keep:2", destination=PRISTINE)
+    + "docker exec ollama ollama rm lab-keep:1 lab-keep:2; "
+    + UNLOAD
+)
+
+
+def model_created(name: str = MODEL, then: str = "", **body: Any) -> Mutation:
+    """The model made anew from the pulled one, with something else than declared."""
+    made = ask("/api/create", **({"model": name, "from": PRISTINE, "stream": False} | body))
+    return Mutation(KEEP + made + then, RESTORE)
+
+
+def tuned(**parameters: int) -> Mutation:
+    """Other parameters in the model, while the runner in memory still has the right ones."""
+    return model_created(parameters=PARAMETERS | parameters, then=generate(options=PARAMETERS))
+
+
+HEALTHY = (
+    "timeout 30 sh -c \"until docker inspect --format '{{.State.Health.Status}}' ollama | "
+    'grep -q ^healthy; do sleep 0.2; done"'
+)
+WEIGHTS = f"$(ls -S {BLOBS}/sha256-* | head -1)"
+EFFECT = {
+    "OLS-301": Mutation(
+        f"{UNLOAD} cp {WEIGHTS} /var/lib/docker/ollama-lab-weights; truncate --size 50M {WEIGHTS}",
+        f"cp /var/lib/docker/ollama-lab-weights {WEIGHTS}; rm /var/lib/docker/ollama-lab-weights",
+        also=also("903"),
+        recreate=("ollama",),
+    ),
+    "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD),
+    "OLS-303": Mutation(compose=server_reads("OLLAMA_NUM_PARALLEL=2"), also=also("210")),
+    "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD),
+    "OLS-305": Mutation(
+        "docker update --cpus 0.2 ollama; "
+        + generate(options={"num_predict": 8})
+        + "docker update --cpus 2 ollama",
+        recreate=("ollama",),
+    ),
+    "OLS-306": Mutation(
+        f"{UNLOAD} docker update --memory 150m --memory-swap 150m --memory-reservation 100m ollama; "
+        + generate()
+        + AS_DECLARED,
+        also=also("903"),
+        recreate=("ollama",),
+    ),
+    "OLS-307": Mutation(
+        "kill -9 $(docker inspect --format '{{.State.Pid}}' ollama); sleep 1; " + HEALTHY,
+        recreate=("ollama",),
+    ),
+    "OLS-308": Mutation(
+        ask("/api/generate", model=MODEL, keep_alive=-1),
+        ask("/api/generate", model=MODEL, keep_alive="5m"),
+    ),
+}
+MODELS = {
+    "OLS-401": Mutation(f"{KEEP} docker exec ollama ollama rm {MODEL}", RESTORE),
+    "OLS-402": Mutation(f"{KEEP} docker exec ollama ollama rm {PRISTINE}", RESTORE),
+    "OLS-403": tuned(num_thread=1),
+    "OLS-404": tuned(num_ctx=1024),
+    "OLS-405": tuned(num_predict=9),
+    "OLS-406": model_created(name=PRISTINE, parameters={"top_k": 7}),
+    "OLS-407": model_created(template="Answer: {{ .Prompt }}", parameters=PARAMETERS),
+    "OLS-408": Mutation(
+        f"echo rotten > {BLOBS}/sha256-{'0' * 64}", f"rm {BLOBS}/sha256-{'0' * 64}"
+    ),
+}
+
+# --- service ------------------------------------------------------------------------------------
+
+OTHER_VOLUME = (
+    f"docker volume create --label {LABEL} ollama-lab_other_data; "
+    "cp --archive /var/lib/docker/volumes/ollama-lab_ollama_data/_data/. "
+    "/var/lib/docker/volumes/ollama-lab_other_data/_data"
+)
+SERVE = "http-request return status {} content-type application/json string '{}' if {{ path {} }}\n    use_backend"
+
+
+def first(status: int, path: str, text: str = "{}") -> tuple[tuple[str, str], ...]:
+    """The gateway answers one path itself."""
+    return (("use_backend", SERVE.format(status, text, path)),)
+
+
+SERVICE = {
+    "OLS-501": Mutation(
+        "mv /run/docker.sock /run/docker.sock.lab", "mv /run/docker.sock.lab /run/docker.sock"
+    ),
+    "OLS-502": Mutation("docker stop ollama", "docker start ollama", also=also("509")),
+    "OLS-503": Mutation(compose={"ollama.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-504": Mutation(
+        f"ip route add unreachable {ADDRESS}/32", f"ip route del unreachable {ADDRESS}/32"
+    ),
+    "OLS-505": Mutation(
+        "docker update --restart no ollama", "docker update --restart always ollama"
+    ),
+    "OLS-506": Mutation(
+        before="docker tag 172.17.0.1:5000/ollama/ollama:0.9.3 ollama-lab/other:1",
+        compose={"ollama.image": "ollama-lab/other:1"},
+    ),
+    "OLS-507": Mutation(
+        before=OTHER_VOLUME,
+        compose={
+            "ollama.volumes": ["other_data:/root/.ollama"],
+            "/volumes": {"ollama_data": None, "other_data": None},
+        },
+    ),
+    "OLS-508": Mutation(
+        f"docker network create --label {LABEL} ollama-lab-other; "
+        "docker network connect ollama-lab-other ollama",
+        "docker network disconnect ollama-lab-other ollama; docker network rm ollama-lab-other",
+    ),
+    "OLS-509": Mutation(gateway=first(404, "/api/version")),
+    "OLS-510": Mutation(
+        "docker stop ollama-gateway", "docker start ollama-gateway", also=also("509")
+    ),
+    "OLS-511": Mutation(compose={"gateway.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-512": Mutation(
+        "docker update --restart no ollama-gateway",
+        "docker update --restart always ollama-gateway",
+    ),
+    "OLS-513": Mutation(
+        before="docker tag 172.17.0.1:5000/haproxy:2.6.12 ollama-lab/other:2",
+        compose={"gateway.image": "ollama-lab/other:2"},
+    ),
+    "OLS-514": Mutation(gateway=(("maxconn 3 ", "maxconn 9 "),)),
+    "OLS-515": Mutation(gateway=(("ge 15", "ge 99"),)),
+    "OLS-516": Mutation(
+        "sed -i.lab \"s/string '[0-9a-f]*' if/string 'other' if/\" /opt/ollama-lab/gateway/haproxy.cfg",
+        "mv /opt/ollama-lab/gateway/haproxy.cfg.lab /opt/ollama-lab/gateway/haproxy.cfg",
+    ),
+    "OLS-517": Mutation(gateway=first(200, "/api/generate", '{"response":""}')),
+    "OLS-518": Mutation(gateway=(("    no log\n", "    no log\n    http-request deny\n"),)),
+}
+
+# --- exposure -----------------------------------------------------------------------------------
+
+
+def listener(address: str, port: int) -> Mutation:
+    """Another program listens, for a minute at most."""
+    serve = f"timeout 60 python3 -m http.server --bind {address} {port}"
+    return Mutation(
+        f"{serve} >/dev/null 2>&1 & echo $! > /tmp/ollama-lab-listener; "
+        f"timeout 10 sh -c 'until ss -Hltn | grep -q {address}:{port}; do sleep 0.1; done'",
+        "kill $(cat /tmp/ollama-lab-listener); rm /tmp/ollama-lab-listener",
+    )
+
+
+EXPOSURE = {
+    "OLS-601": Mutation(compose={"ollama.ports": ["127.0.0.2:11499:11434"]}),
+    "OLS-602": Mutation(
+        compose={
+            "gateway.ports": [
+                *("127.0.0.1:11434:11434", "127.0.0.1:8404:8404", "127.0.0.2:8405:8404")
+            ]
+        }
+    ),
+    "OLS-603": listener("127.0.0.3", 11434),
+    "OLS-604": listener("127.0.0.3", 8404),
+    "OLS-605": listener("127.0.0.3", 2375),
+    "OLS-606": Mutation(gateway=first(401, "/api/tags")),
+    "OLS-608": Mutation(
+        gateway=(
+            ("acl change path /api/pull", "acl read path /api/copy\n    acl change path /api/pull"),
+            (
+                "{ var(txn.kind) -m str admin }",
+                "{ var(txn.kind) -m str admin } !{ path /api/copy }",
+            ),
+        )
+    ),
+}
+
+# With tokens and a certificate declared, and deployed.
+BOTH_WAYS = """frontend both
+    mode tcp
+    bind :11434
+    tcp-request inspect-delay 5s
+    tcp-request content accept if { req.len gt 0 }
+    use_backend secured if { req.ssl_hello_type 1 }
+    default_backend clear
+
+backend secured
+    mode tcp
+    server itself 127.0.0.1:11435
+
+backend clear
+    mode tcp
+    server itself 127.0.0.1:11436
+
+frontend clients
+"""
+LOCKED = {
+    "OLS-607": Mutation(
+        gateway=(
+            (
+                "    http-request set-var(txn.token) req.fhdr",
+                "    http-request set-var(txn.token) str(pupil) if { req.fhdr(authorization) -m found }\n"
+                "    http-request set-var(txn.token) req.fhdr",
+            ),
+        )
+    ),
+    "OLS-609": Mutation(
+        gateway=(
+            ("frontend clients\n", BOTH_WAYS),
+            ("    bind :11434 ssl", "    bind 127.0.0.1:11436\n    bind 127.0.0.1:11435 ssl"),
+        )
+    ),
+    "OLS-610": Mutation(
+        "cp --preserve=all /opt/ollama-lab/gateway/tls.pem /opt/ollama-lab/tls.lab; "
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj /CN=localhost -keyout /tmp/lab.key "
+        "-out /tmp/lab.crt 2>/dev/null; cat /tmp/lab.crt /tmp/lab.key > /opt/ollama-lab/gateway/tls.pem; "
+        "rm /tmp/lab.crt /tmp/lab.key; docker kill --signal USR2 ollama-gateway; sleep 2",
+        "cat /opt/ollama-lab/tls.lab > /opt/ollama-lab/gateway/tls.pem; rm /opt/ollama-lab/tls.lab; "
+        "docker kill --signal USR2 ollama-gateway; sleep 2",
+    ),
+    "OLS-742": Mutation(
+        "chmod 644 /opt/ollama-lab/gateway/tokens.map",
+        "chmod 600 /opt/ollama-lab/gateway/tokens.map",
+    ),
+}
+
+# --- hardening ----------------------------------------------------------------------------------
+
+
+def softened(service: str, first_id: int) -> dict[str, Mutation]:
+    """One rule of the container's hardening taken back at a time."""
+    edits: list[dict[str, Any]] = [
+        {"read_only": False},
+        {"cap_drop": []},
+        {"security_opt": []},
+        {"security_opt": ["no-new-privileges:true", "seccomp:unconfined"]},
+        {"devices": ["/dev/null:/dev/lab"]},
+        {"ipc": "host"},
+    ]
+    return {
+        f"OLS-{first_id + number}": Mutation(
+            compose={f"{service}.{name}": value for name, value in edit.items()}
+        )
+        for number, edit in enumerate(edits)
+    }
+
+
+HARDENING = {
+    **softened("ollama", 701),
+    "OLS-707": Mutation(
+        compose={"ollama.volumes": ["ollama_data:/root/.ollama", "/run:/run/host:ro"]}
+    ),
+    **softened("gateway", 721),
+    "OLS-727": Mutation(
+        compose={
+            "gateway.volumes": [
+                *("/opt/ollama-lab/gateway:/usr/local/etc/haproxy:ro", "/run:/run/host:ro")
+            ]
+        }
+    ),
+    "OLS-731": Mutation(compose={"gateway.user": "0:0"}),
+    "OLS-732": Mutation(
+        compose={
+            "gateway.deploy.resources.limits.memory": "256M",
+            "gateway.memswap_limit": "256M",
+        }
+    ),
+    "OLS-733": Mutation(compose={"gateway.deploy.resources.limits.pids": 64}),
+    "OLS-741": Mutation(
+        "chmod 666 /opt/ollama-lab/docker-compose.yml",
+        "chmod 644 /opt/ollama-lab/docker-compose.yml",
+    ),
+}
+
+# --- versions, logs, host, waivers --------------------------------------------------------------
+
+LATER = "2035-12-31"
+ACCEPTED = {"id": "OLS-801", "reason": "loopback only", "until": LATER}
+BALLAST = "/var/lib/docker/ollama-lab-ballast"
+REST = {
+    "OLS-801": Mutation(waivers=()),
+    "OLS-802": Mutation(
+        doubles={
+            "docker": 'test "$1" = version && { echo 19.03.15; exit; }\nexec /usr/bin/docker "$@"'
+        }
+    ),
+    "OLS-901": Mutation(compose={"ollama.logging.options.max-size": "1g"}),
+    "OLS-902": Mutation(compose={"gateway.logging.options.max-size": "1g"}),
+    "OLS-903": Mutation(
+        f"curl -sS --max-time 0.5 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} || true; sleep 1",
+        recreate=("ollama",),
+    ),
+    "OLS-904": Mutation(
+        "docker restart --time 0 ollama & "
+        f"curl -sS --max-time 60 127.0.0.1:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))}; wait; {HEALTHY}",
+        recreate=("ollama", "gateway"),
+    ),
+    "OLS-1001": Mutation(doubles={"date": "exec /bin/date --date '10 minutes' \"$@\""}),
+    "OLS-1002": Mutation(
+        f"free=$(df -B1 --output=avail /var/lib/docker | tail -1); fallocate --length $((free - 1000000000)) {BALLAST}",
+        f"rm -f {BALLAST}",
+    ),
+    "OLS-1003": Mutation("touch /run/reboot-required", "rm /run/reboot-required"),
+    "OLS-1101": Mutation(
+        waivers=(ACCEPTED, {"id": "OLS-802", "reason": "until the summer", "until": "2026-06-30"})
+    ),
+}
+
+# On the last of three hosts that are this machine; its docker and curl answer for another one.
+FLEET = {
+    "OLS-803": Mutation(
+        doubles={
+            "docker": r"""/usr/bin/docker "$@" | sed -E 's/^( *.Image.: .sha256:).*/\1beef",/'"""
+        }
+    ),
+    "OLS-804": Mutation(
+        doubles={"curl": r"""/usr/bin/curl "$@" | sed -E 's/(.digest.:.)[0-9a-f]+/\1beef/g'"""},
+        also=also("406"),
+    ),
+}
+
+OPEN = {
+    **LIMITS,
+    **ENVIRONMENT,
+    **EFFECT,
+    **MODELS,
+    **SERVICE,
+    **EXPOSURE,
+    **HARDENING,
+    **REST,
+}

@@ -1,0 +1,110 @@
+"""The audit over SSH: as root or not, side by side, and when a host is gone."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.sshd import ADDRESSES, Sshd, sshd, user
+from tests.lab.conftest import run, sh
+from tests.lab.mutations import FLEET, Mutation
+from tests.lab.test_audit import audit, with_status
+
+MEMBER, SUDOER, NOBODY = "lab-member", "lab-sudoer", "lab-nobody"
+SUDOERS = Path("/etc/sudoers.d/ollama-lab")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    if not shutil.which("sudo"):
+        sh("apt-get install --yes --quiet sudo")
+    SUDOERS.write_text(f"{SUDOER} ALL=(ALL) NOPASSWD: ALL\n")
+    folder = tmp_path_factory.mktemp("sshd")
+    for parent in folder.parents[:2]:
+        parent.chmod(0o755)  # the key is read as the one who logs in
+    with user(MEMBER, "docker"), user(SUDOER), user(NOBODY), sshd(folder) as running:
+        yield running
+    SUDOERS.unlink()
+
+
+@pytest.mark.parametrize("login", ["root", MEMBER, SUDOER])
+def test_root_dockers_group_or_sudo_is_enough(login: str, server: Sshd, tmp_path: Path) -> None:
+    inventory = server.inventory([("web-1", server.data(ADDRESSES[0], login))])
+    done, report = audit(inventory, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert not with_status(report, "finding", "error")
+
+
+def test_who_may_not_ask_docker_is_told_so(server: Sshd, tmp_path: Path) -> None:
+    inventory = server.inventory([("web-1", server.data(ADDRESSES[0], NOBODY))])
+    done, report = audit(inventory, tmp_path)
+    assert done.returncode == 2, done.stdout
+    notes = {result["note"] for result in with_status(report, "error").values()}
+    assert notes == {
+        f"Docker does not let {NOBODY} ask; put the user into the group docker, or allow `sudo -n`"
+    }
+    assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-603", "OLS-1001"}
+
+
+def test_a_host_that_is_gone_is_an_error_and_hides_no_other(server: Sshd, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    gone = server.data("127.0.0.1") | {"ssh_port": port}
+    inventory = server.inventory([("gone", gone), ("web-1", server.data(ADDRESSES[0], MEMBER))])
+    done, report = audit(inventory, tmp_path)
+    assert done.returncode == 2, done.stdout
+    first, second = report["hosts"]
+    assert {result["status"] for result in first["results"]} == {"error"}
+    assert "cannot be reached: ssh: connect to host 127.0.0.1" in first["results"][0]["note"]
+    assert not {result["status"] for result in second["results"]} & {"finding", "error"}
+    assert done.stdout.count("cannot be reached") == 1  # not once a control
+    assert "<error" in (tmp_path / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--inventory=inventories/none.py"], "inventories/none.py: there is no such inventory"),
+        (["--inventory=inventories/lab.py", "--limit=high"], "no host matches high"),
+        ([], "which hosts? pytest tests/audit --inventory inventories/X.py"),
+        (["--inventory=inventories/lab.py", "--since=none.json"], "none.json: there is no such"),
+    ],
+)
+def test_nobody_to_audit_is_no_success(words: list[str], said: str) -> None:
+    done = run(".venv/bin/pytest", "tests/audit", *words)
+    assert done.returncode == 2, done.stdout
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("id_", FLEET)
+def test_a_host_that_differs_from_its_fleet(id_: str, tmp_path: Path, server: Sshd) -> None:
+    """Three names of this machine; behind the third a double answers for a machine unlike them."""
+    mutation: Mutation = FLEET[id_]
+    for name, script in mutation.doubles.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    with sshd(
+        folder, environment=f"PATH={tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin", port=2223
+    ) as odd:
+        inventory = server.inventory(
+            [
+                ("web-1", server.data(ADDRESSES[0], MEMBER)),
+                ("web-2", server.data(ADDRESSES[1], MEMBER)),
+                ("web-3", odd.data(ADDRESSES[2], MEMBER)),
+            ]
+        )
+        done, report = audit(inventory, tmp_path / "report")
+    assert done.returncode == 1, done.stdout
+    red = {
+        (host["host"], result["control"])
+        for host in report["hosts"]
+        for result in host["results"]
+        if result["status"] in ("finding", "error")
+    }
+    assert red == {("web-3", control) for control in {id_} | mutation.also}, done.stdout
