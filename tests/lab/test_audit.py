@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import yaml
 
-from tests.lab.conftest import COMPOSE_FILE, INVENTORY, ROOT, URL, Done, deployed, run, sh
+from tests.lab.conftest import (
+    COMPOSE_FILE,
+    INVENTORY,
+    ROOT,
+    URL,
+    Done,
+    deployed,
+    remove_test_objects,
+    run,
+    sh,
+)
 from tests.lab.mutations import OPEN, Mutation
 
 GATEWAY_FILE = Path("/opt/ollama-lab/gateway/haproxy.cfg")
@@ -55,7 +69,8 @@ def with_status(report: dict[str, Any], *statuses: str) -> dict[str, dict[str, A
 class Deployed:
     """The lab as deployed, which edits change and ``is_`` brings back."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = URL) -> None:
+        self.url = url
         self.original = COMPOSE_FILE.read_text()
         self.gateway = GATEWAY_FILE.read_text()
         self.edits: Edits | None = None
@@ -80,7 +95,8 @@ class Deployed:
 
     def up(self, *words: str) -> None:
         sh(f"docker compose --file {COMPOSE_FILE} up --detach {' '.join(words)}")
-        sh(f"timeout 30 sh -c 'until curl -fsS {URL}/api/version; do sleep 0.2; done'")
+        knock = f"curl -sk -o /dev/null -w %{{http_code}} {self.url}/api/version"
+        sh(f"timeout 30 sh -c 'until {knock} | grep -E \"200|401\"; do sleep 0.2; done'")
 
     def gateway_is(self, edits: tuple[tuple[str, str], ...]) -> None:
         """Have the gateway run its configuration as edited."""
@@ -93,6 +109,23 @@ class Deployed:
             sh("docker kill --signal USR2 ollama-gateway; sleep 1")
 
 
+@contextmanager
+def broken(state: Deployed, mutation: Mutation) -> Iterator[None]:
+    """The lab as a mutation leaves it, until it is put back."""
+    if mutation.before:
+        sh(mutation.before)
+    state.compose_is(mutation.compose, mutation.unhealthy)
+    state.gateway_is(mutation.gateway)
+    try:
+        sh(mutation.script or "true")
+        yield
+    finally:
+        sh(mutation.back or "true")
+        state.gateway_is(())
+        if mutation.recreate:
+            state.up("--wait", "--force-recreate", *mutation.recreate)
+
+
 @pytest.fixture(scope="module")
 def as_deployed() -> Iterator[Deployed]:
     state = Deployed()
@@ -101,39 +134,15 @@ def as_deployed() -> Iterator[Deployed]:
     GATEWAY_FILE.write_text(state.gateway)
     sh("docker rm --force ollama ollama-gateway")
     deployed()
-    run(
-        "sh",
-        "-c",
-        "docker volume rm ollama-lab_other_data; docker rmi ollama-lab/other:1 ollama-lab/other:2",
-    )
+    remove_test_objects()
+    run("sh", "-c", "docker rmi ollama-lab/other:1 ollama-lab/other:2")
 
 
-@pytest.fixture
-def mutated(
-    request: pytest.FixtureRequest, as_deployed: Deployed
-) -> Iterator[tuple[str, Mutation]]:
-    id_: str = request.param
-    mutation = OPEN[id_]
-    if mutation.before:
-        sh(mutation.before)
-    as_deployed.compose_is(mutation.compose, mutation.unhealthy)
-    as_deployed.gateway_is(mutation.gateway)
-    try:
-        sh(mutation.script or "true")
-        yield id_, mutation
-    finally:
-        sh(mutation.back or "true")
-        as_deployed.gateway_is(())
-        if mutation.recreate:
-            as_deployed.up("--wait", "--force-recreate", *mutation.recreate)
-
-
-@pytest.mark.parametrize("mutated", OPEN, indirect=True)
+@pytest.mark.parametrize("id_", OPEN)
 def test_what_is_broken_turns_red_and_nothing_else(
-    mutated: tuple[str, Mutation], tmp_path: Path
+    id_: str, as_deployed: Deployed, tmp_path: Path
 ) -> None:
-    id_, mutation = mutated
-    words = ["--deep"] if id_ in DEEP else []
+    mutation = OPEN[id_]
     doubles = tmp_path / "doubles"
     doubles.mkdir()
     for name, script in mutation.doubles.items():
@@ -143,7 +152,49 @@ def test_what_is_broken_turns_red_and_nothing_else(
     if mutation.waivers is not None:
         inventory = tmp_path / "lab.py"
         inventory.write_text(f"medium = [('@local', {{'audit_waivers': {[*mutation.waivers]!r}}})]")
-    done, report = audit(inventory, tmp_path / "report", *words, doubles=str(doubles))
+    words = ["--deep"] if id_ in DEEP else []
+    with broken(as_deployed, mutation):
+        done, report = audit(inventory, tmp_path / "report", *words, doubles=str(doubles))
     red = with_status(report, "finding", "error")
     assert red.keys() == {id_} | mutation.also, done.stdout
     assert done.returncode == 1, done.stdout
+
+
+def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_path: Path) -> None:
+    as_deployed.compose_is({})
+    audit(INVENTORY, tmp_path / "before")
+    kept = tmp_path / "before" / "report.json"
+    done, report = audit(INVENTORY, tmp_path / "same", f"--since={kept}")
+    assert report["since"]["changes"] == []
+    assert done.returncode == 0, done.stdout
+    with broken(as_deployed, OPEN["OLS-505"]):
+        done, report = audit(INVENTORY, tmp_path / "after", f"--since={kept}")
+    assert report["since"]["changes"] == [
+        {
+            "host": "@local",
+            "control": "OLS-505",
+            "before": "pass: always",
+            "now": "finding: no (expected always)",
+        }
+    ]
+    assert "@local OLS-505: pass: always -> finding: no (expected always)" in done.stdout
+
+
+def test_the_reports_are_whole(tmp_path: Path) -> None:
+    done, report = audit(INVENTORY, tmp_path, "--deep")
+    assert done.returncode == 0, done.stdout
+    schema = json.loads((ROOT / "docs" / "audit.schema.json").read_text())
+    jsonschema.validate(report, schema)
+    assert report["inventory"] == INVENTORY
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", report["commit"])
+    assert {"ollama-stack", "pytest", "pytest-testinfra"} <= report["tools"].keys()
+    assert all(result["evidence"] for result in with_status(report, "pass").values())
+    said = sh(f"cd {tmp_path} && sha256sum --check report.json.sha256")
+    assert said == "report.json: OK\n"
+    digest = (tmp_path / "report.json.sha256").read_text().split()[0]
+    assert digest in (tmp_path / "report.html").read_text()
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 our own
+    told = {prop.get("name"): prop.get("value") for prop in suite.iter("property")}
+    assert told["report.json sha256"] == digest
+    assert told["commit"] == report["commit"]
+    assert int(suite.get("tests", 0)) == sum(len(host["results"]) for host in report["hosts"])

@@ -229,6 +229,9 @@ def test_a_certificate_makes_it_https(tmp_path: Path) -> None:
             url = "https://127.0.0.1:11434/api/generate"
             assert client.post(url, json=question(), timeout=300).json()["eval_count"] > 0
         assert sh("stat -c '%a %u' /opt/ollama-lab/gateway/tls.pem") == "600 99\n"
+        # With HTTP/2 one refusal of five came as a broken stream.
+        refused = "curl -sk --http2 -d '{}' -o /dev/null -w '%{http_code} ' https://127.0.0.1:11434"
+        assert sh(f"for i in $(seq 40); do {refused}/api/pull; done").split() == ["403"] * 40
     finally:
         deployed()
     assert sh("ls /opt/ollama-lab/gateway") == "haproxy.cfg\n"
