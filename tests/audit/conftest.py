@@ -243,5 +243,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def _summary(made: Report, host: HostAudit) -> str:
     counts, severe = made.counts([host]), made.findings(host)
     by_severity = ", ".join(f"{severe[level]} {level}" for level in SEVERITIES if severe[level])
-    told = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    words = {"finding": "findings", "error": "not looked at", "pass": "passed"}
+    told = [f"{counts[s]} {words.get(s, s)}" for s in STATUSES if counts[s]]
     return "; ".join(told) + (f" ({by_severity})" if by_severity else "")

@@ -79,6 +79,7 @@ def statuses(audit: HostAudit) -> dict[str, str]:
     return {result.control: result.status for result in audit.results}
 
 
+RUNNING = PAGE.parent / "running.md"
 WAIVER = {"id": "OLS-801", "reason": "loopback only", "until": "2100-01-01"}
 
 
@@ -108,3 +109,11 @@ def test_an_answer_that_nobody_expected_hides_no_other() -> None:
     found = one([], OLS_502=KeyError("State"), OLS_503=NotApplicable("no"))
     assert statuses(found) == {"OLS-502": "error", "OLS-503": "not applicable"}
     assert found.results[0].note == "the host's answer is not understood: KeyError: 'State'"
+
+
+def test_the_score_in_the_docs_is_the_table_s() -> None:
+    mutations = [*OPEN.values(), *LOCKED.values(), *FLEET.values()]
+    alone = sum(not mutation.also for mutation in mutations)
+    said = re.search(r"Score: (\d+) of (\d+), (\d+) of them\s+alone", RUNNING.read_text())
+    assert said
+    assert [int(number) for number in said.groups()] == [len(mutations), len(specs()), alone]
