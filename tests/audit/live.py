@@ -88,6 +88,7 @@ class Live:
         self.fleet: list[Live] = [self]
         self._said: dict[str, Output] = {}
         self._wanted: dict[str, int] = {}  # seconds, by command
+        self.gone = ""
 
     def run(self, command: str, *, seconds: int = 30) -> Output:
         """A shell command's output, whatever its exit code; with ``sudo -n`` if it needs that.
@@ -113,6 +114,8 @@ class Live:
         return said
 
     def _raw(self, command: str, seconds: int = 30) -> Output:
+        if self.gone:
+            raise Unreadable(self.gone)
         if command not in self._said:
             self._wanted[command] = seconds
             raise Pending
@@ -121,10 +124,12 @@ class Live:
             raise Unreadable(f"`{command}` said nothing in time")
         return said
 
-    def answer(self) -> None:
-        """Ask the host all that is wanted; Unreadable if it cannot be reached."""
+    def answer(self) -> bool:
+        """Ask the host all that is wanted; False if nothing is. ``gone`` says if it is not there."""
         mark, wanted = token_hex(16), dict(self._wanted)
         self._wanted.clear()
+        if not wanted:
+            return False
         script = "".join(
             f"{_bounded(command, seconds)} </dev/null; "
             f"printf '%s%s\\n' {mark} $?; printf {mark} >&2; "
@@ -133,25 +138,28 @@ class Live:
         before = time.time()
         try:
             done = self._host.run("sh -c %s", script)
+        except ValueError as error:  # no way to such a host
+            self.gone = str(error)
+            return True
         except RuntimeError as error:  # testinfra's word for ssh's own failure
             said = getattr(error.args[0], "stderr", "") if error.args else ""
             why = said.strip().splitlines()[-1:] or [str(error)]
-            raise Unreadable(f"the host cannot be reached: {why[0]}") from error
+            self.gone = f"the host cannot be reached: {why[0]}"
+            return True
         asked = before, time.time()
         texts, errors = done.stdout.split(mark), done.stderr.split(mark)
         if len(texts) != len(wanted) + 1 or len(errors) != len(texts):
-            raise Unreadable(f"the host's shell broke off: {done.stderr.strip()[-200:]}")
+            self.gone = f"the host's shell broke off: {done.stderr.strip()[-200:]}"
+            return True
         for number, command in enumerate(wanted):
             code, _, rest = texts[number + 1].partition("\n")
             texts[number + 1] = rest
             self._said[command] = Output(command, int(code), texts[number], errors[number], asked)
+        return True
 
     @cached_property
     def _host(self) -> Any:
-        try:
-            return self.target.connect(self._sockets)
-        except ValueError as error:
-            raise Unreadable(str(error)) from error
+        return self.target.connect(self._sockets)
 
     @cached_property
     def engine(self) -> Output:
@@ -161,13 +169,13 @@ class Live:
     def inspected(self, name: str, root: str) -> Inspected:
         """A container that is there; Blocked by the control ``root`` if none is."""
         said = self.run(f"docker inspect {OLLAMA} {GATEWAY}")  # fails if one is not there
-        if not said.text.lstrip().startswith("["):
-            if self.engine.code:
-                raise Blocked("OLS-501")
-            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
-        for container in json.loads(said.text):
+        for container in json.loads(said.text or "[]"):
             if container["Name"] == f"/{name}":
                 return Inspected(said.command, container)
+        if self.engine.code:
+            raise Blocked("OLS-501")
+        if "no such object" not in said.error.lower():
+            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
         raise Blocked(root)
 
     @cached_property
@@ -302,7 +310,9 @@ class Live:
         """Lines of a container's log that match an extended regular expression."""
         recent = f" --since {since}" if since else ""
         grep = f"grep -E {shlex.quote(pattern)}"
-        said = self.run(f"docker logs{recent} {container} 2>&1 | {grep}", seconds=60)
+        # Behind a pipe nobody hears that docker is not let in; the engine's answer tells.
+        sudo = "sudo -n " if self.engine.command.startswith("sudo") else ""
+        said = self.run(f"{sudo}docker logs{recent} {container} 2>&1 | {grep}", seconds=60)
         return said.reading(said.text, said.text or "(no line)")
 
     def owners(self, paths: Iterable[str]) -> Reading:

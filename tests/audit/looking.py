@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from tempfile import TemporaryDirectory
 
@@ -27,10 +28,8 @@ def look(targets: Sequence[Target], specs: Sequence[Spec]) -> list[HostAudit]:
     ):
         everybody = [Live(target, sockets) for target in targets]
         looked = list(pool.map(lambda live: _look(live, own), everybody))
-        fleet = [
-            live for live, results in zip(everybody, looked, strict=True) if not _lost(results)
-        ]
-        for live in everybody:
+        fleet = [live for live in everybody if not live.gone]
+        for live in fleet:
             live.fleet = fleet
         # One after the other: each compares what all have read by now.
         found = [
@@ -48,30 +47,20 @@ def look(targets: Sequence[Target], specs: Sequence[Spec]) -> list[HostAudit]:
     ]
 
 
-def _lost(results: Iterable[Result]) -> bool:
-    return all(result.status == "error" for result in results)
-
-
-def _look(live: Live, specs: Iterable[Spec]) -> list[Result]:
-    """Every look, again and again until all it asks is known."""
+def _look(live: Live, specs: Sequence[Spec]) -> list[Result]:
+    """Every look, again and again until all it asks, of whatever host, is known."""
     results: dict[str, Result] = {}
-    open_ = list(specs)
-    while open_:
-        for spec in open_:
-            try:
-                results[spec.control.id] = _one(live, spec)
-            except Pending:
-                continue
-        open_ = [spec for spec in open_ if spec.control.id not in results]
-        try:
-            if open_:
-                live.answer()
-        except Unreadable as error:
-            return [
-                *results.values(),
-                *(_error(spec, str(error)) for spec in open_),
-            ]
-    return list(results.values())
+    while True:
+        for spec in specs:
+            if spec.control.id not in results:
+                with suppress(Pending):
+                    results[spec.control.id] = _one(live, spec)
+        answered = [one.answer() for one in live.fleet]
+        if not any(answered):
+            break
+    if live.gone:
+        return [_error(spec, live.gone) for spec in specs]
+    return [results[spec.control.id] for spec in specs]
 
 
 def _one(live: Live, spec: Spec) -> Result:

@@ -30,7 +30,8 @@ class Runner:
         Blocked if there is no runner, Unreadable where this version, or its log, does not say.
         """
         name = "llama-server" if version >= LLAMA_SERVER else r"\srunner"
-        lines = [line for line in processes.value.splitlines() if re.search(rf"{name}\s", line)]
+        # Without --model it is a search for GPUs (discover/runner.go, discover/llama_server.go).
+        lines = re.findall(rf"^.*{name}\s.*--model\s.*$", processes.value, re.MULTILINE)
         if not lines:
             raise Blocked("OLS-301")
         if len(lines) > 1:
@@ -76,9 +77,10 @@ class Runner:
 
     @staticmethod
     def _of_system_info(version: Version, log: Log) -> Reading:
-        """llama.cpp's own word where no thread count was given to it."""
-        said = log("n_threads = ")
-        found = re.findall(r"^.*\bn_threads = (\d+).*$", said.value, re.MULTILINE)
+        """llama.cpp's own word where no thread count was given to it, since it was last started."""
+        said = log('n_threads = |msg="starting llama-server"')
+        since = said.value.rpartition('msg="starting llama-server"')[2]
+        found = re.findall(r"\bn_threads = (\d+)", since)
         if not found:
             raise _unreadable(version, "neither the command line nor the log has the threads")
         return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}")

@@ -16,7 +16,7 @@ LOGS = "docker logs --tail 50 {container}; then {deploy}"
 def test_docker_answers(live: Live) -> Finding:
     """Without its engine nothing runs on the host."""
     said = live.engine
-    line = (said.text or said.error).strip()
+    line = said.text.strip() or said.error.strip()
     return said.reading(line, line).meets("an answer", said.code == 0, steady=False)
 
 

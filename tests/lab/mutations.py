@@ -184,7 +184,6 @@ EFFECT = {
     "OLS-301": Mutation(
         f"{UNLOAD} cp {WEIGHTS} /var/lib/docker/ollama-lab-weights; truncate --size 50M {WEIGHTS}",
         f"cp /var/lib/docker/ollama-lab-weights {WEIGHTS}; rm /var/lib/docker/ollama-lab-weights",
-        also=also("903"),
         recreate=("ollama",),
     ),
     "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD),

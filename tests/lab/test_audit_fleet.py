@@ -44,8 +44,9 @@ def test_who_may_not_ask_docker_is_told_so(server: Sshd, tmp_path: Path) -> None
     done, report = audit(inventory, tmp_path)
     assert done.returncode == 2, done.stdout
     notes = {result["note"] for result in with_status(report, "error").values()}
-    assert notes == {
-        f"Docker does not let {NOBODY} ask; put the user into the group docker, or allow `sudo -n`"
+    assert notes >= {
+        f"{NOBODY} may not run `docker inspect ollama ollama-gateway`; put the user into the group "
+        "docker, or allow `sudo -n`"
     }
     assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-603", "OLS-1001"}
 
@@ -89,6 +90,7 @@ def test_a_host_that_differs_from_its_fleet(id_: str, tmp_path: Path, server: Ss
         (tmp_path / name).chmod(0o755)
     folder = tmp_path / "odd"
     folder.mkdir()
+    tmp_path.chmod(0o755)
     with sshd(
         folder, environment=f"PATH={tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin", port=2223
     ) as odd:
