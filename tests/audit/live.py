@@ -1,55 +1,24 @@
-"""What one live host says: every command is run once, and only reads.
-
-A look that asks what is not known yet is Pending. All that such looks ask is then asked at once, in
-one round trip, and they look again.
-"""
+"""What one live host says of itself; it is only read."""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from secrets import token_hex
 from typing import Any
 
 from ollama_stack.inventory import Target
 from ollama_stack.settings import read_settings
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
+from tests.audit.conversation import Conversation, Output
 from tests.audit.runner import Runner
 
 OLLAMA, GATEWAY = "ollama", "ollama-gateway"
 DATE = "date +%s.%N"
-TIMED_OUT = 124  # timeout(1)
-# The words of Docker's socket, of files and of curl; then sudo's own, or the shell's without it.
-DENIED = re.compile(r"permission denied|curl: \(26\)", re.IGNORECASE)
-SUDO_REFUSED = re.compile(r"sudo: |sudo: not found|command not found")
 LOAD_SECONDS = 300  # for a gigabyte from a slow disk
-
-
-@dataclass(frozen=True)
-class Output:
-    """A command that ran, and what it said."""
-
-    command: str
-    code: int
-    text: str
-    error: str
-    asked: tuple[float, float] = (0, 0)
-    """Unix time on this machine before and after."""
-
-    def reading(self, value: Any = None, line: object = None) -> Reading:
-        """A value that one line of it gave; without them, its whole text."""
-        value, line = (self.text, self.text) if line is None else (value, line)
-        return Reading(value, self.command, str(line).strip()[:500])
-
-
-class Pending(Exception):
-    """What is asked is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -78,88 +47,13 @@ class Inspected:
         return dict(entry.partition("=")[::2] for entry in self.data["Config"]["Env"])
 
 
-class Live:
+class Live(Conversation):
     """One host; its attributes are read when first asked for, and then kept."""
 
     def __init__(self, target: Target, sockets: str = "") -> None:
-        self.target = target
-        self._sockets = sockets
+        super().__init__(target, sockets)
         self.settings = read_settings(target.data)
         self.fleet: list[Live] = [self]
-        self._said: dict[str, Output] = {}
-        self._wanted: dict[str, int] = {}  # seconds, by command
-        self.gone = ""
-
-    def run(self, command: str, *, seconds: int = 30) -> Output:
-        """A shell command's output, whatever its exit code; with ``sudo -n`` if it needs that.
-
-        Unreadable if it says nothing for so long, or may not be asked at all.
-        """
-        said = self._raw(command, seconds)
-        if not DENIED.search(said.error):
-            return said
-        as_root = self._raw(f"sudo -n {command}", seconds)
-        if as_root.code and SUDO_REFUSED.search(as_root.error):
-            raise Unreadable(
-                f"{self.target.data.get('ssh_user') or 'this user'} may not run `{command}`; put the "
-                "user into the group docker, or allow `sudo -n`"
-            )
-        return as_root
-
-    def ask(self, command: str, *, seconds: int = 30) -> Output:
-        """The output of a command that has to succeed; Unreadable otherwise."""
-        said = self.run(command, seconds=seconds)
-        if said.code:
-            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
-        return said
-
-    def _raw(self, command: str, seconds: int = 30) -> Output:
-        if self.gone:
-            raise Unreadable(self.gone)
-        if command not in self._said:
-            self._wanted[command] = seconds
-            raise Pending
-        said = self._said[command]
-        if said.code == TIMED_OUT:
-            raise Unreadable(f"`{command}` said nothing in time")
-        return said
-
-    def answer(self) -> bool:
-        """Ask the host all that is wanted; False if nothing is. ``gone`` says if it is not there."""
-        mark, wanted = token_hex(16), dict(self._wanted)
-        self._wanted.clear()
-        if not wanted:
-            return False
-        script = "".join(
-            f"{_bounded(command, seconds)} </dev/null; "
-            f"printf '%s%s\\n' {mark} $?; printf {mark} >&2; "
-            for command, seconds in wanted.items()
-        )
-        before = time.time()
-        try:
-            done = self._host.run("sh -c %s", script)
-        except ValueError as error:  # no way to such a host
-            self.gone = str(error)
-            return True
-        except RuntimeError as error:  # testinfra's word for ssh's own failure
-            said = getattr(error.args[0], "stderr", "") if error.args else ""
-            why = said.strip().splitlines()[-1:] or [str(error)]
-            self.gone = f"the host cannot be reached: {why[0]}"
-            return True
-        asked = before, time.time()
-        texts, errors = done.stdout.split(mark), done.stderr.split(mark)
-        if len(texts) != len(wanted) + 1 or len(errors) != len(texts):
-            self.gone = f"the host's shell broke off: {done.stderr.strip()[-200:]}"
-            return True
-        for number, command in enumerate(wanted):
-            code, _, rest = texts[number + 1].partition("\n")
-            texts[number + 1] = rest
-            self._said[command] = Output(command, int(code), texts[number], errors[number], asked)
-        return True
-
-    @cached_property
-    def _host(self) -> Any:
-        return self.target.connect(self._sockets)
 
     @cached_property
     def engine(self) -> Output:
@@ -175,7 +69,7 @@ class Live:
         if self.engine.code:
             raise Blocked("OLS-501")
         if "no such object" not in said.error.lower():
-            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
+            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
         raise Blocked(root)
 
     @cached_property
@@ -225,7 +119,7 @@ class Live:
         if said.code in (7, 28, 52, 56):  # curl: refused, timed out, empty or broken answer
             raise Blocked("OLS-504")
         if said.code:
-            raise Unreadable(f"`{said.command}` failed: {_last(said)}")
+            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
         return said
 
     def published(
@@ -327,15 +221,3 @@ class Live:
 def _curl(url: str, body: object, seconds: int) -> str:
     data = f" --data {shlex.quote(json.dumps(body))}" if body is not None else ""
     return f"curl -sS --noproxy '*' --max-time {seconds}{data} {url}"
-
-
-def _bounded(command: str, seconds: int) -> str:
-    """With an end, but for what cannot hang or has one of its own: a process less for each."""
-    if re.match(r"(LC_ALL=C )?(cat|stat|ss|ls|date|curl) ", command):
-        return command.partition("  # ")[0]
-    return f"timeout {seconds} sh -c {shlex.quote(command)}"
-
-
-def _last(said: Output) -> str:
-    lines = (said.error.strip() or said.text.strip()).splitlines()
-    return lines[-1] if lines else f"exit code {said.code}"

@@ -12,7 +12,8 @@ from ollama_stack.audit import HostAudit, Result
 from ollama_stack.inventory import Target
 from ollama_stack.settings import profile_of
 from tests.audit.control import Blocked, NotApplicable, Spec, Unreadable
-from tests.audit.live import Live, Pending
+from tests.audit.conversation import Pending
+from tests.audit.live import Live
 
 AT_ONCE = 32  # hosts
 

@@ -6,7 +6,8 @@ import json
 import re
 
 from tests.audit.control import Blocked, Finding, NotApplicable, Reading, control
-from tests.audit.live import Inspected, Live, Output
+from tests.audit.conversation import Output
+from tests.audit.live import Inspected, Live
 
 ADMIN_ROUTES = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 CERTIFICATE_DAYS = 14

@@ -6,7 +6,8 @@ import pytest
 
 from ollama_stack.inventory import Target
 from tests.audit.control import Unreadable
-from tests.audit.live import Live, Output, Pending
+from tests.audit.conversation import Output, Pending
+from tests.audit.live import Live
 from tests.unit.conftest import group_data
 
 
