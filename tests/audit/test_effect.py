@@ -15,7 +15,7 @@ COUNTS_ANEW = "`docker restart ollama` starts the count anew"
 
 @control(
     *("OLS-301", "The model loads", "critical", "ours"),
-    "docker logs --tail 50 ollama; a damaged model: docker exec ollama ollama rm NAME, then {deploy}",
+    "docker logs --tail 50 ollama; a damaged model: docker exec ollama ollama rm it and its -pristine tag, then {deploy}",
 )
 def test_the_model_loads(live: Live) -> Finding:
     """A model that does not load answers nobody, while the server says it is well."""

@@ -6,8 +6,8 @@ from tests.audit.control import Blocked, Finding, Reading, Test, Unreadable, con
 from tests.audit.live import OLLAMA, Live, Output
 
 PULL_ANEW = (
-    "docker exec ollama ollama rm {pristine} {model}, then {deploy}; if the registry is meant to "
-    "serve another one now, remove {record} first"
+    "docker exec ollama ollama rm the model and its -pristine tag, then {deploy}; if the registry is "
+    "meant to serve another one now, remove model.digest from ollama_dir first"
 )
 BLOBS = "/root/.ollama/models/blobs"
 HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"

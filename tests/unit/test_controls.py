@@ -8,7 +8,7 @@ import pytest
 
 from ollama_stack.audit import HostAudit
 from ollama_stack.inventory import Target
-from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable
+from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, Unreadable
 from tests.audit.controls import PAGE, page, specs
 from tests.audit.live import Live
 from tests.audit.looking import look
@@ -26,6 +26,7 @@ def test_controls_say_why_in_one_sentence() -> None:
     for spec in specs():
         assert re.fullmatch(r"[A-Z][^\n]*\.", spec.control.reason), spec.control.id
         assert spec.control.reference
+        assert "{" not in spec.control.remedy.replace(DEPLOY, "make deploy"), spec.control.id
         assert spec.control.remedy
 
 
