@@ -8,11 +8,13 @@ import re
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ollama_stack.audit import Change, HostAudit, compare, verdict, write
 from tests.unit.reports import CONTROLS, HOSTILE, host, mixed, report, result
 
+DOCS = Path(__file__).parents[2] / "docs"
 A, B = "OLS-104", "OLS-105"
 
 
@@ -113,3 +115,11 @@ def test_a_change_is_on_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "pass: 2 CPUs" in page
     assert "finding: 4 CPUs" in page
+
+
+def test_the_sample_in_the_docs_is_a_report_of_today_s_form() -> None:
+    sample = DOCS / "audit-sample" / "report.json"
+    jsonschema.validate(
+        json.loads(sample.read_text()), json.loads((DOCS / "audit.schema.json").read_text())
+    )
+    assert compare(sample, []).changes
