@@ -117,9 +117,13 @@ class Conversation:
             self.gone = f"the host cannot be reached: {why[0]}"
             return True
         asked = before, time.time()
-        texts, errors = done.stdout.split(mark), done.stderr.split(mark)
+        # Not testinfra's own decoding: it asks the host's Python, and fails on a torn log line.
+        stdout, stderr = (
+            said.decode(errors="replace") for said in (done.stdout_bytes, done.stderr_bytes)
+        )
+        texts, errors = stdout.split(mark), stderr.split(mark)
         if len(texts) != len(wanted) + 1 or len(errors) != len(texts):
-            self.gone = f"the host's shell broke off: {done.stderr.strip()[-200:]}"
+            self.gone = f"the host's shell broke off: {stderr.strip()[-200:]}"
             return True
         for number, command in enumerate(wanted):
             code, _, rest = texts[number + 1].partition("\n")

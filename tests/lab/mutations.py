@@ -439,7 +439,10 @@ REST = {
     "OLS-901": Mutation(compose={"ollama.logging.options.max-size": "1g"}),
     "OLS-902": Mutation(compose={"gateway.logging.options.max-size": "1g"}),
     "OLS-903": Mutation(
-        f"curl -sS --max-time 0.5 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} || true; sleep 1",
+        # Somebody's answer breaks off.
+        f"curl -sS --max-time 60 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} & "
+        "timeout 30 sh -c 'until docker top ollama | grep \" runner \"; do sleep 0.1; done'; sleep 0.5; "
+        "kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}'); wait",
         recreate=("ollama",),
     ),
     "OLS-904": Mutation(

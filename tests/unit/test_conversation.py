@@ -33,6 +33,11 @@ def test_quotes_and_several_lines_arrive_as_they_are() -> None:
     assert said.text == 'it\'s $HOME\n"two"\n'
 
 
+def test_bytes_that_are_no_text_break_nothing() -> None:
+    (said,) = asked("printf 'a\\377b \\303\\251'")
+    assert said.text == "a\ufffdb é"
+
+
 def test_a_command_that_hangs_is_no_answer_and_holds_up_no_other() -> None:
     with pytest.raises(Unreadable, match="`sleep 5` said nothing in time"):
         asked("sleep 5", "echo on", seconds=1)
