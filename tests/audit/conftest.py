@@ -11,6 +11,7 @@ from collections import Counter
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from _pytest.junitxml import xml_key
@@ -77,7 +78,7 @@ def _chosen(config: pytest.Config) -> list[Target]:
     return chosen
 
 
-def _stop(why: str) -> None:
+def _stop(why: str) -> NoReturn:
     raise pytest.exit.Exception(why, returncode=COULD_NOT_LOOK)
 
 

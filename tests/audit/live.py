@@ -14,7 +14,7 @@ from ollama_stack.settings import read_settings
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
 from tests.audit.conversation import Conversation, Output
-from tests.audit.runner import Runner
+from tests.audit.runner import Runner, runners
 
 OLLAMA, GATEWAY = "ollama", "ollama-gateway"
 DATE = "date +%s.%N"
@@ -192,11 +192,16 @@ class Live(Conversation):
 
     @cached_property
     def runner(self) -> Runner:
-        """The runner of the loaded model."""
+        """The runner of the loaded model; who asks after it died gets another one, as students do."""
         _ = self.loaded
+        top = f"docker top {OLLAMA} -ww -eo pid,args"
+        processes = self.ask(top)
+        if not runners(self.version, processes.text):
+            self.load()
+            processes = self.ask(f"{top}  # after the load")
         return Runner.read(
             self.version,
-            self.ask(f"docker top {OLLAMA} -ww -eo pid,args").reading(),
+            processes.reading(),
             lambda pattern: self.log(OLLAMA, pattern),
         )
 

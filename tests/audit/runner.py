@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.audit.control import Blocked, Reading, Unreadable
+from tests.audit.control import Reading, Unreadable
 
 Log = Callable[[str], Reading]  # lines of the log that match a pattern, by the pattern
 Version = tuple[int, ...]
@@ -27,14 +27,10 @@ class Runner:
     def read(cls, version: Version, processes: Reading, log: Log) -> Runner:
         """From ``docker top`` and the log (llm/server.go and llm/llama_server.go at each tag).
 
-        Blocked if there is no runner, Unreadable where this version, or its log, does not say.
+        Unreadable if there is not one runner, or where this version, or its log, does not say.
         """
-        name = "llama-server" if version >= LLAMA_SERVER else r"\srunner"
-        # Without --model it is a search for GPUs (discover/runner.go, discover/llama_server.go).
-        lines = re.findall(rf"^.*{name}\s.*--model\s.*$", processes.value, re.MULTILINE)
-        if not lines:
-            raise Blocked("OLS-301")
-        if len(lines) > 1:
+        lines = runners(version, processes.value)
+        if len(lines) != 1:
             raise Unreadable(f"{len(lines)} runners are there, one is expected: {lines}")
         if version < SILENT or version >= LLAMA_SERVER:
             return cls._of_flags(
@@ -84,6 +80,13 @@ class Runner:
         if not found:
             raise _unreadable(version, "neither the command line nor the log has the threads")
         return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}")
+
+
+def runners(version: Version, processes: str) -> list[str]:
+    """The lines of ``docker top`` that are runners of a model."""
+    name = "llama-server" if version >= LLAMA_SERVER else r"\srunner"
+    # Without --model it is a search for GPUs (discover/runner.go, discover/llama_server.go).
+    return re.findall(rf"^.*{name}\s.*--model\s.*$", processes, re.MULTILINE)
 
 
 def _here(shown: Reading, value: float) -> Reading:

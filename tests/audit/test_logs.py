@@ -19,7 +19,6 @@ FAILURES = (
 )
 BROKEN = r'"status":(500|502|504)'
 DECLARED = {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
-LOOK = "docker logs --since 1h {container}"
 
 
 @control("OLS-901", "Ollama's log is rotated", "medium", "docker json-file driver")
@@ -41,7 +40,7 @@ def _rotated(container: Inspected) -> Finding:
 
 @control(
     *("OLS-903", f"Ollama's log tells of no failure in the last {MINUTES} minutes", "high"),
-    *("Ollama llm/, server/sched.go", LOOK.format(container=OLLAMA)),
+    *("Ollama llm/, server/sched.go", f"docker logs --since 1h {OLLAMA}"),
 )
 def test_ollamas_log_tells_of_no_failure(live: Live) -> Finding:
     """A killed runner or a broken answer is told there and nowhere else."""
@@ -55,7 +54,7 @@ def test_ollamas_log_tells_of_no_failure(live: Live) -> Finding:
         f"The gateway's log tells of no broken answer in the last {MINUTES} minutes",
         "high",
     ),
-    *("HAProxy log-format", LOOK.format(container=GATEWAY)),
+    *("HAProxy log-format", f"docker logs --since 1h {GATEWAY}"),
 )
 def test_gateways_log_tells_of_no_broken_answer(live: Live) -> Finding:
     """A refusal (503) is the queue at work; a 500, 502 or 504 is an answer that somebody lost."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 
-from tests.audit.control import Blocked, Finding, Reading, control
+from tests.audit.control import DEPLOY, Blocked, Finding, Reading, control
 from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
 
-SEED = "seed"
-LOGS = "docker logs --tail 50 {container}; then {deploy}"
+OLLAMA_LOG = f"docker logs --tail 50 {OLLAMA}; then {DEPLOY}"
+GATEWAY_LOG = f"docker logs --tail 50 {GATEWAY}; then {DEPLOY}"
 
 
 @control("OLS-501", "Docker answers", "critical", "ours", "systemctl start docker; then {deploy}")
@@ -20,7 +20,7 @@ def test_docker_answers(live: Live) -> Finding:
     return said.reading(line, line).meets("an answer", said.code == 0, steady=False)
 
 
-@control("OLS-502", "Ollama runs", "critical", SEED)
+@control("OLS-502", "Ollama runs", "critical", "seed")
 def test_ollama_runs(live: Live) -> Finding:
     """A server that does not run answers nobody."""
     return _runs(live, OLLAMA)
@@ -31,7 +31,7 @@ def test_ollama_runs(live: Live) -> Finding:
     "Ollama is healthy",
     "high",
     "CIS Docker 5.27",
-    LOGS.format(container=OLLAMA, deploy="{deploy}"),
+    OLLAMA_LOG,
 )
 def test_ollama_is_healthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
@@ -43,7 +43,7 @@ def test_ollama_is_healthy(live: Live) -> Finding:
     "Ollama answers its host",
     "critical",
     "ours",
-    LOGS.format(container=OLLAMA, deploy="{deploy}"),
+    OLLAMA_LOG,
 )
 def test_ollama_answers_its_host(live: Live) -> Finding:
     """Deploys, and most of this audit, ask at the container's own address."""
@@ -57,19 +57,19 @@ def test_ollama_answers_its_host(live: Live) -> Finding:
     return said.reading("an answer", said.text).equals("an answer")
 
 
-@control("OLS-505", "Ollama always restarts", "high", SEED)
+@control("OLS-505", "Ollama always restarts", "high", "seed")
 def test_ollama_always_restarts(live: Live) -> Finding:
     """After a crash or a power cut nobody is there at 08:00 to start it."""
     return live.ollama.read("HostConfig.RestartPolicy.Name").equals("always")
 
 
-@control("OLS-506", "Ollama is the declared image", "high", SEED)
+@control("OLS-506", "Ollama is the declared image", "high", "seed")
 def test_ollama_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
     return live.ollama.read("Config.Image").equals(live.settings.image)
 
 
-@control("OLS-507", "Models are on their volume", "high", SEED)
+@control("OLS-507", "Models are on their volume", "high", "seed")
 def test_models_are_on_their_volume(live: Live) -> Finding:
     """Anywhere else they are lost with the container."""
     mounts = live.ollama.read("Mounts")
@@ -79,13 +79,13 @@ def test_models_are_on_their_volume(live: Live) -> Finding:
     return here.equals(f"{live.settings.ollama_project}_ollama_data")
 
 
-@control("OLS-508", "Ollama is on the app's network alone", "medium", SEED)
+@control("OLS-508", "Ollama is on the app's network alone", "medium", "seed")
 def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
     """Who shares a network with it needs no token."""
     return _networks(live, live.ollama)
 
 
-@control("OLS-509", "The published address answers", "critical", SEED)
+@control("OLS-509", "The published address answers", "critical", "seed")
 def test_the_published_address_answers(live: Live) -> Finding:
     """This is where the class knocks."""
     said = live.published("/api/version")
@@ -107,7 +107,7 @@ def test_gateway_runs(live: Live) -> Finding:
     "The gateway is healthy",
     "high",
     "CIS Docker 5.27",
-    LOGS.format(container=GATEWAY, deploy="{deploy}"),
+    GATEWAY_LOG,
 )
 def test_gateway_is_healthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
