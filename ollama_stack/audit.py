@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -124,19 +124,33 @@ def verdict(hosts: Iterable[HostAudit]) -> Verdict:
     return "findings" if statuses & {"finding", "blocked"} else "conforms"
 
 
-def compare(path: Path, hosts: list[HostAudit]) -> Since:
-    """What changed since a kept report; ValueError if it is none."""
+class Kept(NamedTuple):
+    """An earlier report, and the SHA-256 of its file."""
+
+    report: Report
+    sha256: str
+
+
+def kept(path: Path, inventory: str) -> Kept:
+    """An earlier report of the same inventory; ValueError if it is none."""
     try:
         text = path.read_bytes()
-        kept = Report.model_validate_json(text)
+        report = Report.model_validate_json(text)
     except OSError as error:
         raise ValueError(f"--since {path}: {error.strerror}") from error
     except ValidationError as error:
         raise ValueError(
             f"--since {path}: is no report of this version of the audit; name a report.json"
         ) from error
-    changes = list(_changes({h.host: h for h in kept.hosts}, {h.host: h for h in hosts}))
-    return Since(time=kept.time, sha256=sha256(text).hexdigest(), changes=changes)
+    if Path(report.inventory).name != Path(inventory).name:
+        raise ValueError(f"--since {path}: is of {report.inventory}, not of {inventory}")
+    return Kept(report, sha256(text).hexdigest())
+
+
+def compare(kept: Kept, now: Report) -> Since:
+    """What changed since a kept report, in the controls that both looked at."""
+    before, after = ({host.host: host for host in one.hosts} for one in (kept.report, now))
+    return Since(time=kept.report.time, sha256=kept.sha256, changes=list(_changes(before, after)))
 
 
 def _changes(before: dict[str, HostAudit], now: dict[str, HostAudit]) -> Iterable[Change]:
@@ -146,16 +160,12 @@ def _changes(before: dict[str, HostAudit], now: dict[str, HostAudit]) -> Iterabl
             yield Change(host=name, control="", before=was, now=is_)
             continue
         old = {result.control: result for result in before[name].results}
-        new = {result.control: result for result in now[name].results}
-        for control in old | new:
-            was, is_ = _said(old.get(control)), _said(new.get(control))
-            if was != is_:
-                yield Change(host=name, control=control, before=was, now=is_)
+        for new in now[name].results:
+            if new.control in old and (was := _said(old[new.control])) != (is_ := _said(new)):
+                yield Change(host=name, control=new.control, before=was, now=is_)
 
 
-def _said(result: Result | None) -> str:
-    if result is None:
-        return "not looked at"
+def _said(result: Result) -> str:
     said = result.live if result.steady else ""
     aim = f" (expected {result.expected})" if result.status == "finding" else ""
     return ": ".join(filter(None, (result.status, said))) + aim

@@ -48,6 +48,8 @@ class Target:
     def ssh_uri(self) -> str:
         """The host's address, user, port and key, as pyinfra has them."""
         address = self.data.get("ssh_hostname") or self.name.removeprefix("@ssh/")
+        if ":" in address:
+            address = f"[{address}]"  # IPv6
         if user := self.data.get("ssh_user"):
             address = f"{quote(user, safe='')}@{address}"
         if port := self.data.get("ssh_port"):

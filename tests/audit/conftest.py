@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections import Counter
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -23,14 +22,17 @@ from ollama_stack.audit import (
     SEVERITIES,
     STATUSES,
     HostAudit,
+    Kept,
     Report,
     Result,
     compare,
+    kept,
     utc_now,
     verdict,
     write,
 )
 from ollama_stack.inventory import Target, read_inventory
+from ollama_stack.revision import revision
 from ollama_stack.rules import faults
 from ollama_stack.settings import read_settings
 from tests.audit.control import DEPLOY, Spec, sentence
@@ -39,6 +41,7 @@ from tests.audit.looking import look
 
 TARGETS = pytest.StashKey[list[Target]]()
 REPORT = pytest.StashKey[Report]()
+KEPT = pytest.StashKey[Kept]()
 COULD_NOT_LOOK = EXIT["could not look"]
 
 
@@ -60,14 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.report and not config.option.xmlpath:
         config.option.xmlpath = str(config.option.report / "junit.xml")
     config.stash[TARGETS] = _chosen(config)
+    if config.option.since:
+        try:
+            config.stash[KEPT] = kept(config.option.since, config.option.inventory)
+        except ValueError as error:
+            _stop(str(error))
 
 
 def _chosen(config: pytest.Config) -> list[Target]:
     inventory, limit = config.option.inventory, config.option.limit
     if not inventory:
         _stop("which hosts? pytest tests/audit --inventory inventories/X.py")
-    if config.option.since and not config.option.since.is_file():
-        _stop(f"--since {config.option.since}: there is no such file")
     try:
         chosen = read_inventory(inventory, limit)
     except ValueError as error:
@@ -143,21 +149,18 @@ def report(request: pytest.FixtureRequest) -> Report:
     ]
     targets = config.stash[TARGETS]
     hosts = look(targets, chosen)
-    try:
-        since = compare(config.option.since, hosts) if config.option.since else None
-    except ValueError as error:
-        _stop(str(error))
     made = Report(
         time=utc_now(),
         inventory=str(config.option.inventory),
-        commit=_commit(Path(config.option.inventory)),
+        commit=revision(Path(config.option.inventory).absolute().parent),
         deep=config.option.deep,
         tools=_tools(),
         verdict=verdict(hosts),
         controls=controls,
         hosts=hosts,
-        since=since,
     )
+    if KEPT in config.stash:
+        made = made.model_copy(update={"since": compare(config.stash[KEPT], made)})
     config.stash[REPORT] = made
     return made
 
@@ -180,20 +183,6 @@ def _tools() -> dict[str, str]:
         "Python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
-
-
-def _commit(inventory: Path) -> str:
-    """The inventory's commit, and whether its repository's files are as committed."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(inventory.absolute().parent), *words], capture_output=True, text=True
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    commit = git("rev-parse", "HEAD")
-    changed = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return f"{commit}{changed}" if commit else "not in git"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,7 +17,7 @@ GROUPS = {
     **{1: "limits", 2: "environment", 3: "effect", 4: "model", 5: "service", 6: "exposure"},
     **{7: "hardening", 8: "versions", 9: "logs", 10: "host", 11: "waivers"},
 }
-DEPLOY = "{deploy}"  # becomes the command that deploys this very host
+DEPLOY = "{deploy}"  # becomes the command that deploys the audited inventory
 
 
 class Unreadable(Exception):

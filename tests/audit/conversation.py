@@ -17,10 +17,12 @@ from typing import Any
 from ollama_stack.inventory import Target
 from tests.audit.control import Reading, Unreadable
 
+SUDO = "sudo -n "
 TIMED_OUT = 124  # timeout(1)
-# The words of Docker's socket, of files and of curl; then sudo's own, or the shell's without it.
-DENIED = re.compile(r"permission denied|curl: \(26\)", re.IGNORECASE)
+# The words of Docker's socket and of files; then sudo's own, or the shell's without it.
+DENIED = re.compile(r"permission denied", re.IGNORECASE)
 SUDO_REFUSED = re.compile(r"sudo: |sudo: not found|command not found")
+UNKNOWN_HOST = re.compile(r"^sudo: unable to resolve host.*$", re.MULTILINE)  # and then it works
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Conversation:
         said = self._raw(command, seconds)
         if not DENIED.search(said.error):
             return said
-        as_root = self._raw(f"sudo -n {command}", seconds)
-        if as_root.code and SUDO_REFUSED.search(as_root.error):
+        as_root = self._raw(f"{SUDO}{command}", seconds)
+        if as_root.code and SUDO_REFUSED.search(UNKNOWN_HOST.sub("", as_root.error)):
             raise Unreadable(
                 f"{self.target.data.get('ssh_user') or 'this user'} may not run `{command}`; put the "
                 "user into the group docker, or allow `sudo -n`"
@@ -100,7 +102,8 @@ class Conversation:
         self._wanted.clear()
         if not wanted:
             return False
-        script = "".join(
+        # The first mark ends what a login shell, or sshd, says of its own accord.
+        script = f"echo {mark}0; printf {mark} >&2; " + "".join(
             f"{_bounded(command, seconds)} </dev/null; "
             f"printf '%s%s\\n' {mark} $?; printf {mark} >&2; "
             for command, seconds in wanted.items()
@@ -122,13 +125,12 @@ class Conversation:
             said.decode(errors="replace") for said in (done.stdout_bytes, done.stderr_bytes)
         )
         texts, errors = stdout.split(mark), stderr.split(mark)
-        if len(texts) != len(wanted) + 1 or len(errors) != len(texts):
+        if len(texts) != len(wanted) + 2 or len(errors) != len(texts):
             self.gone = f"the host's shell broke off: {stderr.strip()[-200:]}"
             return True
-        for number, command in enumerate(wanted):
-            code, _, rest = texts[number + 1].partition("\n")
-            texts[number + 1] = rest
-            self._said[command] = Output(command, int(code), texts[number], errors[number], asked)
+        for number, command in enumerate(wanted, 1):
+            text, code = texts[number].partition("\n")[2], texts[number + 1].partition("\n")[0]
+            self._said[command] = Output(command, int(code), text, errors[number], asked)
         return True
 
     @cached_property
@@ -137,7 +139,12 @@ class Conversation:
 
 
 def _bounded(command: str, seconds: int) -> str:
-    """With an end, but for what cannot hang or has one of its own: a process less for each."""
+    """With an end, but for what cannot hang or has one of its own: a process less for each.
+
+    Root's own processes are ended by root.
+    """
+    if command.startswith(SUDO):
+        return f"{SUDO}timeout {seconds} sh -c {shlex.quote(command.removeprefix(SUDO))}"
     if re.match(r"(LC_ALL=C )?(cat|stat|ss|ls|date|curl) ", command):
         return command.partition("  # ")[0]
     return f"timeout {seconds} sh -c {shlex.quote(command)}"

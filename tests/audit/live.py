@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from ollama_stack.inventory import Target
 from ollama_stack.settings import read_settings
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
-from tests.audit.conversation import Conversation, Output
+from tests.audit.conversation import SUDO, Conversation, Output
 from tests.audit.runner import Runner, runners
 
 OLLAMA, GATEWAY = "ollama", "ollama-gateway"
+INSPECT = f"docker container inspect {OLLAMA} {GATEWAY}"
 DATE = "date +%s.%N"
+NOT_FOUND = 127  # the shell's code for a command that is not there
 LOAD_SECONDS = 300  # for a gigabyte from a slow disk
 
 
@@ -62,13 +65,13 @@ class Live(Conversation):
 
     def inspected(self, name: str, root: str) -> Inspected:
         """A container that is there; Blocked by the control ``root`` if none is."""
-        said = self.run(f"docker inspect {OLLAMA} {GATEWAY}")  # fails if one is not there
+        said = self.run(INSPECT)  # fails if one is not there
         for container in json.loads(said.text or "[]"):
             if container["Name"] == f"/{name}":
                 return Inspected(said.command, container)
         if self.engine.code:
             raise Blocked("OLS-501")
-        if "no such object" not in said.error.lower():
+        if "no such container" not in said.error.lower():
             raise Unreadable(f"`{said.command}` failed: {said.last_words}")
         raise Blocked(root)
 
@@ -132,10 +135,12 @@ class Live(Conversation):
         seconds: int = 30,
     ) -> Output:
         """The answer at the published address, then a line with its HTTP status (000: none)."""
-        known = token and self.settings.token_header_file
-        header = f" --header @{shlex.quote(known)}" if known else ""
-        write = r" --insecure --write-out '\n%{http_code}\n'" + header + more
-        command = _curl(self.settings.url + path, body, seconds) + write
+        write = r" --insecure --write-out '\n%{http_code}\n'"
+        command = _curl(self.settings.url + path, body, seconds) + write + more
+        if token and self.settings.token_header_file:
+            known = shlex.quote(self.settings.token_header_file)
+            # Of a file that it may not read, curl says nothing.
+            command = f"LC_ALL=C cat {known} >/dev/null; {command} --header @{known}"
         return self.run(command, seconds=seconds + 5)
 
     def metrics(self, path: str) -> Output:
@@ -143,6 +148,8 @@ class Live(Conversation):
         self.pid(self.gateway)
         url = f"http://127.0.0.1:{self.settings.gateway_metrics_port}{path}"
         said = self.run(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
+        if said.code == NOT_FOUND:
+            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
         if said.code:
             raise Blocked("OLS-518")
         return said
@@ -174,11 +181,20 @@ class Live(Conversation):
 
     @cached_property
     def loaded(self) -> Output:
-        """Models in memory, of which one is ours; an idle server is asked for it, as students do."""
+        """Models in memory, of which one is ours; an idle server is asked for it, as students do.
+
+        Unreadable while another model has the place: ours would drive it out.
+        """
         model = self.settings.model_name
         self.shown(model, "OLS-401")
-        if f'"{model}"' in self.api("/api/ps").text:
+        names = [loaded["name"] for loaded in json.loads(self.api("/api/ps").text)["models"]]
+        if model in names:
             return self.api("/api/ps")
+        if len(names) >= self.settings.ollama_max_loaded_models:
+            raise Unreadable(
+                f"{', '.join(names)} is in memory, and {model} would take its place; "
+                f"look again later, or: docker exec {OLLAMA} ollama stop {names[0]}"
+            )
         self.load()
         return self.api("/api/ps", note="after the load")
 
@@ -199,20 +215,28 @@ class Live(Conversation):
         if not runners(self.version, processes.text):
             self.load()
             processes = self.ask(f"{top}  # after the load")
+        _, shown = self.shown(self.settings.model_name, "OLS-401")
+        weights = re.search(r"^FROM .*(sha256-[0-9a-f]{64})$", shown["modelfile"], re.MULTILINE)
         return Runner.read(
             self.version,
             processes.reading(),
+            weights[1] if weights else "",
             lambda pattern: self.log(OLLAMA, pattern),
         )
 
     def log(self, container: str, pattern: str, since: str = "") -> Reading:
         """Lines of a container's log that match an extended regular expression."""
         recent = f" --since {since}" if since else ""
-        grep = f"grep -E {shlex.quote(pattern)}"
+        logs = f"docker logs{recent} {container} 2>&1; echo exit code $?"
+        grep = f"grep -aE {shlex.quote(f'{pattern}|^exit code ')}"
         # Behind a pipe nobody hears that docker is not let in; the engine's answer tells.
-        sudo = "sudo -n " if self.engine.command.startswith("sudo") else ""
-        said = self.run(f"{sudo}docker logs{recent} {container} 2>&1 | {grep}", seconds=60)
-        return said.reading(said.text, said.text or "(no line)")
+        sudo = SUDO if self.engine.command.startswith(SUDO) else ""
+        said = self.run(f"{sudo}{{ {logs}; }} | {grep}", seconds=60)
+        text, _, code = said.text.rpartition("exit code ")
+        if code != "0\n":
+            why = text.strip()[-200:] or f"exit code {code.strip()}"
+            raise Unreadable(f"`docker logs {container}` failed: {why}")
+        return said.reading(text, text or "(no line)")
 
     def owners(self, paths: Iterable[str]) -> Reading:
         """``mode uid`` of each file, by path; of one that is not there, nothing."""

@@ -24,18 +24,22 @@ class Runner:
     context: Reading
 
     @classmethod
-    def read(cls, version: Version, processes: Reading, log: Log) -> Runner:
+    def read(cls, version: Version, processes: Reading, weights: str, log: Log) -> Runner:
         """From ``docker top`` and the log (llm/server.go and llm/llama_server.go at each tag).
 
-        Unreadable if there is not one runner, or where this version, or its log, does not say.
+        ``weights``: part of the name of our model's blob. Unreadable if there is not one runner of
+        it, or where this version, or its log, does not say.
         """
-        lines = runners(version, processes.value)
+        everyone = runners(version, processes.value)
+        lines = [line for line in everyone if weights in line]
         if len(lines) != 1:
-            raise Unreadable(f"{len(lines)} runners are there, one is expected: {lines}")
+            raise Unreadable(f"{len(lines)} runners are there, one is expected: {everyone}")
         if version < SILENT or version >= LLAMA_SERVER:
             return cls._of_flags(
                 version, Reading(lines[0], processes.command, lines[0].strip()), log
             )
+        if len(everyone) > 1:
+            raise _unreadable(version, "the log does not tell several models' loads apart")
         return cls._of_load(version, log("msg=load request="))
 
     @classmethod

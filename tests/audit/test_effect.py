@@ -36,7 +36,10 @@ def test_runner_has_the_threads(live: Live) -> Finding:
     return live.runner.threads.equals(live.settings.num_thread)
 
 
-@control("OLS-303", "The runner answers in parallel", "high", "seed; Ollama server/sched.go")
+@control(
+    *("OLS-303", "The runner answers in parallel", "high", "seed; Ollama server/sched.go"),
+    "{deploy}; if Ollama forces this family to one slot: ollama_num_parallel = 1, or another model",
+)
 def test_runner_answers_in_parallel(live: Live) -> Finding:
     """Ollama runs some families one at a time, whatever is declared."""
     return live.runner.parallel.equals(live.settings.ollama_num_parallel)
@@ -95,7 +98,9 @@ def test_the_model_stays_no_longer_than_declared(live: Live) -> Finding:
     )
     # Nanoseconds are more than Python 3.10 reads.
     until = datetime.fromisoformat(re.sub(r"\.\d+", "", model["expires_at"]).replace("Z", "+00:00"))
-    left = until.timestamp() - float(live.ask(DATE).text)
+    clock = live.ask(DATE)
+    now = said.asked[1] + float(clock.text) - clock.asked[0]  # the host's, when it was asked
+    left = until.timestamp() - now
     ever, years = live.settings.ollama_keep_alive == "-1", left / 31e6
     expected = "for ever" if ever else f"at most {live.settings.ollama_keep_alive}"
     holds = years > 10 if ever else left <= _seconds(live.settings.ollama_keep_alive) + 10

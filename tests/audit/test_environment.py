@@ -7,6 +7,7 @@ import re
 from tests.audit.control import Finding, Reading, Test, Unreadable, control
 from tests.audit.live import OLLAMA, Live
 
+ALWAYS_SAID = {"OLLAMA_NUM_PARALLEL", "OLLAMA_MAX_QUEUE", "OLLAMA_KEEP_ALIVE"}  # of any version
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -75,6 +76,9 @@ def test_the_server_read_what_was_declared(live: Live) -> Finding:
         for name in live.settings.environment
         if (value := spoken(lines[-1], name)) is not None
     }
+    missing = ALWAYS_SAID - said.keys()
+    if missing:
+        raise Unreadable(f"the server's own line has no {', '.join(sorted(missing))}: {lines[-1]}")
     expected = {name: normal(live.settings.environment[name]) for name in said}
     shown = Reading(said, log.command, " ".join(f"{n}:{v}" for n, v in said.items()))
     return shown.equals(expected, lambda values: " ".join(f"{n}={v}" for n, v in values.items()))

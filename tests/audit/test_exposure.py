@@ -7,7 +7,7 @@ import re
 
 from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable, control
 from tests.audit.conversation import Output
-from tests.audit.live import Inspected, Live
+from tests.audit.live import NOT_FOUND, Inspected, Live
 
 ADMIN_ROUTES = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 CERTIFICATE_DAYS = 14
@@ -17,6 +17,7 @@ Binding = tuple[str, str, int]
 @control("OLS-601", "Docker publishes Ollama as declared", "critical", "seed; CIS Docker 5.14")
 def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
     """Behind the gateway Ollama has no port of its own: it has no lock."""
+    live.pid(live.ollama)
     itself = [("11434/tcp", live.settings.ollama_bind, live.settings.ollama_port)]
     return _published(live.ollama, [] if live.settings.gateway_enabled else itself)
 
@@ -24,6 +25,7 @@ def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
 @control("OLS-602", "Docker publishes the gateway as declared", "critical", "seed; CIS Docker 5.14")
 def test_docker_publishes_the_gateway_as_declared(live: Live) -> Finding:
     """Published ports pass the host's firewall."""
+    live.pid(live.gateway)
     return _published(
         live.gateway,
         [
@@ -34,11 +36,13 @@ def test_docker_publishes_the_gateway_as_declared(live: Live) -> Finding:
 
 
 def _published(container: Inspected, declared: list[Binding]) -> Finding:
-    found = container.read("HostConfig.PortBindings")
+    found = container.read("NetworkSettings.Ports")
     bindings = sorted(
-        (port, binding["HostIp"] or "0.0.0.0", int(binding["HostPort"]))
-        for port, published in (found.value or {}).items()
-        for binding in published
+        {
+            (port, binding["HostIp"].replace("::", "0.0.0.0"), int(binding["HostPort"]))
+            for port, published in (found.value or {}).items()
+            for binding in published or ()
+        }
     )
     return Reading(bindings, found.command, found.line).equals(sorted(declared), _written)
 
@@ -50,14 +54,18 @@ def _written(bindings: list[Binding]) -> str:
 
 
 @control(
-    "OLS-603", "The host listens for clients on the declared address alone", "critical", "ss(8)"
+    *("OLS-603", "The host listens for clients on the declared address alone", "critical", "ss(8)"),
+    "ss -ltnp tells who listens: stop it; a missing one: {deploy}",
 )
 def test_the_host_listens_on_the_declared_address_alone(live: Live) -> Finding:
     """The socket is what the network sees, whatever Docker was told."""
     return _listening(live, live.settings.ollama_port, live.settings.ollama_bind, "OLS-509")
 
 
-@control("OLS-604", "The host listens for metrics on loopback alone", "medium", "ss(8)")
+@control(
+    *("OLS-604", "The host listens for metrics on loopback alone", "medium", "ss(8)"),
+    "ss -ltnp tells who listens: stop it; a missing one: {deploy}",
+)
 def test_the_host_listens_for_metrics_on_loopback_alone(live: Live) -> Finding:
     """They tell how a class works, and have no lock."""
     if not live.settings.gateway_enabled:
@@ -79,14 +87,20 @@ def _listening(live: Live, port: int, declared: str, root: str) -> Finding:
     )
 
 
-@control("OLS-605", "Docker's API is on no TCP port", "critical", "CIS Docker 2.7")
+@control(
+    *("OLS-605", "Docker's API is on no TCP port", "critical", "CIS Docker 2.7"),
+    "take tcp:// out of the daemon's hosts (daemon.json, or its systemd unit), restart Docker",
+)
 def test_dockers_api_is_on_no_tcp_port(live: Live) -> Finding:
     """Who reaches it is root on the host."""
     said = live.ask("ss -Hltn '( sport = :2375 or sport = :2376 )'")
     found = [line.split()[3] for line in said.text.splitlines()]
-    return said.reading(found, said.text or "no socket").equals(
-        [], lambda f: ", ".join(f) or "none"
-    )
+    if live.engine.code:
+        raise Blocked("OLS-501")
+    # Elsewhere the engine itself warns, unless it asks for clients' certificates.
+    info = live.ask("docker info --format '{{json .Warnings}}'")
+    found += re.findall(r"API is accessible on (\S+)", info.text)
+    return said.reading(found, said.text + info.text).equals([], lambda f: ", ".join(f) or "none")
 
 
 @control("OLS-606", "A token is asked for where one is declared", "critical", "ollama#1053")
@@ -130,6 +144,10 @@ def test_the_address_speaks_tls_alone(live: Live) -> Finding:
     plain = live.settings.url.replace("https:", "http:")
     said = live.run(f"curl -sS --noproxy '*' --max-time 10 {plain}/api/version")
     line = said.text.strip() or said.error.strip()
+    if said.code == NOT_FOUND:
+        raise Unreadable(f"`{said.command}` failed: {line}")
+    if said.code in (7, 28):  # curl: refused, timed out
+        raise Blocked("OLS-509")
     return said.reading(said.code == 0, line).equals(
         False, lambda clear: "answers in clear text" if clear else "no answer in clear text"
     )

@@ -96,6 +96,7 @@ def devices(part: Part) -> Test:
 def _devices(container: Inspected) -> Finding:
     given = container.read("HostConfig.Devices")
     names = [device["PathOnHost"] for device in given.value or ()]
+    names += ["GPUs or the like" for _ in container.read("HostConfig.DeviceRequests").value or ()]
     privileged = container.read("HostConfig.Privileged").value
     found = names + (["everything: it is privileged"] if privileged else [])
     return Reading(found, given.command, given.line).equals([], lambda f: ", ".join(f) or "none")

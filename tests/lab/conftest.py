@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lab.sshd import Sshd, sshd, user
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = "inventories/lab.py"
@@ -109,3 +112,21 @@ def lab() -> Iterator[None]:
 def down() -> None:
     done = run("make", "lab-down")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+MEMBER, SUDOER, NOBODY = "lab-member", "lab-sudoer", "lab-nobody"
+SUDOERS = Path("/etc/sudoers.d/ollama-lab")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real sshd of this machine for three users: in Docker's group, with sudo, with nothing."""
+    if not shutil.which("sudo"):
+        sh("apt-get install --yes --quiet sudo")
+    SUDOERS.write_text(f"{SUDOER} ALL=(ALL) NOPASSWD: ALL\n")
+    folder = tmp_path_factory.mktemp("sshd")
+    for parent in folder.parents[:2]:
+        parent.chmod(0o755)  # the key is read as the one who logs in
+    with user(MEMBER, "docker"), user(SUDOER), user(NOBODY), sshd(folder) as running:
+        yield running
+    SUDOERS.unlink()

@@ -283,7 +283,7 @@ SERVICE = {
     "OLS-514": Mutation(gateway=(("maxconn 3 ", "maxconn 9 "),)),
     "OLS-515": Mutation(gateway=(("ge 15", "ge 99"),)),
     "OLS-516": Mutation(
-        "sed -i.lab \"s/string '[0-9a-f]*' if/string 'other' if/\" /opt/ollama-lab/gateway/haproxy.cfg",
+        "sleep 2; sed -i.lab 's/timeout connect 5s/timeout connect 6s/' /opt/ollama-lab/gateway/haproxy.cfg",
         "mv /opt/ollama-lab/gateway/haproxy.cfg.lab /opt/ollama-lab/gateway/haproxy.cfg",
     ),
     "OLS-517": Mutation(gateway=first(200, "/api/generate", '{"response":""}')),
@@ -442,7 +442,8 @@ REST = {
         # Somebody's answer breaks off.
         f"curl -sS --max-time 60 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} & "
         "timeout 30 sh -c 'until docker top ollama | grep \" runner \"; do sleep 0.1; done'; sleep 0.5; "
-        "kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}'); wait",
+        "kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}'); wait; "
+        + generate(),  # the server notes it with the next question
         recreate=("ollama",),
     ),
     "OLS-904": Mutation(
@@ -464,9 +465,7 @@ REST = {
 # On the last of three hosts that are this machine; its docker and curl answer for another one.
 FLEET = {
     "OLS-803": Mutation(
-        doubles={
-            "docker": r"""/usr/bin/docker "$@" | sed -E 's/^( *.Image.: .sha256:).*/\1beef",/'"""
-        }
+        doubles={"docker": r"""/usr/bin/docker "$@" | sed -E 's/(@sha256:)[0-9a-f]+/\1beef/'"""}
     ),
     "OLS-804": Mutation(
         doubles={"curl": r"""/usr/bin/curl "$@" | sed -E 's/(.digest.:.)[0-9a-f]+/\1beef/g'"""},

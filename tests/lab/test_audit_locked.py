@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import URL, deployed, run, sh
+from lab.sshd import ADDRESSES, Sshd
+from tests.lab.conftest import SUDOER, URL, deployed, run, sh
 from tests.lab.mutations import LOCKED
 from tests.lab.test_audit import Deployed, audit, broken, with_status
 
@@ -57,6 +59,17 @@ def test_a_locked_gateway_conforms_and_no_report_has_a_secret(
     assert len(written) == 4
     for secret in (own, *SECRETS.values(), "PRIVATE KEY"):
         assert all(secret not in text for text in (*written, done.stdout, done.stderr))
+
+
+def test_who_may_not_read_the_token_uses_sudo(
+    inventory: Path, server: Sshd, tmp_path: Path
+) -> None:
+    """The header file is root's alone, and curl says nothing of a file that it cannot read."""
+    (_, data), *_ = runpy.run_path(str(inventory))["medium"]
+    over_ssh = server.inventory([("web-1", server.data(ADDRESSES[0], SUDOER) | data)])
+    done, report = audit(over_ssh, tmp_path, "--deep")
+    assert done.returncode == 0, done.stdout
+    assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-608", "OLS-517"}
 
 
 @pytest.mark.parametrize("id_", LOCKED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ollama_stack.audit import Change, HostAudit, compare, verdict, write
+from ollama_stack.audit import Change, HostAudit, compare, kept, verdict, write
 from tests.unit.reports import CONTROLS, HOSTILE, host, mixed, report, result
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,7 +34,7 @@ def test_the_verdict_is_that_of_the_worst_result(statuses: list[str], expected: 
 
 def changes(before: list[HostAudit], now: list[HostAudit], folder: Path) -> list[tuple[str, ...]]:
     write(report(*before), folder)
-    found = compare(folder / "report.json", now).changes
+    found = compare(kept(folder / "report.json", report().inventory), report(*now)).changes
     return [(change.host, change.control, change.before, change.now) for change in found]
 
 
@@ -61,12 +61,24 @@ def test_hosts_that_come_and_go_are_one_change_each(tmp_path: Path) -> None:
     ]
 
 
+def test_what_only_one_of_the_two_looked_at_is_no_change(tmp_path: Path) -> None:
+    both = [result(A, "pass"), result(B, "pass")]
+    assert changes([host("web", *both)], [host("web", both[0])], tmp_path) == []
+    assert changes([host("web", both[0])], [host("web", *both)], tmp_path) == []
+
+
+def test_a_report_of_other_hosts_is_refused(tmp_path: Path) -> None:
+    write(report(host("web", result(A, "pass"))), tmp_path)
+    with pytest.raises(ValueError, match=r"is of .*, not of inventories/other\.py"):
+        kept(tmp_path / "report.json", "inventories/other.py")
+
+
 @pytest.mark.parametrize("text", ["{}", "no json", '{"version": 2}'])
 def test_what_is_no_report_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     path.write_text(text)
     with pytest.raises(ValueError) as refused:
-        compare(path, [])
+        kept(path, "inventories/lab.py")
     assert str(refused.value) == (
         f"--since {path}: is no report of this version of the audit; name a report.json"
     )
@@ -122,4 +134,4 @@ def test_the_sample_in_the_docs_is_a_report_of_today_s_form() -> None:
     jsonschema.validate(
         json.loads(sample.read_text()), json.loads((DOCS / "audit.schema.json").read_text())
     )
-    assert compare(sample, []).changes
+    assert kept(sample, "inventories/lab.py").report.hosts

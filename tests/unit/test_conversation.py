@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from ollama_stack.inventory import Target
-from tests.audit.control import Unreadable
+from tests.audit.control import Reading, Unreadable
 from tests.audit.conversation import Output, Pending
 from tests.audit.live import Live
 from tests.unit.conftest import group_data
@@ -56,3 +61,76 @@ def test_the_time_of_an_answer_is_known() -> None:
     (said,) = asked("date +%s.%N")
     before, after = said.asked
     assert before <= float(said.text) <= after
+
+
+class Noisy:
+    """A double of a host whose login shell greets everybody."""
+
+    def run(self, command: str, script: str) -> SimpleNamespace:
+        done = subprocess.run(["sh", "-c", script], capture_output=True)
+        return SimpleNamespace(
+            stdout_bytes=b"Welcome!\n" + done.stdout, stderr_bytes=b"banner\n" + done.stderr
+        )
+
+
+def test_a_greeting_is_no_answer() -> None:
+    live = Live(Target("@local", ("medium",), group_data("all", "medium")))
+    live.__dict__["_host"] = Noisy()
+    with pytest.raises(Pending):
+        live.run("echo a; echo b >&2")
+    live.answer()
+    said = live.run("echo a; echo b >&2")
+    assert (said.text, said.error, said.code) == ("a\n", "b\n", 0)
+
+
+SUDO = """case "$*" in
+*"timeout 30 sh -c "*) echo "sudo: unable to resolve host web-1: Name or service not known" >&2
+    echo root; exit 1;;
+esac"""
+
+
+def double(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that answers instead of this machine's own."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_sudo_that_only_warns_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    double(tmp_path, "sudo", SUDO, monkeypatch)
+    live = Live(Target("@local", ("medium",), group_data("all", "medium")))
+    command = "echo permission denied >&2; exit 1"
+    for _ in range(2):
+        with pytest.raises(Pending):
+            live.run(command)
+        live.answer()
+    assert live.run(command).text == "root\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [("echo 'a level=ERROR b'; exit 0", 1), ("printf 'x\\0 level=ERROR\\n'", 1), ("exit 0", 0)],
+)
+def test_a_log_is_read_whole(
+    script: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double(tmp_path, "docker", script, monkeypatch)
+    assert len(log("level=ERROR").value.splitlines()) == lines
+
+
+def test_a_log_that_cannot_be_read_is_no_quiet_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Error response from daemon: configured logging driver does not support reading"
+    double(tmp_path, "docker", f"echo '{said}' >&2; exit 1", monkeypatch)
+    with pytest.raises(Unreadable, match="`docker logs ollama` failed"):
+        log("level=ERROR")
+
+
+def log(pattern: str) -> Reading:
+    live = Live(Target("@local", ("medium",), group_data("all", "medium")))
+    while True:
+        try:
+            return live.log("ollama", pattern)
+        except Pending:
+            live.answer()

@@ -32,13 +32,14 @@ MAY_IMPORT = {
     "ollama_stack/shell.py": (),
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),
+    "ollama_stack/revision.py": (),
     "ollama_stack/facts": ("compose", "manifest"),
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
     "ollama_stack/tasks": (
         *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
         *("manifest", "tokens"),
     ),
-    "tests/audit": ("inventory", "settings", "forms", "rules", "audit"),
+    "tests/audit": ("inventory", "settings", "forms", "rules", "audit", "revision"),
 }
 PACKAGE = ROOT / "ollama_stack"
 

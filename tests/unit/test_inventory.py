@@ -38,6 +38,11 @@ def test_no_hosts_are_an_error(path: str, limit: list[str], fault: str) -> None:
         read_inventory(path, limit)
 
 
+def test_an_ipv6_address_is_told_from_its_port() -> None:
+    target = Target("class-1", ("low",), {"ssh_hostname": "2001:db8::5", "ssh_port": 2222})
+    assert target.ssh_uri.startswith("ssh://[2001:db8::5]:2222?")
+
+
 def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
     data = {"ssh_user": "o p", "ssh_port": 22022, "ssh_key": "~/.ssh/k", "ssh_hostname": "10.0.0.9"}
     target = Target("class-1", ("low",), data | {"ssh_known_hosts_file": "~/k h"})

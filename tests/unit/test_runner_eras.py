@@ -39,14 +39,14 @@ def load(operation: str, parallel: int, total: int, threads: int, flash: str = "
     )
 
 
-def read(version: Version, processes: str, *log: str) -> tuple[int, int, int]:
+def read(version: Version, processes: str, *log: str, weights: str = "") -> tuple[int, int, int]:
     """Threads, slots, tokens a slot."""
 
     def lines(pattern: str) -> Reading:
         found = "\n".join(line for line in log if re.search(pattern, line))
         return Reading(found, "docker logs", found)
 
-    runner = Runner.read(version, Reading(processes, "docker top", processes), lines)
+    runner = Runner.read(version, Reading(processes, "docker top", processes), weights, lines)
     return runner.threads.value, runner.parallel.value, runner.context.value
 
 
@@ -109,3 +109,12 @@ def test_no_runner_is_no_pass_and_two_are_not_guessed_between() -> None:
         read((0, 9, 3), "4051 /usr/bin/ollama serve")
     with pytest.raises(Unreadable, match="2 runners are there"):
         read((0, 9, 3), f"{RECORDED}{RECORDED}")
+
+
+def test_of_two_models_runners_ours_is_read() -> None:
+    ours = BLOB.rpartition("/")[2]
+    other = RECORDED.replace(ours, f"sha256-{'0' * 64}").replace("--threads 2", "--threads 9")
+    assert read((0, 9, 3), f"{other}{RECORDED}", weights=ours) == (2, 3, 4096)
+    silent = f"{SILENT}\n{SILENT.replace(ours, f'sha256-{0:064}')}"
+    with pytest.raises(Unreadable, match="does not tell several models' loads apart"):
+        read((0, 13, 0), silent, load("commit", 3, 12288, 2), weights=ours)
