@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-able test lint plan deploy audit audit-times capacity load-gateway docs hosts
+.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
 	echo "The lab is gone. What stays: Debian packages (docker.io, mmdebstrap, gcc), /usr/local/lib/docker" \
 	"and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack."
+
+lab-hosts: lab ## Debian servers of the lab's own for inventories/lab_ssh.py; HOSTS=3
+	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/hosts.py
 
 lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
@@ -46,8 +49,19 @@ hosts: .venv/ok
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
 	@$(RUN)/python -m ollama_stack.plan $(INVENTORY) $(LIMIT) $(if $(filter-out 0,$(JSON)),--json)
 
-deploy: hosts ## make it so
+ifneq ($(filter-out 0,$(ROLLING)),)
+deploy: hosts ## make it so; ROLLING=N hosts at a time, and stop at the first that fails
+	@$(RUN)/python -m ollama_stack.rolling $(ROLLING) $(INVENTORY) $(LIMIT)
+else
+deploy: hosts
 	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
+endif
+
+rollback: hosts ## run the release before the current one again, or TO=number
+	@$(RUN)/pyinfra -y $(INVENTORY) rollback.py $(LIMIT:%=--limit %) $(TO:%=--data _release=%)
+
+status: hosts ## which release every host runs
+	@$(RUN)/python -m ollama_stack.status $(INVENTORY) $(LIMIT)
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPORT=folder SINCE=report.json
 	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %) \
@@ -61,6 +75,9 @@ capacity: lab ## the memory sum beside what a runner allocates; table in docs/ru
 
 load-gateway: lab ## Ollama through the gateway and alone, under load; tables in docs/running.md
 	@$(RUN)/python -m lab.load
+
+load-change: lab ## what clients see of a change; table in docs/running.md
+	@$(RUN)/python -m lab.change
 
 docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls

@@ -52,6 +52,7 @@ Secret = Annotated[
 ]
 # pyinfra's own reader of an inventory makes lists of tuples.
 Listed = BeforeValidator(lambda given: list(given) if isinstance(given, tuple) else given)
+Digest = Annotated[str, _form(r"^([0-9a-f]{64})?$", "65ec06548149...")]
 Address = Annotated[str, AfterValidator(_ipv4)]
 Registry = Annotated[
     str,
@@ -111,3 +112,8 @@ def host_of(registry: str) -> str:
 def size_bytes(size: str) -> int:
     """``3G`` in bytes, in Compose's binary units."""
     return int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]]
+
+
+def seconds(duration: str) -> int:
+    """``5m`` in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]

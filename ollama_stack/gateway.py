@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from ollama_stack.forms import Image, Secret, Size, Timeout, TokenName, setting, size_bytes
+from ollama_stack.forms import Image, Secret, Size, Timeout, TokenName, seconds, setting, size_bytes
 
 
 class GatewaySettings(BaseModel):
@@ -57,6 +57,11 @@ class GatewaySettings(BaseModel):
         "",
         rule="readable",
     )
+
+    @property
+    def queue_seconds(self) -> int:
+        """``gateway_queue_timeout`` in seconds."""
+        return seconds(self.gateway_queue_timeout)
 
     @property
     def max_body_bytes(self) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from ollama_stack.forms import (
     Address,
     Cpus,
+    Digest,
     Duration,
     Folder,
     Image,
@@ -141,6 +142,12 @@ class Settings(GatewaySettings):
         "Ollama has no mirror setting (types/model/name.go)",
         "",
         rule="answers, if the model is to be pulled",
+    )
+    model_digest: Digest = setting(
+        "the model's digest, as `ollama list` and `make audit` show it; another one is not served",
+        "a tag moves (Ollama server/images.go)",
+        "",
+        rule="what the registry has under `model_name`",
     )
     docker_source: Literal["docker-ce", "distro"] = setting(
         "Docker from its official repository or from the distribution", "ours", "docker-ce"

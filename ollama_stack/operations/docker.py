@@ -168,23 +168,37 @@ def project(path: str, up_failed: str) -> Commands:
     A failed start ends with the containers' last log lines and ``up_failed`` (``setting: problem;
     way out``).
     """
-    found = host.get_fact(Compose, path=path)
-    drift = found.drift() if found else {}
-    if found and not drift:
+    stale = stale_services(path)
+    if stale is None:
         host.noop(f"{path} is already up, healthy and as declared")
         return
-    for service, reason in drift.items():
-        host.log(f"{service} {reason}")
     compose = StringCommand("docker compose --file", QuoteString(path))
-    # Compose looks at its own labels only: what `docker update` changed needs --force-recreate.
     up = StringCommand(
         compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
     )
-    stale = [service for service, reason in drift.items() if reason != STARTING]
     if stale:
         up = StringCommand(up, "--force-recreate", *map(QuoteString, stale))
     logs = StringCommand("{", compose, "logs --no-color --tail 20 >&2; false; }")
     yield or_explain(StringCommand(up, "||", logs), up_failed)
+    yield from hold_to_it(path)
+
+
+def stale_services(path: str) -> list[str] | None:
+    """Services of a compose file that have to be replaced; None if all is up and as it says.
+
+    Compose looks at its own labels only: what `docker update` changed needs --force-recreate.
+    """
+    found = host.get_fact(Compose, path=path)
+    drift = found.drift() if found else {}
+    if found and not drift:
+        return None
+    for service, reason in drift.items():
+        host.log(f"{service} {reason}")
+    return [service for service, reason in drift.items() if reason != STARTING]
+
+
+def hold_to_it(path: str) -> Commands:
+    """Fail if a project that has just come up is not as its file says."""
     found = host.get_fact(Compose, path=path)
     for service, reason in found.drift().items() if found else ():
         yield or_explain(

@@ -1,4 +1,4 @@
-"""The gateway's configuration: checked before it replaces the old one, loaded without a restart."""
+"""The gateway's configuration: checked before it replaces the old one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.docker import DockerContainer
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.facts.gateway import GatewayFiles, GatewayVersion, TokenDigest
-from ollama_stack.facts.ollama import GATEWAY, address
+from ollama_stack.facts.gateway import GatewayFiles, TokenDigest
 from ollama_stack.shell import or_explain
 
 CONFIG = "haproxy.cfg"
@@ -34,19 +32,17 @@ def local_token(path: str, token: str) -> Commands:
 
 
 @operation()
-def config(folder: str, files: Mapping[str, str], version: str, image: str) -> Commands:
-    """Have the configuration files in ``folder`` and, if the gateway runs, loaded by it.
+def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
+    """Have the configuration files in ``folder``, to be loaded by ``release.live``.
 
-    ``version``: what the configuration says at ``:8404/version``. Files but CONFIG are secrets.
+    Files but CONFIG are secrets.
     """
     declared = {
         name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
         for name, text in files.items()
     }
-    running = _runs(folder, image)
-    loaded = not running or host.get_fact(GatewayVersion) == version
-    if host.get_fact(GatewayFiles, folder=folder) == declared and loaded:
-        host.noop(f"{folder} is already as declared, and loaded")
+    if host.get_fact(GatewayFiles, folder=folder) == declared:
+        host.noop(f"{folder} is already as declared")
         return
     if host.state.config.DIFF:
         current = host.get_fact(FileContents, path=f"{folder}/{CONFIG}") or []
@@ -72,40 +68,6 @@ def config(folder: str, files: Mapping[str, str], version: str, image: str) -> C
         yield StringCommand("mv", QuoteString(f"{staged}/{name}"), QuoteString(f"{folder}/{name}"))
     others = [bit for name in files for bit in ("! -name", QuoteString(name))]
     yield StringCommand("rmdir", new, "&& find", live, "-type f", *others, "-delete")
-    if running:
-        yield from _reload(version)
-
-
-def _runs(folder: str, image: str) -> bool:
-    """Whether a gateway runs that will stay: one of another image or folder is about to be replaced."""
-    found = host.get_fact(DockerContainer, object_id=GATEWAY)
-    if not found or not found[0]["State"]["Running"]:
-        return False
-    sources = [mount.get("Source") for mount in found[0]["Mounts"]]
-    return bool(found[0]["Config"]["Image"] == image and folder in sources)
-
-
-def _reload(version: str) -> Commands:
-    """USR2: a new worker takes the sockets, the old one ends with its last answer.
-
-    Where that does not help (somebody removed the folder under the container) a restart does.
-    """
-    taken = _has_loaded(version)
-    restart = f"docker restart {GATEWAY} >/dev/null"
-    yield f"docker kill --signal USR2 {GATEWAY} >/dev/null"
-    yield or_explain(
-        StringCommand("(", taken, ") || {", restart, ";", taken, "; }"),
-        "gateway: it did not take the new configuration, not even by a restart; read "
-        f"`docker logs --tail 50 {GATEWAY}` on the host",
-    )
-
-
-def _has_loaded(version: str) -> StringCommand:
-    """A subshell that succeeds as soon as the gateway says this version, within 10 s."""
-    url = f'"http://{address(GATEWAY)}:8404/version"'
-    said = f"test \"$(curl -fsS --noproxy '*' --max-time 5 {url} 2>/dev/null)\" ="
-    loop = StringCommand("for i in $(seq 50); do", said, QuoteString(version), "&& exit 0;")
-    return StringCommand("(", loop, "sleep 0.2; done; false )")
 
 
 def _mode(name: str) -> str:

@@ -25,26 +25,34 @@ Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()
-def pulled(model: str, source: str, pristine: str, insecure: bool = False) -> Commands:
+def pulled(
+    model: str, source: str, pristine: str, insecure: bool = False, digest: str = ""
+) -> Commands:
     """Have ``model`` from ``source``, and under the tag ``pristine`` just as it was pulled.
 
-    ``insecure``: the source's registry speaks plain HTTP.
+    ``insecure``: the source's registry speaks plain HTTP. ``digest``: the only one that is taken.
     """
     models = host.get_fact(Models)
-    if models is not None and pristine in models:
+    if _has(models, pristine, digest):
         host.noop(f"{pristine} is already there")
         return
     host.log(f"pull {source}")
     if models is None:  # not there yet, or too busy to say: never a reason to pull again
         yield or_explain(call("/api/version", timeout=60), SILENT)
-        if pristine in (host.get_fact(Models) or {}):
+        if _has(host.get_fact(Models), pristine, digest):
             return
     yield FunctionCommand(pull, (source, insecure), {})
+    if digest:
+        yield FunctionCommand(check, (source, digest), {})
     if source != model:
         yield or_explain(call("/api/copy", {"source": source, "destination": model}), SILENT)
         yield or_explain(call("/api/delete", {"model": source}, method="DELETE"), SILENT)
     # Last: it says that all is done.
     yield or_explain(call("/api/copy", {"source": model, "destination": pristine}), SILENT)
+
+
+def _has(models: dict[str, str] | None, model: str, digest: str) -> bool:
+    return models is not None and model in models and digest in ("", models[model])
 
 
 def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
@@ -72,6 +80,21 @@ def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
     return False
 
 
+def check(state: State, host: Host, source: str, digest: str) -> bool:
+    """Whether what was pulled is what was declared; otherwise it is removed again."""
+    found = (host.get_fact(Models) or {}).get(source)
+    if found == digest:
+        return True
+    host.log_styled(
+        f"model_digest: {source} came as {found}, declared {digest}; find out who changed it at the "
+        "registry, then declare the digest that you trust",
+        fg="red",
+        log_func=logger.error,
+    )
+    run_now(state, host, call("/api/delete", {"model": source}, method="DELETE"))
+    return False
+
+
 @operation()
 def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
     """Have ``model`` carry these parameters over the weights of ``pristine``.
@@ -86,24 +109,29 @@ def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
         host.noop(f"{model} already has {wanted}")
         return
     host.log(f"tune {model}: {parameters}")
-    body = {"model": model, "from": pristine, "parameters": parameters, "stream": False}
     yield or_explain(
-        call("/api/create", body, timeout=600),
+        call("/api/create", tuning(model, pristine, parameters), timeout=600),
         f"model_name: {model} could not be tuned; read `docker logs --tail 50 ollama` on the host",
     )
 
 
-@operation()
-def recorded(model: str, path: str) -> Commands:
-    """Have a file with the digest that ``model`` had when it first came; it is never brought up to date.
+def tuning(model: str, pristine: str, parameters: dict[str, int]) -> dict[str, object]:
+    """The body that makes ``model`` of ``pristine`` (api/types.go, CreateRequest)."""
+    return {"model": model, "from": pristine, "parameters": parameters, "stream": False}
 
-    So it tells the audit of a model that was changed since. Another ``model`` begins a new record.
+
+@operation()
+def recorded(model: str, path: str, digest: str = "") -> Commands:
+    """Have a file with the declared ``digest`` of ``model``, else with the one that it had at first.
+
+    That one is never brought up to date: so it tells the audit of a model that was changed since.
+    Another ``model`` begins a new record.
     """
     record = host.get_fact(FileContents, path=path) or []
-    if any(line.endswith(f"  {model}") for line in record):
+    if any(line.startswith(digest) and line.endswith(f"  {model}") for line in record):
         host.noop(f"the digest of {model} is on record")
         return
-    digest = (host.get_fact(Models) or {}).get(model, "")  # none before the pull
+    digest = digest or (host.get_fact(Models) or {}).get(model, "")  # none before the pull
     yield StringCommand(
         *("printf '%s  %s\\n'", QuoteString(digest), QuoteString(model)),
         *("| install -m 644 /dev/stdin", QuoteString(path)),

@@ -18,8 +18,8 @@ from ollama_stack.settings import Settings
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
-def configure_gateway(settings: Settings) -> None:
-    """The gateway's files beside the compose file; its container is the compose project's."""
+def configure_gateway(settings: Settings) -> str:
+    """The gateway's files beside the compose file, and their version; the project has its container."""
     digests = tokens.digests(settings.gateway_tokens)
     if settings.token_header_file:
         path, own = settings.token_header_file, token_hex(32)
@@ -30,9 +30,9 @@ def configure_gateway(settings: Settings) -> None:
         name="Configure the gateway",
         folder=settings.gateway_dir,
         files=declared,
-        version=version,
         image=settings.haproxy_image,
     )
+    return version
 
 
 def forget_secrets(settings: Settings) -> None:

@@ -17,11 +17,13 @@ def keep_model(settings: Settings) -> None:
         source=settings.model_source,
         pristine=settings.pristine_model,
         insecure=settings.model_insecure,
+        digest=settings.model_digest,
     )
     model.recorded(
         name="Record the model's digest",
         model=settings.pristine_model,
         path=settings.model_record,
+        digest=settings.model_digest,
     )
     model.tuned(
         name="Tune the model",

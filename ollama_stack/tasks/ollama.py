@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from ollama_stack.operations import docker
+from ollama_stack.operations import docker, release
 from ollama_stack.settings import Settings
 from ollama_stack.tasks.gateway import configure_gateway, forget_secrets
 
@@ -24,6 +24,11 @@ def render_compose(settings: Settings) -> str:
     text = templates.get_template("ollama/docker-compose.yml.j2").render(s=settings)
     yaml.safe_load(text)
     return text
+
+
+def tuned_model(settings: Settings) -> release.Tuned:
+    """The model as this host is to have it."""
+    return release.Tuned(settings.model_name, settings.pristine_model, settings.model_parameters)
 
 
 @deploy("Ollama")
@@ -41,11 +46,14 @@ def serve_ollama(settings: Settings) -> None:
             f"about {settings.haproxy_image}: the same goes for gateway_image"
         ),
     )
-    if settings.gateway_enabled:
-        configure_gateway(settings)
-    docker.project(
+    gateway = configure_gateway(settings) if settings.gateway_enabled else ""
+    release.live(
         name="Start Ollama",
+        folder=settings.ollama_dir,
         path=path,
+        tuned=tuned_model(settings),
+        gateway=gateway,
+        patience=settings.queue_seconds,
         up_failed=(
             "ollama: the server did not become healthy; its last log lines are above, all of "
             f"them: docker compose --file {path} logs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pyinfra import inventory
+from pyinfra import inventory, state
 from pyinfra.api import Host
 from pyinfra.facts.docker import DockerContainer
 from pyinfra.operations import python
@@ -27,7 +27,8 @@ def print_summary() -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for host in inventory.iter_activated_hosts():
-        for fact, value in facts(host).items():
+        failed = {"host": f"[bold]{host.name}[/bold] failed: see its last words above"}
+        for fact, value in (failed if host in state.failed_hosts else facts(host)).items():
             table.add_row(fact, value)
         table.add_section()
     console = Console(stderr=True)

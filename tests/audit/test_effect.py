@@ -6,6 +6,7 @@ import json
 import re
 from datetime import datetime
 
+from ollama_stack.forms import seconds
 from tests.audit.control import Blocked, Finding, control
 from tests.audit.live import DATE, LOAD_SECONDS, Live
 
@@ -103,12 +104,8 @@ def test_the_model_stays_no_longer_than_declared(live: Live) -> Finding:
     left = until.timestamp() - now
     ever, years = live.settings.ollama_keep_alive == "-1", left / 31e6
     expected = "for ever" if ever else f"at most {live.settings.ollama_keep_alive}"
-    holds = years > 10 if ever else left <= _seconds(live.settings.ollama_keep_alive) + 10
+    holds = years > 10 if ever else left <= seconds(live.settings.ollama_keep_alive) + 10
     shown = "for ever" if years > 10 else f"{left:.0f} s"
     return said.reading(left, f'"expires_at": "{model["expires_at"]}"').meets(
         expected, holds, shown, steady=False
     )
-
-
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lab.conftest import COMPOSE_FILE, changes, deployed, generate, run, runner, sh
 
-ACTIONS = {"Smoke | Ask the model", "Say what is true now"}
+ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
 
 
 def test_the_server_answers_a_real_prompt() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from typing import Any
 
@@ -71,59 +70,22 @@ LIVE = {
 FOLDER = "/opt/my ollama/gateway"
 
 
-def running(**own: object) -> dict[str, Any]:
-    container = {
-        "State": {"Running": True},
-        "Config": {"Image": "haproxy:3.2.18"},
-        "Mounts": [{"Source": FOLDER}],
-    }
-    return {"docker container inspect": json.dumps([container | own])}
-
-
 def configure(answers: dict[str, Any]) -> list[str]:
-    return plan(
-        gateway.config,
-        answers,
-        folder=FOLDER,
-        files=FILES,
-        version="abc",
-        image="haproxy:3.2.18",
-    )
+    return plan(gateway.config, answers, folder=FOLDER, files=FILES, image="haproxy:3.2.18")
 
 
-def test_what_is_there_and_loaded_is_left_alone() -> None:
-    assert configure(LIVE | running() | {":8404/version": "abc"}) == []
-    assert configure(LIVE) == []  # not running yet: the project's start loads it
+def test_what_is_there_is_left_alone() -> None:
+    assert configure(LIVE) == []
 
 
-def test_a_changed_file_is_checked_before_it_replaces_the_old_and_then_loaded() -> None:
-    commands = configure(running() | {":8404/version": "old"})
+def test_a_changed_file_is_checked_before_it_replaces_the_old() -> None:
+    commands = configure({})
     checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
     moved = next(i for i, c in enumerate(commands) if c.startswith("mv "))
-    loaded = next(i for i, c in enumerate(commands) if "--signal USR2" in c)
-    assert checked < moved < loaded
+    assert checked < moved
     assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
     assert "the old one is untouched" in commands[checked]
     assert commands.index("mv '/opt/my ollama/gateway.new/tokens.map' '/opt/my ollama/gateway/tokens.map'") == moved  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "own",
-    [
-        {"State": {"Running": False}},
-        {"Config": {"Image": "haproxy:3.0.0"}},
-        {"Mounts": [{"Source": "/opt/elsewhere/gateway"}]},
-    ],
-)
-def test_a_gateway_that_compose_is_about_to_replace_is_not_told(own: dict[str, object]) -> None:
-    assert not any("USR2" in command for command in configure(running(**own)))
-
-
-def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
-    assert any(
-        "USR2" in command for command in configure(LIVE | running() | {":8404/version": "old"})
-    )
-    assert any("USR2" in command for command in configure(LIVE | running()))  # it does not say
 
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:

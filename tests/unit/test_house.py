@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.arguments import all_argument_meta
 
-from ollama_stack.operations import docker, gateway, model, smoke
+from ollama_stack.operations import docker, gateway, lock, model, release, smoke
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "ollama_stack/guard.py": ("inventory", "rules"),
     "ollama_stack/plan.py": ("inventory", "settings", "rules", "fit", "capacity"),
     "ollama_stack/shell.py": (),
+    "ollama_stack/status.py": ("inventory", "settings"),
+    "ollama_stack/rolling.py": ("inventory", "status"),
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),
     "ollama_stack/revision.py": (),
@@ -37,7 +39,7 @@ MAY_IMPORT = {
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
     "ollama_stack/tasks": (
         *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
-        *("manifest", "tokens"),
+        *("manifest", "tokens", "revision"),
     ),
     "tests/audit": ("inventory", "settings", "forms", "rules", "audit", "revision"),
 }
@@ -76,7 +78,7 @@ def test_deploy_is_a_table_of_contents() -> None:
     assert len((ROOT / "deploy.py").read_text().splitlines()) < 50
 
 
-@pytest.mark.parametrize("module", [docker, gateway, model, smoke])
+@pytest.mark.parametrize("module", [docker, gateway, lock, model, release, smoke])
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]
     assert operations

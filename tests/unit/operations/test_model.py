@@ -48,6 +48,44 @@ def test_a_mirror_s_model_loses_the_mirror_s_name() -> None:
     assert "--request DELETE" in calls[1]
 
 
+D0, D1 = "0" * 64, "1" * 64
+
+
+def with_digests(model: str, pristine: str) -> dict[str, str]:
+    models = [{"name": "m:1", "digest": model}, {"name": "m:1-pristine", "digest": pristine}]
+    return {"/api/tags": json.dumps({"models": models})}
+
+
+def test_another_declared_digest_is_pulled_and_checked_before_it_is_used() -> None:
+    there = with_digests(D1, D0)
+    asked = {"model": "m:1", "source": "m:1", "pristine": "m:1-pristine"}
+    assert plan(model.pulled, there, **asked, digest=D0) == []
+    pull, check, *calls = plan(model.pulled, there, **asked, digest=D1)
+    assert pull == "pull('m:1', False)"
+    assert check == f"check('m:1', '{D1}')"
+    assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
+
+
+def test_a_model_of_another_digest_is_refused_and_removed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with fake_host(with_digests(D1, D0)) as host:
+        assert model.check(host.state, host, "m:1", D1) is True
+        assert model.check(host.state, host, "m:1", D0) is False
+        last = str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
+    assert "--request DELETE" in last
+    assert f"model_digest: m:1 came as {D1}, declared {D0}; find out who" in caplog.text
+
+
+def test_a_declared_digest_is_the_record() -> None:
+    record = f"{D0}  m:1-pristine"
+    asked = {"model": "m:1-pristine", "path": "/opt/o/model.digest"}
+    assert plan(model.recorded, {"model.digest": record}, **asked) == []
+    assert plan(model.recorded, {"model.digest": record}, **asked, digest=D0) == []
+    (write,) = plan(model.recorded, {"model.digest": record}, **asked, digest=D1)
+    assert D1 in write
+
+
 def test_a_pull_that_ends_in_an_error_fails_the_host_without_a_second_try() -> None:
     missing = {"/api/pull": {"success": False, "stdout": "the pull ended with: does not exist"}}
     with fake_host(missing) as host:

@@ -1,0 +1,104 @@
+"""A service that is changed only to what answers, and can go back to what did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import Host, QuoteString, State, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+
+from ollama_stack.facts.gateway import GatewayVersion
+from ollama_stack.facts.release import CurrentRelease, LiveFiles
+from ollama_stack.operations.docker import hold_to_it, stale_services
+from ollama_stack.operations.lock import LOCK
+from ollama_stack.operations.model import tuning
+from ollama_stack.shell import or_explain, run_now
+
+SCRIPT = Path(__file__).with_name("release.sh")
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model, the one it is made of, and what it carries."""
+
+    model: str
+    pristine: str
+    parameters: dict[str, int]
+
+    @property
+    def bodies(self) -> tuple[str, str]:
+        """What tunes and what loads it, for Ollama's API."""
+        create = tuning(self.model, self.pristine, self.parameters)
+        return json.dumps(create), json.dumps({"model": self.model})
+
+
+@operation()
+def live(
+    folder: str, path: str, tuned: Tuned, gateway: str, patience: int, up_failed: str
+) -> Commands:
+    """Have the folder's compose project up, healthy and as its files say; else the last good release.
+
+    Requests wait at the gateway while Ollama is replaced; those that run have ``patience`` seconds.
+    ``gateway``: the version of its configuration that is to be loaded, if there is one.
+    """
+    stale = stale_services(path)
+    loaded = not gateway or host.get_fact(GatewayVersion) == gateway
+    if stale is None and loaded:
+        host.noop(f"{path} is already up, healthy and as declared")
+        return
+    words = (str(patience), *tuned.bodies, *(stale or ()))
+    yield or_explain(on_host("up", folder, *words), up_failed)
+    yield from hold_to_it(path)
+
+
+@operation()
+def kept(folder: str, tuned: Tuned, record: Mapping[str, str]) -> Commands:
+    """Have what runs now, and was found good, as the current release; the last five stay.
+
+    ``record``: who made it, and when.
+    """
+    text = f"{host.get_fact(LiveFiles, folder=folder)}{tuned.bodies}"
+    version = sha256(text.encode()).hexdigest()[:12]
+    current = host.get_fact(CurrentRelease, folder=folder)
+    if current.get("version") == version:
+        host.noop(f"release {current['number']} is what runs")
+        return
+    told = json.dumps({"version": version, **record})
+    yield StringCommand("sh -c", *_script("keep", folder, told, *tuned.bodies))
+
+
+@operation(is_idempotent=False, idempotent_notice="It asks the release every time.")
+def back(folder: str, patience: int, number: str = "") -> Commands:
+    """Have a kept release run; without a ``number`` the one before the current."""
+    yield or_explain(
+        on_host("back", folder, str(patience), number or "previous"),
+        "release: the rollback failed; the words above say what runs now",
+    )
+
+
+def return_to_good(state: State, host: Host, folder: str, patience: int) -> bool:
+    """Have the current release run and answer, at once; its words as they come."""
+    command = on_host("back", folder, str(patience), "current")
+    return run_now(state, host, command, show=True)[0]
+
+
+def on_host(verb: str, folder: str, *words: str) -> StringCommand:
+    """The script at work on the host, even if nobody listens any more; its words as they come."""
+    log = QuoteString(f"{folder}/last-change.log")
+    return StringCommand(
+        *("(umask 077; :", ">", log, "); setsid sh -c", *_script(verb, folder, *words)),
+        *(">", log, "2>&1 </dev/null & change=$!;"),
+        *("tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow", log, "; wait $change"),
+    )
+
+
+def _script(verb: str, folder: str, *words: str) -> tuple[str | QuoteString, ...]:
+    quoted = (QuoteString(word) for word in words)
+    return (QuoteString(SCRIPT.read_text()), "release", LOCK, QuoteString(folder), verb, *quoted)

@@ -1,0 +1,21 @@
+"""Run a release that the hosts have kept: the one before the current, or any by its number.
+
+pyinfra inventories/X.py rollback.py
+pyinfra inventories/X.py rollback.py --data _release=7
+"""
+
+import sys
+
+from pyinfra import host, inventory
+
+from ollama_stack.rules import check_inventory
+from ollama_stack.settings import read_settings
+from ollama_stack.tasks.preflight import check_flags
+from ollama_stack.tasks.release import begin_change, go_back
+
+check_flags(sys.argv)
+check_inventory(inventory)
+
+settings = read_settings(host.data.dict())
+begin_change()
+go_back(settings=settings)

@@ -1,0 +1,71 @@
+"""One run at a time: whose lock it is, how long, and what the second one is told."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ollama_stack.operations import lock
+from tests.unit.harness import plan
+
+
+@pytest.fixture
+def holder() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def take(path: Path, who: str, process: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", lock.SCRIPT, path, who, str(process)], capture_output=True, text=True
+    )
+
+
+def test_a_second_run_is_told_who_has_the_lock_and_since_when(
+    holder: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "lock"
+    assert take(path, "ops@school", holder.pid).returncode == 0
+    _, _, since, who = path.read_text().split()
+    second = take(path, "ci@runner", 1)
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"lock: {who} has been changing this host since {since}; wait for that run to end, or end "
+        f"its connection here: kill {holder.pid}\n"
+    )
+    assert path.read_text().split()[3] == "ops@school"
+
+
+def test_the_lock_of_a_dead_run_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(["sleep", "60"]) as dead:
+        take(path, "ops@school", dead.pid)
+        dead.kill()
+    assert take(path, "ci@runner", 1).returncode == 0
+    assert path.read_text().split()[3] == "ci@runner"
+
+
+def test_another_process_with_the_pid_of_the_dead_one_holds_nothing(
+    holder: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "lock"
+    path.write_text(f"{holder.pid} 1 2026-11-23T08:00:00Z ops@school\n")
+    assert take(path, "ci@runner", 1).returncode == 0
+
+
+@pytest.mark.parametrize("torn", ["", "12", "rubbish"])
+def test_a_torn_lock_holds_nothing(torn: str, tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text(torn)
+    assert take(path, "ci@runner", 1).returncode == 0
+
+
+def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
+    take_, begin = plan(lock.held, who="o'ps@school")
+    assert take_.endswith("lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")
+    assert begin.startswith("_begun")

@@ -1,0 +1,217 @@
+"""Releases: what is kept, what is put back, and what is said; with doubles for Docker and curl."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_stack.operations import release
+from tests.unit.harness import plan
+from tests.unit.operations.test_docker import compose_answer, lines
+from tests.unit.test_compose import CONTAINER, changed
+
+# Healthy unless the compose file says "broken"; an answer unless the compose file says "silent".
+DOCKER = """echo "docker $*" >>"$CALLS"
+case "$*" in
+*" up "*) ! grep -q broken docker-compose.yml;;
+*RestartCount*) echo 1;;
+*logs*) echo "the container's last words";;
+*exec*) exit 1;;
+esac
+"""
+CURL = """echo "curl $*" >>"$CALLS"
+! grep -q silent docker-compose.yml
+"""
+
+
+class Host:
+    """A folder with the service, and the script at work in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "ollama"
+        (self.folder / "gateway").mkdir(parents=True)
+        self.doubles = folder / "bin"
+        self.doubles.mkdir()
+        for name, script in (("docker", DOCKER), ("curl", CURL)):
+            (self.doubles / name).write_text(f"#!/bin/sh\n{script}")
+            (self.doubles / name).chmod(0o755)
+        self.calls = folder / "calls"
+
+    def is_(self, text: str) -> None:
+        (self.folder / "docker-compose.yml").write_text(text)
+        (self.folder / "gateway" / "haproxy.cfg").write_text(f"# {text}")
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.doubles}:{os.environ['PATH']}"
+        self.calls.write_text("")
+        return subprocess.run(
+            ["sh", release.SCRIPT, self.folder.parent / "lock", self.folder, *words],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PATH": path, "CALLS": str(self.calls)},
+        )
+
+    def keep(self, text: str) -> subprocess.CompletedProcess[str]:
+        self.is_(text)
+        return self.run("keep", json.dumps({"by": text}), '{"model": "m"}', '{"model": "m"}')
+
+    @property
+    def now(self) -> str:
+        text = (self.folder / "docker-compose.yml").read_text()
+        assert (self.folder / "gateway" / "haproxy.cfg").read_text() == f"# {text}"
+        return text
+
+    @property
+    def kept(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "releases").glob("[0-9]*"))
+
+    @property
+    def current(self) -> str:
+        return str((self.folder / "releases" / "current").readlink())
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_the_last_five_releases_stay(service: Host) -> None:
+    for number in range(1, 8):
+        assert service.keep(f"v{number}").stdout == f"release {number} is kept\n"
+    assert service.kept == ["3", "4", "5", "6", "7"]
+    assert service.current == "7"
+    changes = (service.folder / "releases" / "7" / "changes").read_text()
+    assert "-v6" in changes
+    assert "+v7" in changes
+
+
+def test_secrets_are_kept_and_in_no_list_of_changes(service: Host) -> None:
+    secret = service.folder / "gateway" / "tls.pem"
+    for number in (1, 2):
+        secret.write_text(f"PRIVATE KEY {number}")
+        secret.chmod(0o600)
+        service.keep(f"v{number}")
+    two = service.folder / "releases" / "2"
+    assert (two / "gateway" / "tls.pem").stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in (two / "changes").read_text()
+
+
+def test_a_change_that_is_not_healthy_goes_back_by_itself(service: Host) -> None:
+    service.keep("v1")
+    service.is_("broken")
+    done = service.run("up", "1", "{}", "{}", "ollama")
+    assert done.returncode == 1
+    assert "the container's last words" in done.stdout
+    assert 'returned to release 1, which answers: {"by": "v1"}' in done.stdout
+    assert service.now == "v1"
+
+
+def test_a_first_deploy_has_nothing_to_go_back_to(service: Host) -> None:
+    service.is_("broken")
+    done = service.run("up", "1", "{}", "{}")
+    assert done.returncode == 1
+    assert "there is no earlier release to return to" in done.stdout
+    assert service.now == "broken"
+
+
+def test_the_one_before_is_run_again_and_then_the_one_before_that(service: Host) -> None:
+    for number in (1, 2, 3):
+        service.keep(f"v{number}")
+    for expected in ("2", "1"):
+        done = service.run("back", "1", "previous")
+        assert done.returncode == 0, done.stdout
+        assert service.current == expected
+        assert service.now == f"v{expected}"
+    done = service.run("back", "1", "previous")
+    assert done.returncode == 1
+    assert "there is no release to go back to; kept are:" in done.stdout
+    assert service.now == "v1"
+
+
+def test_a_release_by_number_that_does_not_answer_is_left_again(service: Host) -> None:
+    service.keep("silent")
+    service.keep("v2")
+    done = service.run("back", "1", "1")
+    assert done.returncode == 1
+    assert "returned to release 2" in done.stdout
+    assert (service.current, service.now) == ("2", "v2")
+
+
+def test_an_unknown_release_changes_nothing_and_the_kept_ones_are_shown(service: Host) -> None:
+    service.keep("v1")
+    done = service.run("back", "1", "9")
+    assert done.returncode == 1
+    assert "there is no release 9; kept are:" in done.stdout
+    assert 'releases/1/release.json:{"by": "v1"}' in done.stdout
+    assert "docker" not in service.calls.read_text()
+
+
+def test_a_killed_keep_is_begun_anew(service: Host) -> None:
+    (service.folder / "releases" / "new").mkdir(parents=True)
+    (service.folder / "releases" / "new" / "rubbish").touch()
+    assert service.keep("v1").returncode == 0
+    assert not (service.folder / "releases" / "1" / "rubbish").exists()
+
+
+RECORD = {"at": "2026-11-23T08:00:00+00:00", "by": "ops@school", "commit": "abc"}
+TUNED = release.Tuned("m", "m-p", {"num_thread": 2})
+KEEP: dict[str, Any] = {"folder": "/opt/o", "tuned": TUNED, "record": RECORD}
+
+
+def test_what_is_kept_already_is_not_kept_again() -> None:
+    (command,) = plan(release.kept, {"sha256sum": "feed  -"}, **KEEP)
+    words = shlex.split(command)
+    told = json.loads(words[words.index("keep") + 1])
+    assert told == {"version": told["version"], **RECORD}
+    version = told["version"]
+    current = ["3", json.dumps({"version": version})]
+    assert plan(release.kept, {"sha256sum": "feed  -", "readlink": current}, **KEEP) == []
+    assert plan(release.kept, {"sha256sum": "beef  -", "readlink": current}, **KEEP) != []
+
+
+def test_the_script_goes_on_without_the_line() -> None:
+    command = str(release.on_host("back", "/opt/o k", "9", "current"))
+    assert command.startswith("(umask 077; : > '/opt/o k/last-change.log' ); setsid sh -c ")
+    assert command.endswith(
+        "'/opt/o k' back 9 current > '/opt/o k/last-change.log' 2>&1 </dev/null"
+        " & change=$!; tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow"
+        " '/opt/o k/last-change.log' ; wait $change"
+    )
+
+
+FILE = "/opt/o/docker-compose.yml"
+LIVE: dict[str, Any] = {
+    **{"folder": "/opt/o", "path": FILE, "tuned": TUNED, "gateway": "", "patience": 9},
+    "up_failed": "ollama: no",
+}
+
+
+def words_of(command: str) -> list[str]:
+    words = shlex.split(command)
+    return words[words.index("up") : words.index("2>&1") - 2]
+
+
+def test_what_runs_as_declared_is_left_alone() -> None:
+    up = lines(compose_answer(CONTAINER))
+    assert plan(release.live, up, **LIVE) == []
+    assert plan(release.live, up | {":8404/version": "abc"}, **LIVE | {"gateway": "abc"}) == []
+
+
+def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
+    up = lines(compose_answer(CONTAINER))
+    for loaded in ({}, {":8404/version": "old"}):
+        command, *_ = plan(release.live, up | loaded, **LIVE | {"gateway": "abc"})
+        assert words_of(command) == ["up", "9", *TUNED.bodies]
+
+
+def test_a_limit_changed_by_hand_replaces_the_container() -> None:
+    drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
+    command, refusal = plan(release.live, drifted, **LIVE)
+    assert words_of(command) == ["up", "9", *TUNED.bodies, "ollama"]
+    assert "ollama: after the start it still Memory is 1073741824, declared" in refusal
