@@ -8,7 +8,8 @@ from pyinfra.api import DeployError
 from pyinfra.facts.server import Which
 from pyinfra.operations import files, server
 
-from lab.operations import BUILD, PUBLISHER
+from lab.fleet import KEYS
+from lab.operations import BUILD, LABEL, PUBLISHER
 from ollama_stack.forms import host_of
 from ollama_stack.operations import docker
 from ollama_stack.settings import read_settings
@@ -29,6 +30,7 @@ if host.get_fact(Which, command="dockerd"):
             f"docker compose --project-name {settings.ollama_project} down --volumes",
             "docker compose --project-name ollama-lab-mirror down --volumes",
             f"docker rm --force --volumes {PUBLISHER}",
+            f"docker ps --all --quiet --filter label={LABEL} | xargs -r docker rm --force --volumes",
         ],
     )
     server.shell(
@@ -43,5 +45,5 @@ if host.get_fact(Which, command="dockerd"):
     )
     docker.engine(name="Stop Docker if the lab started it", running=False)
 
-for folder in host.loop([settings.ollama_dir, BUILD]):
+for folder in host.loop([settings.ollama_dir, BUILD, str(KEYS)]):
     files.directory(name="Remove a folder of the lab", path=folder, present=False)

@@ -60,6 +60,21 @@ HAPROXY = Image(
 )
 
 
+def server(codename: str) -> Image:
+    """A Debian server as an installer leaves it: systemd, sshd, sudo, no Docker, no curl."""
+    return Image(
+        name=f"ollama-lab/server:{codename}",
+        packages=(
+            *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "sudo"),
+            *("iproute2", "procps"),
+        ),
+        changes=(
+            # Debian 13's systemd wants to be told, where the machine still has cgroup v1.
+            'CMD ["/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]',
+        ),
+    )
+
+
 def ollama(wheels: Path) -> Image:
     """Ollama 0.9.3 for CPUs, shaped like the official image."""
     server = wheels / "bigdl" / "cpp" / "libs" / "ollama"

@@ -8,14 +8,33 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.docker import DockerImage
+from pyinfra.facts.docker import DockerContainer, DockerImage
 
+from lab import images
 from lab.facts import PublishedConfig
+from lab.fleet import KEYS, USER, Member
 from lab.images import Image
 from ollama_stack.shell import or_explain
 
 BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
 PUBLISHER = "ollama-lab-publisher"
+LABEL = "ollama-lab-server"
+CAPABILITIES = (
+    *("AUDIT_CONTROL", "DAC_READ_SEARCH", "IPC_LOCK", "LINUX_IMMUTABLE", "NET_ADMIN"),
+    *("NET_BROADCAST", "SYS_ADMIN", "SYS_NICE", "SYS_PTRACE", "SYSLOG"),
+)
+# What an installer asks for: a user, a key, host keys of its own. It prints the public ones.
+FIRST_BOOT = f"""
+useradd --create-home --shell /bin/bash {USER}
+echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
+install -d -m 700 -o {USER} -g {USER} ~{USER}/.ssh
+install -m 600 -o {USER} -g {USER} /dev/stdin ~{USER}/.ssh/authorized_keys
+rm -f /etc/ssh/ssh_host_*
+ssh-keygen -A >/dev/null
+until systemctl is-system-running --wait >/dev/null 2>&1 || systemctl is-active --quiet ssh; do sleep 0.2; done
+systemctl restart ssh
+cut -d' ' -f1,2 /etc/ssh/ssh_host_*.pub
+"""
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -35,7 +54,8 @@ def image(recipe: Image, codename: str, origin: str) -> Commands:
         yield StringCommand("gcc -shared -fPIC -O2 -o", f"{root}/{path}", QuoteString(str(source)))
     yield (
         "apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)'"
-        f" 'Created-By: Packages' 'Origin: {origin}' >{BUILD}/sources.list"
+        f" 'Created-By: Packages' 'Origin: {origin}' "
+        f'| sed "s/$(. /etc/os-release && echo $VERSION_CODENAME)/{codename}/" >{BUILD}/sources.list'
     )
     yield or_explain(
         StringCommand(
@@ -53,6 +73,41 @@ def image(recipe: Image, codename: str, origin: str) -> Commands:
         f"{BUILD}/root.tar {recipe.name}",
     )  # fmt: skip
     yield f"rm -rf {BUILD}"
+
+
+@operation()
+def server(member: Member) -> Commands:
+    """Have a fresh Debian server that lets USER in with the lab's key; one that runs is kept.
+
+    Systemd and a Docker of its own need more than Docker's default rights, but not all of them.
+    """
+    recipe = images.server(member.codename)
+    built = host.get_fact(DockerImage, object_id=recipe.name)
+    found = host.get_fact(DockerContainer, object_id=member.container)
+    if found and built and found[0]["Image"] == built[0]["Id"] and found[0]["State"]["Running"]:
+        host.noop(f"{member.name} already runs")
+        return
+    keys = QuoteString(str(KEYS))
+    yield StringCommand("mkdir -p -m 700", keys)
+    yield StringCommand("cd", keys, "&& { test -f key || ssh-keygen -q -t ed25519 -N '' -f key; }")
+    yield f"docker rm --force --volumes {member.container} >/dev/null 2>&1 || true"
+    yield (
+        f"docker run --detach --name {member.container} --hostname {member.name} --label {LABEL} "
+        + " ".join(f"--cap-add {name}" for name in CAPABILITIES)
+        + " --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+        " --security-opt systempaths=unconfined --device-cgroup-rule 'a *:* rwm' --cgroupns host --stop-signal SIGRTMIN+3"
+        " --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --tmpfs /run --tmpfs /run/lock"
+        " --volume /var/lib/docker --volume /var/lib/containerd"  # overlay2 stands on no overlay
+        f" --publish 127.0.0.1:{member.port}:22 {recipe.name}"
+    )
+    # Its apt reaches the registries as this machine's own does.
+    inside = f"docker exec --interactive {member.container}"
+    yield f"apt-config dump | grep ^Acquire:: | {inside} sh -c 'cat >/etc/apt/apt.conf.d/90lab'"
+    yield StringCommand(
+        f"{inside} sh -ec", QuoteString(FIRST_BOOT), "<", QuoteString(str(KEYS / "key.pub")),
+        f"| sed 's/^/[127.0.0.1]:{member.port} /' >", QuoteString(str(KEYS / member.name)),
+    )  # fmt: skip
+    yield StringCommand("cd", keys, "&& cat host-* >known_hosts")
 
 
 @operation()

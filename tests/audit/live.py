@@ -63,6 +63,11 @@ class Live(Conversation):
         """``docker version``, answered by the engine."""
         return self.run("docker version --format {{.Server.Version}}")
 
+    @property
+    def sudo(self) -> str:
+        """For docker where it does not say plainly that it is not let in, as behind a pipe."""
+        return SUDO if self.engine.command.startswith(SUDO) else ""
+
     def inspected(self, name: str, root: str) -> Inspected:
         """A container that is there; Blocked by the control ``root`` if none is."""
         said = self.run(INSPECT)  # fails if one is not there
@@ -229,9 +234,7 @@ class Live(Conversation):
         recent = f" --since {since}" if since else ""
         logs = f"docker logs{recent} {container} 2>&1; echo exit code $?"
         grep = f"grep -aE {shlex.quote(f'{pattern}|^exit code ')}"
-        # Behind a pipe nobody hears that docker is not let in; the engine's answer tells.
-        sudo = SUDO if self.engine.command.startswith(SUDO) else ""
-        said = self.run(f"{sudo}{{ {logs}; }} | {grep}", seconds=60)
+        said = self.run(f"{self.sudo}{{ {logs}; }} | {grep}", seconds=60)
         text, _, code = said.text.rpartition("exit code ")
         if code != "0\n":
             why = text.strip()[-200:] or f"exit code {code.strip()}"

@@ -1,0 +1,16 @@
+"""The lab's Debian servers: bare machines, but for the mirror."""
+
+mirror = "http://172.17.0.1:5000"
+ollama_image = "ollama/ollama:0.9.3"
+gateway_image = "haproxy:2.6.12"
+model_name = "smollm2:135m"
+
+docker_source = "distro"
+
+audit_waivers = [
+    {
+        "id": "OLS-801",
+        "reason": "PyPI has no later Ollama than 0.9.3; the lab is on loopback",
+        "until": "2035-12-31",
+    }
+]

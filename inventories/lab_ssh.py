@@ -1,0 +1,15 @@
+"""Debian servers of the lab's own (`make lab-hosts`), reached as a fleet is: SSH, a key, sudo."""
+
+_ssh = {
+    "ssh_hostname": "127.0.0.1",
+    "ssh_user": "ops",
+    "ssh_key": "~/.cache/ollama-stack/lab-hosts/key",
+    "ssh_known_hosts_file": "~/.cache/ollama-stack/lab-hosts/known_hosts",
+    "ssh_strict_host_key_checking": "yes",
+}
+
+low = [("host-1", {**_ssh, "ssh_port": 2301})]
+medium = [
+    ("host-2", {**_ssh, "ssh_port": 2302}),
+    ("host-3", {**_ssh, "ssh_port": 2303}),
+]

@@ -1,0 +1,135 @@
+"""Bare Debian servers over SSH, as an ordinary user with sudo: several at once, and what befalls them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.fleet import MEMBERS, Member
+from tests.lab.conftest import ROOT, Done, run, until
+from tests.lab.test_audit import audit, with_status
+
+INVENTORY = "inventories/lab_ssh.py"
+HOSTS = MEMBERS[:2]  # Debian 12 and 13
+LIMIT = [word for member in HOSTS for word in ("--limit", member.name)]
+DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
+ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
+
+
+def on(member: Member, script: str) -> Done:
+    """A shell line as root of a server."""
+    return run("docker", "exec", member.container, "sh", "-c", script)
+
+
+def serves(member: Member) -> bool:
+    body = (
+        '{"model": "smollm2:135m", "prompt": "hi", "stream": false, "options": {"num_predict": 4}}'
+    )
+    done = on(member, f"curl -fsS --max-time 60 127.0.0.1:11434/api/generate --data '{body}'")
+    return done.returncode == 0 and bool(json.loads(done.stdout)["response"])
+
+
+def deploy(*words: str) -> Done:
+    return run(*DEPLOY, *LIMIT, *words)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers() -> Iterator[None]:
+    """Two of them, as an installer leaves them."""
+    for member in HOSTS:
+        run("docker", "rm", "--force", "--volumes", member.container)
+    done = subprocess.run(
+        [
+            "env",
+            f"HOSTS={len(HOSTS)}",
+            ".venv/bin/pyinfra",
+            "-y",
+            "inventories/lab.py",
+            "lab/hosts.py",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    yield
+    for member in HOSTS:
+        run("docker", "rm", "--force", "--volumes", member.container)
+
+
+def test_bare_servers_serve_after_one_run() -> None:
+    for member in HOSTS:
+        assert on(member, "command -v docker curl").returncode != 0
+    done = deploy()
+    assert done.returncode == 0, done.stderr
+    assert all(map(serves, HOSTS))
+    assert on(HOSTS[0], "systemctl is-active docker").stdout == "active\n"
+
+
+def test_a_second_run_changes_nothing() -> None:
+    done = deploy("--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]["operations"]
+    assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS
+
+
+def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
+    done, report = audit(INVENTORY, tmp_path, *(f"--limit={member.name}" for member in HOSTS))
+    assert not with_status(report, "finding", "error"), done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_server_that_restarts_serves_without_a_run() -> None:
+    member = HOSTS[1]
+    run("docker", "restart", "--time", "20", member.container)
+    until(lambda: serves(member), 180)
+
+
+def test_a_line_that_is_cut_leaves_a_service_and_the_next_run_mends_it() -> None:
+    member = HOSTS[0]
+    with subprocess.Popen(
+        [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=11"],
+        cwd=ROOT, text=True, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr
+        next(line for line in process.stderr if "Ollama | Start Ollama" in line)
+        time.sleep(1)
+        assert on(member, "pkill -KILL -f '^sshd.*ops'").returncode == 0
+        said = process.stderr.read()
+    assert process.returncode == 1, said
+    until(lambda: serves(member), 120)
+    done = deploy()
+    assert done.returncode == 0, done.stderr
+    assert serves(member)
+
+
+def test_two_runs_over_ssh_do_not_meet() -> None:
+    member = HOSTS[0]
+    words = [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=12"]
+    with subprocess.Popen(words, cwd=ROOT, text=True, stderr=subprocess.PIPE) as first:
+        assert first.stderr
+        next(line for line in first.stderr if "Docker | " in line)
+        second = run(*words)
+        said = first.stderr.read()
+    assert first.returncode == 0, said
+    assert second.returncode == 1
+    assert re.search(r"lock: \S+ has been changing this host since 20", second.stderr)
+    assert deploy().returncode == 0
+
+
+def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
+    before = on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout
+    broken = '"ssh_port": 2301, "ollama_image": "haproxy:2.6.12"'  # another program by that name
+    inventory = tmp_path / "lab_ssh.py"
+    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', broken))
+    done = run("make", "deploy", f"INVENTORY={inventory}", "ROLLING=1", "LIMIT=host-[12]")
+    assert done.returncode != 0
+    assert "stopped at host-1; who runs what now:" in done.stderr
+    assert serves(HOSTS[0])  # it went back
+    assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before
