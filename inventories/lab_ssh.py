@@ -8,8 +8,9 @@ _ssh = {
     "ssh_strict_host_key_checking": "yes",
 }
 
-low = [("host-1", {**_ssh, "ssh_port": 2301})]
-medium = [
-    ("host-2", {**_ssh, "ssh_port": 2302}),
-    ("host-3", {**_ssh, "ssh_port": 2303}),
+# One CPU each: they share this machine's, and threads beyond them collapse.
+low = [
+    ("host-1", {**_ssh, "ssh_port": 2301, "ollama_cpus": 1.0}),
+    ("host-2", {**_ssh, "ssh_port": 2302, "ollama_cpus": 1.0}),
 ]
+medium = [("host-3", {**_ssh, "ssh_port": 2303})]
