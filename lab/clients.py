@@ -52,13 +52,15 @@ def open_client(base: str) -> httpx.AsyncClient:
 
 
 async def closed_loop(base: str, clients: int, seconds: float) -> list[Outcome]:
-    """So many clients that ask again as soon as they are answered."""
+    """So many clients that ask again as soon as they are answered, or a moment after a failure."""
     began = time.monotonic()
 
     async def one(client: httpx.AsyncClient) -> list[Outcome]:
         outcomes = []
         while time.monotonic() - began < seconds:
             outcomes.append(await ask(client, began))
+            if not outcomes[-1].answered:
+                await asyncio.sleep(0.5)  # a person, or a library, does not try again at once
         return outcomes
 
     async with open_client(base) as client:

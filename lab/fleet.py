@@ -10,6 +10,9 @@ USER = "ops"
 KEYS = Path("~/.cache/ollama-stack/lab-hosts").expanduser()  # as inventories/lab_ssh.py has it
 
 
+DISK = "6g"  # as the preflight wants it; what is not filled takes no memory
+
+
 @dataclass(frozen=True)
 class Member:
     """One server, a container of this machine."""
@@ -17,15 +20,23 @@ class Member:
     name: str
     codename: str
     port: int
+    in_memory: bool = False
+    """Docker's disk is in memory, with a size; it is gone when the server restarts."""
 
     @property
     def container(self) -> str:
         """Its container's name."""
         return f"ollama-lab-{self.name}"
 
+    @property
+    def disk(self) -> str:
+        """Docker's option for /var/lib/docker."""
+        tmpfs = f"--tmpfs /var/lib/docker:exec,dev,suid,size={DISK}"
+        return tmpfs if self.in_memory else "--volume /var/lib/docker"
+
 
 MEMBERS = tuple(
-    Member(f"host-{number}", codename, 2300 + number)
+    Member(f"host-{number}", codename, 2300 + number, in_memory=number == 1)
     for number, codename in enumerate(("bookworm", "trixie", "bookworm") * 2, 1)
 )
 

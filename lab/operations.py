@@ -97,7 +97,8 @@ def server(member: Member) -> Commands:
         + " --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
         " --security-opt systempaths=unconfined --device-cgroup-rule 'a *:* rwm' --cgroupns host --stop-signal SIGRTMIN+3"
         " --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --tmpfs /run --tmpfs /run/lock"
-        " --volume /var/lib/docker --volume /var/lib/containerd"  # overlay2 stands on no overlay
+        # Overlay2 stands on no overlay; and a disk of their own can be filled.
+        f" --volume /var/lib/containerd {member.disk}"
         f" --publish 127.0.0.1:{member.port}:22 {recipe.name}"
     )
     # Its apt reaches the registries as this machine's own does.

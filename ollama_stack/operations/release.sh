@@ -63,7 +63,8 @@ answers() {
 }
 
 tuned() { # CREATE GENERATE
-    ollama 600 /api/create "$1" && ollama 900 /api/generate "$2"
+    ollama 600 /api/create "$1" || echo "the model could not be tuned anew"
+    ollama 900 /api/generate "$2"
 }
 
 loaded() { # VERSION of the configuration, within 10 s

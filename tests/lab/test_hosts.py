@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import fleet
 from lab.fleet import MEMBERS, Member
 from tests.lab.conftest import ROOT, Done, run, until
 from tests.lab.test_audit import audit, with_status
@@ -133,3 +134,52 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     assert "stopped at host-1; who runs what now:" in done.stderr
     assert serves(HOSTS[0])  # it went back
     assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before
+
+
+def test_a_killed_engine_comes_back_with_the_service() -> None:
+    member = HOSTS[0]
+    assert on(member, "pkill -KILL -x dockerd").returncode == 0
+    until(lambda: serves(member), 120)
+
+
+def fill(member: Member, free: int) -> None:
+    """Leave Docker's disk so many MiB, or nothing at all."""
+    used = "$(df --block-size=1M --output=used /var/lib/docker | tail -1)"
+    smaller = f"mount -o remount,size=$(({used} + {free or 1}))M /var/lib/docker"
+    assert on(member, smaller).returncode == 0
+    if not free:
+        on(member, "cat /dev/zero >/var/lib/docker/ballast")  # it ends when the disk is full
+
+
+def make_room(member: Member) -> None:
+    size = f"mount -o remount,size={fleet.DISK} /var/lib/docker; rm -f /var/lib/docker/ballast"
+    assert on(member, size).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("moment", "free", "lost"),
+    [
+        ("Take the lock", 0, ""),  # before the new container is made
+        ("Ollama | Start Ollama", 20, "smollm2:135m smollm2:135m-pristine"),  # then it is pulled
+    ],
+)
+def test_a_disk_that_fills_up_on_the_way(moment: str, free: int, lost: str) -> None:
+    member = HOSTS[0]
+    if lost:
+        assert on(member, f"docker exec ollama ollama rm {lost}").returncode == 0
+    words = [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=11"]
+    with subprocess.Popen(words, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        next(line for line in process.stderr if moment in line)
+        fill(member, free)
+        said = process.stderr.read()
+    try:
+        assert process.returncode == 1, said
+        assert "no space left on device" in said
+        if not lost:
+            until(lambda: serves(member), 60)
+    finally:
+        make_room(member)
+    done = deploy("--limit", member.name)
+    assert done.returncode == 0, done.stderr
+    assert serves(member)
