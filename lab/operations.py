@@ -29,9 +29,9 @@ useradd --create-home --shell /bin/bash {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
 install -d -m 700 -o {USER} -g {USER} ~{USER}/.ssh
 install -m 600 -o {USER} -g {USER} /dev/stdin ~{USER}/.ssh/authorized_keys
+timeout 60 sh -c 'until systemctl is-active --quiet ssh; do sleep 0.2; done'
 rm -f /etc/ssh/ssh_host_*
 ssh-keygen -A >/dev/null
-until systemctl is-system-running --wait >/dev/null 2>&1 || systemctl is-active --quiet ssh; do sleep 0.2; done
 systemctl restart ssh
 cut -d' ' -f1,2 /etc/ssh/ssh_host_*.pub
 """

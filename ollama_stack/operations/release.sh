@@ -101,7 +101,7 @@ run_release() { # NUMBER SECONDS; fails if it does not answer
         start && answers && tuned "$(cat "$from/create.json")" "$load" && ollama 300 /api/generate "$ask"
     ran=$?
     go_on
-    [ $ran = 0 ] && healthy && reload && ln -sfn "$1" releases/current
+    [ $ran = 0 ] && reload && healthy && ln -sfn "$1" releases/current
 }
 
 return_to_good() { # SECONDS
@@ -123,7 +123,7 @@ up)
     if start "$@" && answers; then
         tuned "$create" "$load" # before who waits; it may still have to be pulled
         go_on
-        healthy && reload && exit 0
+        reload && healthy && exit 0
     fi
     compose logs --no-color --tail 20
     return_to_good "$seconds"
