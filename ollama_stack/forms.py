@@ -53,6 +53,14 @@ Secret = Annotated[
 # pyinfra's own reader of an inventory makes lists of tuples.
 Listed = BeforeValidator(lambda given: list(given) if isinstance(given, tuple) else given)
 Digest = Annotated[str, _form(r"^([0-9a-f]{64})?$", "65ec06548149...")]
+Sha256 = Annotated[str, _form(r"^[0-9a-f]{64}$", "1500c1f56fa9...")]
+DockerVersion = Annotated[str, _form(r"^([0-9]+\.[0-9]+\.[0-9]+)?$", "28.5.2")]
+Website = Annotated[
+    str,
+    _form(
+        r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9_.-]+)*$", "https://mirror.lan/docker/linux"
+    ),
+]
 Address = Annotated[str, AfterValidator(_ipv4)]
 Registry = Annotated[
     str,

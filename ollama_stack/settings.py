@@ -10,6 +10,7 @@ from ollama_stack.forms import (
     Address,
     Cpus,
     Digest,
+    DockerVersion,
     Duration,
     Folder,
     Image,
@@ -18,8 +19,10 @@ from ollama_stack.forms import (
     ModelShape,
     Project,
     Registry,
+    Sha256,
     Size,
     Waiver,
+    Website,
     host_of,
     setting,
 )
@@ -151,6 +154,24 @@ class Settings(GatewaySettings):
     )
     docker_source: Literal["docker-ce", "distro"] = setting(
         "Docker from its official repository or from the distribution", "ours", "docker-ce"
+    )
+    docker_repository: Website = setting(
+        "folder of Docker's own packages, or of a mirror of them",
+        "ours",
+        "https://download.docker.com/linux",
+        rule="its packages are signed",
+    )
+    docker_repository_key: Sha256 = setting(
+        "SHA-256 of the key (`debian/gpg` in that folder) that signs them",
+        "download.docker.com, 2025",
+        "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570",
+        rule="the key there is this one",
+    )
+    docker_version: DockerVersion = setting(
+        "version of docker-ce that every host gets, and apt keeps; none: the newest, once",
+        "ours",
+        "",
+        rule="the repository has it",
     )
     allow_unusual: Annotated[list[Literal["ollama_max_queue", "ollama_bind"]], Listed] = setting(
         "settings that may leave their usual range; a warning remains", "ours", []

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.server import LinuxDistribution, Which
-from pyinfra.operations import apt, files, systemd
+from pyinfra.operations import files, systemd
 
 from ollama_stack.facts.docker import ComposeVersion, InitSystem
 from ollama_stack.fit import RELEASES
 from ollama_stack.forms import host_of
 from ollama_stack.operations import docker
+from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
-DOCKER_CE = [
-    "docker-ce",
-    "docker-ce-cli",
-    "containerd.io",
-    "docker-buildx-plugin",
-    "docker-compose-plugin",
-]
-KEYRING = "/etc/apt/keyrings/docker.asc"
-KEY_SHA256 = "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570"
+ENGINE = ["docker-ce", "docker-ce-cli"]  # of one version
+BESIDE = ["containerd.io", "docker-buildx-plugin", "docker-compose-plugin"]
 
 
 @deploy("Docker")
@@ -35,11 +31,12 @@ def install_docker(settings: Settings) -> None:
         _retries=3,  # apt's lists have a lock that it does not wait for
         _retry_delay=15,
     )
-    wanted = DOCKER_CE if settings.docker_source == "docker-ce" else _from_distribution()
-    theirs = host.get_fact(Which, command="dockerd") and wanted[0] not in host.get_fact(DebPackages)
-    if not theirs:
-        if settings.docker_source == "docker-ce":
-            _add_official_repository()
+    official = settings.docker_source == "docker-ce"
+    ours = ENGINE[0] if official else "docker.io"
+    if host.get_fact(Which, command="dockerd") and ours not in host.get_fact(DebPackages):
+        _keep_theirs(settings)
+    else:
+        wanted = _official(settings) if official else _from_distribution()
         docker.packages(name="Install Docker", packages=wanted, _retries=3, _retry_delay=15)
     docker.compose_plugin(name="Have Compose v2")
     run_docker()
@@ -63,25 +60,35 @@ def release() -> tuple[str, str]:
     return meta.get("ID", ""), meta.get("VERSION_ID", "")
 
 
-def _add_official_repository() -> None:
+def _keep_theirs(settings: Settings) -> None:
+    if settings.docker_version:
+        fault = (
+            "docker_version: the engine there is not docker-ce, and is kept; unset docker_version, "
+            "or remove that engine"
+        )
+        refuse({host.name: [fault]})
+
+
+def _official(settings: Settings) -> list[str]:
+    """Docker's own packages; its repository is known, and a declared version pinned, before."""
     meta = host.get_fact(LinuxDistribution)["release_meta"]
-    url = f"https://download.docker.com/linux/{meta['ID']}"
-    files.directory(name="Make the keyring folder", path="/etc/apt/keyrings", mode="755")
-    files.download(
-        name="Fetch Docker's key",
-        src=f"{url}/gpg",
-        dest=KEYRING,
+    docker.repository(
+        name="Have Docker's repository",
+        url=f"{settings.docker_repository}/{meta['ID']}",
+        suite=meta["VERSION_CODENAME"],
+        key_sha256=settings.docker_repository_key,
+    )
+    if not settings.docker_version:
+        files.file(name="Pin no version", path=docker.PIN, present=False)
+        return [*ENGINE, *BESIDE]
+    version = f"5:{settings.docker_version}-*"
+    files.put(
+        name="Pin the version",
+        src=StringIO(f"Package: {' '.join(ENGINE)}\nPin: version {version}\nPin-Priority: 990\n"),
+        dest=docker.PIN,
         mode="644",
-        sha256sum=KEY_SHA256,
     )
-    apt.sources_file(
-        name="Add Docker's repository",
-        filename="docker",
-        uris=url,
-        suites=meta["VERSION_CODENAME"],
-        components="stable",
-        signed_by=KEYRING,
-    )
+    return [*(f"{package}={version}" for package in ENGINE), *BESIDE]
 
 
 def _from_distribution() -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from lab import fleet
 from lab.fleet import MEMBERS, Member
+from lab.repository import VERSIONS, Repository, docker_ce
 from tests.lab.conftest import ROOT, Done, run, until
 from tests.lab.test_audit import audit, with_status
 
@@ -64,13 +65,70 @@ def servers() -> Iterator[None]:
         run("docker", "rm", "--force", "--volumes", member.container)
 
 
-def test_bare_servers_serve_after_one_run() -> None:
+@pytest.fixture(scope="module")
+def packages(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """Docker's own packages, for the Debian 12 server."""
+    with docker_ce(tmp_path_factory.mktemp("apt"), HOSTS[0].codename) as repository:
+        yield repository
+
+
+def official(packages: Repository, folder: Path, **other: str) -> Path:
+    """The inventory, but with Docker's own packages on the Debian 12 server."""
+    data = {
+        **{"ssh_port": HOSTS[0].port, "docker_source": "docker-ce", "docker_version": VERSIONS[0]},
+        **{"docker_repository": packages.url, "docker_repository_key": packages.key_sha256},
+    }
+    inventory = folder / "lab_ssh.py"
+    words = repr(data | other)[1:-1]
+    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', words))
+    return inventory
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("docker_repository_key", "/debian/gpg is another key than the declared one; Docker was"),
+        ("docker_repository", "has nothing for bookworm that is signed with its key; Docker was"),
+    ],
+)
+def test_packages_that_are_not_docker_s_own_are_not_installed(
+    wrong: str, said: str, packages: Repository, tmp_path: Path
+) -> None:
+    value = {"docker_repository_key": "f" * 64, "docker_repository": packages.forged}[wrong]
+    inventory = official(packages, tmp_path, **{wrong: value})
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", HOSTS[0].name)
+    assert done.returncode == 1
+    assert f"{wrong}: " in done.stderr
+    assert said in done.stderr
+    assert on(HOSTS[0], "command -v dockerd || ls /etc/apt/sources.list.d/docker*").returncode != 0
+
+
+def version(member: Member) -> str:
+    return on(member, "dpkg-query --show --showformat '${Version}' docker-ce").stdout
+
+
+def test_bare_servers_serve_after_one_run(packages: Repository, tmp_path: Path) -> None:
     for member in HOSTS:
-        assert on(member, "command -v docker curl").returncode != 0
-    done = deploy()
+        assert on(member, "command -v docker").returncode != 0
+    done = run(".venv/bin/pyinfra", "-y", official(packages, tmp_path), "deploy.py", *LIMIT)
     assert done.returncode == 0, done.stderr
     assert all(map(serves, HOSTS))
     assert on(HOSTS[0], "systemctl is-active docker").stdout == "active\n"
+    assert version(HOSTS[0]) == f"5:{VERSIONS[0]}-1~debian.12~bookworm"
+    assert on(HOSTS[1], "dpkg --status docker.io").returncode == 0
+
+
+def test_apt_leaves_a_pinned_engine_until_the_setting_says_otherwise(
+    packages: Repository, tmp_path: Path
+) -> None:
+    member = HOSTS[0]
+    upgrade = on(member, "apt-get -qq update && apt-get -q --yes --simulate upgrade").stdout
+    assert "docker-ce" not in upgrade
+    inventory = official(packages, tmp_path, docker_version=VERSIONS[1])
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", member.name)
+    assert done.returncode == 0, done.stderr
+    assert version(member) == f"5:{VERSIONS[1]}-1~debian.12~bookworm"
+    assert serves(member)
 
 
 def test_a_second_run_changes_nothing() -> None:

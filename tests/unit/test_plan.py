@@ -79,7 +79,7 @@ def test_shipped_inventories_plan_the_upstream_parts(
     run = pyinfra(fakes, "deploy.py", "--dry", "--diff", "--json")
     assert run.returncode == 0, run.stderr
     plan = {op["name"]: sorted(op["hosts_with_change"]) for op in json.loads(run.stdout)["plan"]}
-    assert plan["Docker | Add Docker's repository"] == hosts
+    assert plan["Docker | Have Docker's repository"] == hosts
     assert plan["Ollama | Start Ollama"] == hosts
     assert "install docker-ce, docker-ce-cli, containerd.io" in run.stderr
     assert "image: ollama/ollama:0.32.15" in run.stderr
@@ -123,6 +123,18 @@ def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
     assert run.returncode == 1
     assert "refused, nothing was changed:" in run.stderr
     assert f"    @fake/local: {refusal}" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Starting operation" not in run.stderr
+
+
+def test_a_version_for_an_engine_that_is_kept_is_refused(tmp_path: Path) -> None:
+    theirs = BARE | {"command -v dockerd": "/usr/sbin/dockerd"}
+    run = pyinfra(
+        as_fakes("inventories/local.py", tmp_path, theirs, docker_version="28.5.2"),
+        *("deploy.py", "-y"),
+    )
+    assert run.returncode == 1
+    assert "@fake/local: docker_version: the engine there is not docker-ce, and is" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Starting operation" not in run.stderr
 

@@ -30,6 +30,46 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     assert install.endswith("install --no-install-recommends -o DPkg::Lock::Timeout=300 docker.io")
 
 
+CE = "ii  docker-ce  5:28.5.2-1~debian.12~bookworm  amd64  an engine"
+
+
+def test_a_pinned_version_is_installed_where_there_is_another() -> None:
+    kept = {"dpkg -l": CE}
+    assert plan(docker.packages, kept, packages=["docker-ce=5:28.5.2-*"]) == []
+    assert plan(docker.packages, kept, packages=["docker-ce"]) == []
+    *_, install = plan(docker.packages, kept, packages=["docker-ce=5:28.5.3-*"])
+    assert install.endswith(" 'docker-ce=5:28.5.3-*'")
+
+
+REPOSITORY: dict[str, Any] = {
+    "url": "https://m.lan/docker/debian",
+    "suite": "bookworm",
+    "key_sha256": "1" * 64,
+}
+SOURCES = """Types: deb
+URIs: https://m.lan/docker/debian
+Suites: bookworm
+Components: stable
+Signed-By: /etc/apt/keyrings/docker.asc"""
+
+
+def test_a_repository_that_is_known_is_left_alone() -> None:
+    known = {"docker.sources": SOURCES.splitlines(), "sha256sum": f"{'1' * 64}  {docker.KEYRING}"}
+    assert plan(docker.repository, known, **REPOSITORY) == []
+    for other in ({"key_sha256": "2" * 64}, {"suite": "trixie"}):
+        assert plan(docker.repository, known, **REPOSITORY | other) != []
+
+
+def test_apt_learns_of_a_repository_last() -> None:
+    commands = plan(docker.repository, **REPOSITORY)
+    first = {
+        word: next(place for place, command in enumerate(commands) if word in command)
+        for word in ("curl", "sha256sum --check", "apt-get update", "sources.list.d")
+    }
+    assert list(first.values()) == sorted(first.values())
+    assert "sources.list.d" in commands[-1]
+
+
 @pytest.mark.parametrize("version", ["2.26.1", "v2.22.0", "5.6.1", "2.40.3+ds1-0ubuntu1"])
 def test_compose_that_is_there_is_left_alone(version: str) -> None:
     assert plan(docker.compose_plugin, {"compose version": version}) == []
