@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change deploy-times docs hosts
+.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change deploy-times faults docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -81,6 +81,9 @@ load-change: lab ## what clients see of a change; table in docs/running.md
 
 deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
 	@$(RUN)/python -m lab.times
+
+faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/running.md
+	@$(RUN)/python -m lab.faults
 
 docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls

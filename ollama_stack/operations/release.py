@@ -85,7 +85,10 @@ def back(folder: str, patience: int, number: str = "") -> Commands:
 
 def return_to_good(state: State, host: Host, folder: str, patience: int) -> bool:
     """Have the current release run and answer, at once; its words as they come."""
-    command = on_host("back", folder, str(patience), "current")
+    command = StringCommand(
+        *("if test -L", QuoteString(f"{folder}/releases/current"), "; then"),
+        *(on_host("back", folder, str(patience), "current"), "; else echo there is none yet; fi"),
+    )
     return run_now(state, host, command, show=True)[0]
 
 

@@ -101,7 +101,11 @@ run_release() { # NUMBER SECONDS; fails if it does not answer
         start && answers && tuned "$(cat "$from/create.json")" "$load" && ollama 300 /api/generate "$ask"
     ran=$?
     go_on
-    [ $ran = 0 ] && reload && healthy && ln -sfn "$1" releases/current
+    [ $ran = 0 ] && reload && healthy && make_current "$1"
+}
+
+make_current() { # NUMBER
+    ln -sfn "$1" releases/next && mv -T releases/next releases/current
 }
 
 return_to_good() { # SECONDS
@@ -130,6 +134,7 @@ up)
     exit 1
     ;;
 keep)
+    set -e
     number=$(($(numbers | sort -n | tail -n 1) + 1))
     rm -rf releases/new && mkdir -p -m 755 releases && mkdir -m 755 releases/new
     cp -p docker-compose.yml releases/new/
@@ -138,9 +143,10 @@ keep)
     echo "$2" >releases/new/create.json
     echo "$3" >releases/new/generate.json
     [ -z "$good" ] || diff -ru --exclude=release.json --exclude=changes --exclude=tls.pem \
-        --exclude=tokens.map "releases/$good" releases/new >releases/changes
-    mv releases/changes releases/new/ 2>/dev/null
-    mv releases/new "releases/$number" && ln -sfn "$number" releases/current
+        --exclude=tokens.map "releases/$good" releases/new >releases/changes || [ $? = 1 ]
+    [ -z "$good" ] || mv releases/changes releases/new/
+    mv releases/new "releases/$number"
+    make_current "$number"
     numbers | sort -rn | tail -n +6 | while read -r old; do
         rm -rf "releases/$old"
     done

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import fleet
+from lab import faults
+from lab.faults import INVENTORY, Fault, on, serves, suffer
 from lab.fleet import MEMBERS, Member
 from lab.repository import VERSIONS, Repository, docker_ce
-from tests.lab.conftest import ROOT, Done, run, until
+from tests.lab.conftest import ROOT, Done, run
 from tests.lab.test_audit import audit, with_status
 
-INVENTORY = "inventories/lab_ssh.py"
 HOSTS = MEMBERS[:2]  # Debian 12 and 13
 LIMIT = [word for member in HOSTS for word in ("--limit", member.name)]
 DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
 ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
-
-
-def on(member: Member, script: str) -> Done:
-    """A shell line as root of a server."""
-    return run("docker", "exec", member.container, "sh", "-c", script)
-
-
-def serves(member: Member) -> bool:
-    body = (
-        '{"model": "smollm2:135m", "prompt": "hi", "stream": false, "options": {"num_predict": 4}}'
-    )
-    done = on(member, f"curl -fsS --max-time 60 127.0.0.1:11434/api/generate --data '{body}'")
-    return done.returncode == 0 and bool(json.loads(done.stdout)["response"])
 
 
 def deploy(*words: str) -> Done:
@@ -144,42 +129,9 @@ def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_server_that_restarts_serves_without_a_run() -> None:
-    member = HOSTS[1]
-    run("docker", "restart", "--time", "20", member.container)
-    until(lambda: serves(member), 180)
-
-
-def test_a_line_that_is_cut_leaves_a_service_and_the_next_run_mends_it() -> None:
-    member = HOSTS[0]
-    with subprocess.Popen(
-        [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=11"],
-        cwd=ROOT, text=True, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stderr
-        next(line for line in process.stderr if "Ollama | Start Ollama" in line)
-        time.sleep(1)
-        assert on(member, "pkill -KILL -f '^sshd.*ops'").returncode == 0
-        said = process.stderr.read()
-    assert process.returncode == 1, said
-    until(lambda: serves(member), 120)
-    done = deploy()
-    assert done.returncode == 0, done.stderr
-    assert serves(member)
-
-
-def test_two_runs_over_ssh_do_not_meet() -> None:
-    member = HOSTS[0]
-    words = [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=12"]
-    with subprocess.Popen(words, cwd=ROOT, text=True, stderr=subprocess.PIPE) as first:
-        assert first.stderr
-        next(line for line in first.stderr if "Docker | " in line)
-        second = run(*words)
-        said = first.stderr.read()
-    assert first.returncode == 0, said
-    assert second.returncode == 1
-    assert re.search(r"lock: \S+ has been changing this host since 20", second.stderr)
-    assert deploy().returncode == 0
+@pytest.mark.parametrize("fault", faults.QUICK, ids=lambda fault: fault.what)
+def test_nothing_is_lost_and_the_next_run_mends_it(fault: Fault) -> None:
+    assert not suffer(fault).wrong
 
 
 def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
@@ -192,52 +144,3 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     assert "stopped at host-1; who runs what now:" in done.stderr
     assert serves(HOSTS[0])  # it went back
     assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before
-
-
-def test_a_killed_engine_comes_back_with_the_service() -> None:
-    member = HOSTS[0]
-    assert on(member, "pkill -KILL -x dockerd").returncode == 0
-    until(lambda: serves(member), 120)
-
-
-def fill(member: Member, free: int) -> None:
-    """Leave Docker's disk so many MiB, or nothing at all."""
-    used = "$(df --block-size=1M --output=used /var/lib/docker | tail -1)"
-    smaller = f"mount -o remount,size=$(({used} + {free or 1}))M /var/lib/docker"
-    assert on(member, smaller).returncode == 0
-    if not free:
-        on(member, "cat /dev/zero >/var/lib/docker/ballast")  # it ends when the disk is full
-
-
-def make_room(member: Member) -> None:
-    size = f"mount -o remount,size={fleet.DISK} /var/lib/docker; rm -f /var/lib/docker/ballast"
-    assert on(member, size).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("moment", "free", "lost"),
-    [
-        ("Take the lock", 0, ""),  # before the new container is made
-        ("Ollama | Start Ollama", 20, "smollm2:135m smollm2:135m-pristine"),  # then it is pulled
-    ],
-)
-def test_a_disk_that_fills_up_on_the_way(moment: str, free: int, lost: str) -> None:
-    member = HOSTS[0]
-    if lost:
-        assert on(member, f"docker exec ollama ollama rm {lost}").returncode == 0
-    words = [*DEPLOY, "--limit", member.name, "--data", "ollama_max_queue=11"]
-    with subprocess.Popen(words, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
-        assert process.stderr
-        next(line for line in process.stderr if moment in line)
-        fill(member, free)
-        said = process.stderr.read()
-    try:
-        assert process.returncode == 1, said
-        assert "no space left on device" in said
-        if not lost:
-            until(lambda: serves(member), 60)
-    finally:
-        make_room(member)
-    done = deploy("--limit", member.name)
-    assert done.returncode == 0, done.stderr
-    assert serves(member)

@@ -91,6 +91,16 @@ def test_the_last_five_releases_stay(service: Host) -> None:
     assert "+v7" in changes
 
 
+def test_half_a_release_is_none(service: Host) -> None:
+    service.keep("v1")
+    (service.doubles / "cp").write_text("#!/bin/sh\nfalse")  # the disk is full
+    (service.doubles / "cp").chmod(0o755)
+    assert service.keep("v2").returncode != 0
+    assert (service.kept, service.current) == (["1"], "1")
+    (service.doubles / "cp").unlink()
+    assert service.keep("v2").stdout == "release 2 is kept\n"
+
+
 def test_secrets_are_kept_and_in_no_list_of_changes(service: Host) -> None:
     secret = service.folder / "gateway" / "tls.pem"
     for number in (1, 2):

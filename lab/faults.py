@@ -1,0 +1,479 @@
+"""What can befall a server of the lab's own, what its clients see, and who repairs it: ``make faults``.
+
+The quick ones are in the tests, too. Bounded in faults and time; writes its table into docs/running.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from lab.fleet import DISK, MEMBERS, Member
+from lab.tables import markdown, publish
+from ollama_stack.inventory import ROOT
+
+INVENTORY = "inventories/lab_ssh.py"
+MIRROR = "ollama-lab-mirror-front-1"
+KILLS, LONGEST = 10, 25.0  # a deploy with a new container takes no longer
+BODY = '{"model": "smollm2:135m", "prompt": "hi", "stream": false, "options": {"num_predict": 24}}'
+NEW_CONTAINER = "ollama_max_queue=11"
+
+Done = subprocess.CompletedProcess[str]
+Act = Callable[[Member], object]
+
+
+def run(*words: str) -> Done:
+    """A command of this machine, from the project's folder."""
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 no shell
+
+
+def on(member: Member, script: str) -> Done:
+    """A shell line as root of a server."""
+    return run("docker", "exec", member.container, "sh", "-c", script)
+
+
+def must(member: Member, script: str) -> str:
+    """A shell line of a server that cannot fail; its output."""
+    done = on(member, script)
+    if done.returncode:
+        raise RuntimeError(f"{script}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def serves(member: Member) -> bool:
+    """Whether a question through its gateway is answered."""
+    asked = f"curl -fsS --max-time 120 127.0.0.1:11434/api/generate --data '{BODY}'"
+    return '"done":true' in on(member, asked).stdout
+
+
+def deploying(member: Member, *data: str) -> list[str]:
+    """The command that deploys to this server alone, with settings changed."""
+    words = [sys.executable, "-m", "pyinfra", "-y", INVENTORY, "deploy.py", "--limit", member.name]
+    return [*words, *(word for pair in data for word in ("--data", pair))]
+
+
+def nothing(member: Member) -> None:
+    """For a fault that needs no more."""
+
+
+def until_it_serves(member: Member) -> None:
+    """RuntimeError if it does not within three minutes."""
+    end = time.monotonic() + 180
+    while not serves(member):
+        if time.monotonic() > end:
+            raise RuntimeError(f"{member.name} does not come back by itself")
+        time.sleep(0.5)
+
+
+def both(first: Act, second: Act) -> Act:
+    """One after the other."""
+
+    def act(member: Member) -> None:
+        first(member)
+        second(member)
+
+    return act
+
+
+def sh(script: str) -> Act:
+    """An act that is a shell line on the server."""
+    return lambda member: must(member, script)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something done before a run, at one of its lines or after some seconds, and put right after it."""
+
+    what: str
+    seen_by: str
+    repaired_by: str
+    code: int = 0
+    """What the run exits with; -9 is a run that was killed."""
+    says: str = ""
+    """In the run's words (regular expression)."""
+    data: tuple[str, ...] = ()
+    before: Act = nothing
+    at: str | float = ""
+    then: Act | None = None
+    """Without it, the run itself is killed then."""
+    after: Act = nothing
+    host: int = 0
+    """In MEMBERS."""
+
+
+@dataclass
+class Suffered:
+    """What became of it; ``wrong`` is empty if nothing was lost and the next run mended all."""
+
+    code: int | None = None
+    words: str = ""
+    interrupted: float = 0.0
+    """Longest time without an answer in which a question failed, in seconds."""
+    waited: float = 0.0
+    """Longest time that an answered question took, in seconds."""
+    wrong: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def asked(member: Member, suffered: Suffered) -> Iterator[None]:
+    """Somebody asks the server one question after another."""
+    over = threading.Event()
+
+    def ask() -> None:
+        answered, failed = time.monotonic(), False
+        while not over.is_set() or failed:
+            began = time.monotonic()
+            if serves(member):
+                suffered.waited = max(suffered.waited, time.monotonic() - began)
+                if failed:
+                    suffered.interrupted = max(suffered.interrupted, time.monotonic() - answered)
+                answered, failed = time.monotonic(), False
+            else:
+                failed = True
+                time.sleep(0.2)
+                if over.is_set() and time.monotonic() - answered > 300:
+                    suffered.wrong.append("it never answered again")
+                    return
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+
+
+def suffer(fault: Fault) -> Suffered:
+    """A server that is as declared meets the fault in a run; then comes the next run."""
+    member, suffered = MEMBERS[fault.host], Suffered()
+    models = must(member, "docker exec ollama ollama list | awk '{print $1, $2}'")
+    with asked(member, suffered):
+        fault.before(member)
+        try:
+            _run(member, fault, suffered)
+        finally:
+            fault.after(member)
+        if suffered.code != fault.code or not re.search(fault.says, suffered.words):
+            suffered.wrong.append(f"the run ended with {suffered.code} and said:\n{suffered.words}")
+        time.sleep(1)
+        mending = run(*deploying(member))
+    if mending.returncode:
+        suffered.wrong.append(f"the next run said:\n{mending.stderr}")
+    if must(member, "docker exec ollama ollama list | awk '{print $1, $2}'") != models:
+        suffered.wrong.append("the models are not what they were")
+    if on(
+        member, "cd /opt/ollama/releases/current && cmp docker-compose.yml ../../*.yml"
+    ).returncode:
+        suffered.wrong.append("what runs is not the current release")
+    return suffered
+
+
+def _run(member: Member, fault: Fault, suffered: Suffered) -> None:
+    with subprocess.Popen(  # noqa: S603 our own interpreter, no shell
+        deploying(member, *fault.data),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+
+        def act() -> None:
+            if fault.then:
+                fault.then(member)
+            elif process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+        seconds, line_to_come = (fault.at, "") if isinstance(fault.at, float) else (0.0, fault.at)
+        later = threading.Timer(seconds, act if seconds else lambda: None)
+        later.start()
+        for line in process.stderr or ():
+            suffered.words += line
+            if line_to_come and line_to_come in line:
+                line_to_come = ""
+                act()
+        later.join()
+    suffered.code = process.returncode
+
+
+def second_run(member: Member) -> None:
+    """Another run, which has to be refused."""
+    done = run(*deploying(member))
+    if done.returncode != 1 or not re.search(r"lock: \S+ has been changing this", done.stderr):
+        raise RuntimeError(f"a second run was not refused:\n{done.stderr}")
+
+
+def slow_line(member: Member) -> None:
+    """Four MB a second to the server, and no model there."""
+    run("tc", "qdisc", "add", "dev", _device(member), "root", "tbf", "rate", "32mbit", "burst", "64kb", "latency", "100ms")  # fmt: skip
+    must(member, "docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine")
+
+
+def mirror_is_back(member: Member) -> None:
+    """As it was."""
+    run("docker", "start", MIRROR)
+    run("tc", "qdisc", "del", "dev", _device(member), "root")
+
+
+def _device(member: Member) -> str:
+    link = must(member, "cat /sys/class/net/eth0/iflink").strip()
+    links = json.loads(run("ip", "-json", "link").stdout)
+    return next(str(each["ifname"]) for each in links if each["ifindex"] == int(link))
+
+
+def leave(free: int) -> Act:
+    """So many MiB on Docker's disk, or nothing at all."""
+    used = "$(df --block-size=1M --output=used /var/lib/docker | tail -1)"
+    smaller = f"mount -o remount,size=$(({used} + {free or 1}))M /var/lib/docker"
+    return sh(f"{smaller}; test {free} != 0 || cat /dev/zero >/var/lib/docker/ballast || true")
+
+
+ROOM = sh(f"mount -o remount,size={DISK} /var/lib/docker; rm -f /var/lib/docker/ballast")
+CLOCK = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+WRONG_CLOCK = sh(
+    "apt-get -qq update && apt-get -qq install libfaketime >/dev/null 2>&1; "
+    "echo FAKETIME_DISABLE_SHM=1 >>/etc/environment; echo -400d >/etc/faketimerc; "
+    f"echo {CLOCK} >/etc/ld.so.preload"
+)
+# The kernel kills the runner first, though it is not what grew.
+OUT_OF_MEMORY = sh(
+    "pid=$(pgrep -f ' [r]unner --model'); echo 1000 >/proc/$pid/oom_score_adj; "
+    "docker exec ollama sh -c 'head -c 8G /dev/zero | tail >/dev/null' || ! test -d /proc/$pid"
+)
+LOCK, REPLACED = "Take the lock", "Ollama | Start Ollama"
+
+
+def killed(seconds: float) -> Fault:
+    """A run that replaces Ollama's container is killed so many seconds after its start."""
+    return Fault(
+        f"the deploy itself killed after {seconds:.1f} s (SIGKILL)",
+        "the next run, by facts",
+        "the next run",
+        code=-signal.SIGKILL,
+        data=(NEW_CONTAINER,),
+        at=seconds,
+    )
+
+
+MID_PULL = Fault(
+    "mirror gone in the middle of the model's pull (which had been deleted)",
+    "the pull, which then says what has arrived is kept",
+    "the next run: it resumes",
+    code=1,
+    says="model_name: .* cannot be pulled; .* what has arrived is kept",
+    before=slow_line,
+    at="MB/s",
+    then=lambda _: run("docker", "kill", MIRROR),
+    after=mirror_is_back,
+)
+FULL = Fault(
+    "disk full before the new container is made",
+    "the change, which fails",
+    "the run: the last good release",
+    code=1,
+    says="no space left on device",
+    data=(NEW_CONTAINER,),
+    at=LOCK,
+    then=leave(0),
+    after=ROOM,
+)
+FULL_PULL = Fault(
+    "disk full in the middle of the model's pull (which had been deleted)",
+    "the pull",
+    "the next run, once there is room",
+    code=1,
+    says="no space left on device",
+    data=(NEW_CONTAINER,),
+    before=sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine"),
+    at=REPLACED,
+    then=leave(20),
+    after=ROOM,
+)
+CUT = Fault(
+    "SSH cut while the container is replaced",
+    "pyinfra; the host goes on alone",
+    "the host itself",
+    code=1,
+    data=(NEW_CONTAINER,),
+    at=REPLACED,
+    then=sh("sleep 1; pkill -KILL -f '^sshd.*ops'"),
+)
+TWO = Fault(
+    "two deploys at once",
+    "the lock: who holds it, and since when",
+    "nobody has to",
+    data=(NEW_CONTAINER,),
+    at="Docker | ",
+    then=second_run,
+)
+ENGINE = Fault(
+    "dockerd killed (SIGKILL)",
+    "systemd",
+    "systemd and Docker's restart policy",
+    before=both(sh("pkill -KILL -x dockerd"), until_it_serves),
+)
+REBOOT = Fault(
+    "the host restarts",
+    "nobody has to",
+    "systemd and Docker's restart policy",
+    before=both(lambda member: run("docker", "restart", member.container), until_it_serves),
+    host=1,
+)
+CLOCK_WRONG = Fault(
+    "clock 400 days behind (by libfaketime: the kernel's is shared)",
+    "audit control OLS-1001",
+    "nobody has to: releases have numbers",
+    data=(NEW_CONTAINER,),
+    before=WRONG_CLOCK,
+    after=sh("rm -f /etc/ld.so.preload; sed -i /FAKETIME/d /etc/environment"),
+    host=1,
+)
+QUICK = [CUT, TWO, ENGINE, REBOOT, FULL, killed(9.0)]
+FAULTS = [
+    Fault(
+        "image tag that does not exist",
+        "the preflight, before anything changes",
+        "nobody has to",
+        code=1,
+        says=r"ollama_image: \S+ is not in its registry; check the name and the tag",
+        data=("ollama_image=ollama/ollama:0.0.0",),
+    ),
+    Fault(
+        "image that does not serve",
+        "the change, which waits for an answer",
+        "the run: the last good release",
+        code=1,
+        says=r"returned to release \d+, which answers",
+        data=("ollama_image=haproxy:2.6.12",),
+    ),
+    Fault(
+        "model that does not exist",
+        "the preflight, before anything changes",
+        "nobody has to",
+        code=1,
+        says=r"model_name: \S+ is not in its registry; check the name and the tag",
+        data=("model_name=smollm2:0m",),
+    ),
+    Fault(
+        "model of another digest",
+        "the pull, before it is served",
+        "the run: the last good release",
+        code=1,
+        says=r"model_digest: \S+ came as ",
+        data=(f"model_digest={'f' * 64}",),
+    ),
+    Fault(
+        "port taken by somebody else",
+        "the preflight, before anything changes",
+        "nobody has to",
+        code=1,
+        says=r"ollama_port: 22 is taken by .*sshd",
+        data=("ollama_port=22",),
+    ),
+    MID_PULL,
+    FULL,
+    FULL_PULL,
+    CUT,
+    TWO,
+    ENGINE,
+    Fault(
+        "dockerd killed while the container is replaced",
+        "the change, which fails",
+        "systemd, then the next run",
+        code=1,
+        data=(NEW_CONTAINER,),
+        at=REPLACED,
+        then=sh("sleep 1; pkill -KILL -x dockerd"),
+    ),
+    REBOOT,
+    CLOCK_WRONG,
+    Fault(
+        "runner killed by the kernel, out of memory",
+        "Ollama",
+        "Ollama: the next question starts another",
+        before=both(until_it_serves, OUT_OF_MEMORY),
+    ),
+    Fault(
+        "compose file edited by hand into invalid YAML",
+        "the run, by comparison",
+        "the run",
+        before=sh("echo '}{' >/opt/ollama/docker-compose.yml"),
+    ),
+    Fault(
+        "Ollama's container removed by hand",
+        "the run, by Docker's own answer",
+        "the run",
+        before=sh("docker rm -f ollama"),
+    ),
+    Fault(
+        "both containers stopped by hand",
+        "the run, by Docker's own answer",
+        "the run",
+        before=sh("docker stop ollama ollama-gateway"),
+    ),
+    Fault(
+        "limits changed by hand (docker update)",
+        "the run, by the live values",
+        "the run: a new container",
+        says="ollama .*",
+        before=sh("docker update --cpus 0.5 ollama"),
+    ),
+    Fault(
+        "model deleted by hand",
+        "the run, by Ollama's own list",
+        "the run",
+        before=sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine"),
+    ),
+]
+
+
+def row(fault: Fault, suffered: Suffered) -> tuple[str, ...]:
+    """Of the table."""
+    gap = f"{suffered.interrupted:.1f} s" if suffered.interrupted else "not"
+    return (
+        fault.what,
+        str(suffered.code),
+        fault.seen_by,
+        gap,
+        f"{suffered.waited:.1f} s",
+        fault.repaired_by,
+    )
+
+
+def main() -> None:
+    """Every fault, and then KILLS runs killed at random moments; 20 minutes. The seed is said."""
+    seed = int(os.environ.get("SEED", str(time.time_ns() % 10_000)))
+    moments = sorted(random.Random(seed).uniform(0.5, LONGEST) for _ in range(KILLS))  # noqa: S311 no secret
+    say = Console(soft_wrap=True, highlight=False, markup=False).print
+    say(f"SEED={seed}: kills after {', '.join(f'{moment:.1f}' for moment in moments)} s")
+    done = run("make", "lab-hosts", "HOSTS=2")
+    hosts = ["--limit", MEMBERS[0].name, "--limit", MEMBERS[1].name]
+    done = run(sys.executable, "-m", "pyinfra", "-y", INVENTORY, "deploy.py", *hosts)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    rows, wrong = [], []
+    for fault in (*FAULTS, *map(killed, moments)):
+        suffered = suffer(fault)
+        rows.append(row(fault, suffered))
+        wrong += [f"{fault.what}: {each}" for each in suffered.wrong]
+        say(" | ".join(rows[-1]), *suffered.wrong)
+    head = ["fault", "exit", "detected by", "interrupted for", "longest answer", "repaired by"]
+    publish("faults", markdown(head, rows))
+    sys.exit("\n".join(wrong) or None)
+
+
+if __name__ == "__main__":
+    main()
