@@ -112,7 +112,10 @@ def main() -> None:
         ("times one host's", *(f"{rest / runs[0][0]:.2f}" for rest, _ in runs)),
         ("seconds of the smoke", *(f"{smoke:.1f}" for _, smoke in runs)),
     ]
-    head = [f"a run without a change, median of {ROUNDS}", *(f"{size} hosts" for size in FLEETS)]
+    head = [
+        f"a run without a change, median of {ROUNDS}",
+        *(f"{size} host{'s' * (size > 1)}" for size in FLEETS),
+    ]
     publish("deploy-again", markdown(head, table))
 
 
