@@ -15,7 +15,7 @@ from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.model import keep_model
 from ollama_stack.tasks.ollama import serve_ollama
 from ollama_stack.tasks.preflight import check_flags, check_hosts
-from ollama_stack.tasks.release import begin_change, keep_release
+from ollama_stack.tasks.release import begin_change, keep_release, keep_what_runs
 from ollama_stack.tasks.smoke import smoke_requests
 from ollama_stack.tasks.summary import summarise
 
@@ -25,6 +25,7 @@ check_hosts()  # refused, all faults at once, before anything is touched
 
 settings = read_settings(host.data.dict())
 begin_change()  # one run at a time; whatever fails from here on ends with the last good release
+keep_what_runs(settings=settings)
 install_docker(settings=settings)
 serve_ollama(settings=settings)
 keep_model(settings=settings)

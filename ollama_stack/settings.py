@@ -147,7 +147,7 @@ class Settings(GatewaySettings):
         rule="answers, if the model is to be pulled",
     )
     model_digest: Digest = setting(
-        "the model's digest, as `ollama list` and `make audit` show it; another one is not served",
+        "the model's digest, as `ollama list` and `make audit` show it; another one is refused",
         "a tag moves (Ollama server/images.go)",
         "",
         rule="what the registry has under `model_name`",
@@ -236,7 +236,8 @@ class Settings(GatewaySettings):
     @property
     def pristine_model(self) -> str:
         """The second tag, under which the model stays as it was pulled."""
-        return f"{self.model_name}-pristine"
+        digest = f"-{self.model_digest[:12]}" if self.model_digest else ""
+        return f"{self.model_name}-pristine{digest}"
 
     @property
     def model_parameters(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Which release every host runs: `make status`. Nothing is changed, no root is needed."""
+"""Every host's last good release, and whether it runs it: `make status`. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ollama_stack.settings import read_settings
 
 
 def show_status(targets: Sequence[Target], console: Console) -> None:
-    """A line a host: its current release, who made it, and when."""
-    table = Table("host", "release", "version", "made", "by", "commit")
+    """A line a host: its last good release, whether its files are in place, who made it, and when."""
+    table = Table("host", "good release", "in place", "version", "made", "by", "commit")
     with (
         TemporaryDirectory(prefix="ols-", dir="/tmp", ignore_cleanup_errors=True) as sockets,
         ThreadPoolExecutor(32) as pool,
@@ -31,20 +31,28 @@ def show_status(targets: Sequence[Target], console: Console) -> None:
     console.print(table)
 
 
+IN_PLACE = (
+    "cmp -s releases/current/docker-compose.yml docker-compose.yml && { ! test -d gateway || "
+    "cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; } && echo yes || echo no"
+)
+
+
 def release(target: Target, sockets: str) -> tuple[str, ...]:
-    """Number, version, time, maker and commit of a host's current release; or why there is none."""
-    folder = shlex.quote(f"{read_settings(target.data).ollama_dir}/releases")
+    """Number, whether it is in place, version, time, maker and commit; or why there is none."""
+    folder = shlex.quote(read_settings(target.data).ollama_dir)
     try:
         host = target.connect(sockets)
-        said = host.run(f"readlink {folder}/current && cat {folder}/current/release.json")
-        number, record = said.stdout.splitlines()
+        said = host.run(
+            f"cd {folder} && readlink releases/current && cat releases/current/release.json && {IN_PLACE}"
+        )
+        number, record, in_place = said.stdout.splitlines()
         told = json.loads(record)
-        return number, told["version"], told["at"], told["by"], told["commit"][:8]
+        return number, in_place, told["version"], told["at"], told["by"], told["commit"][:8]
     except RuntimeError as error:  # testinfra's word for ssh's own failure
         why = getattr(error.args[0], "stderr", "") if error.args else ""
-        return ("unreachable", "", (why.strip().splitlines() or [str(error)])[-1], "", "")
+        return ("unreachable", "", "", (why.strip().splitlines() or [str(error)])[-1], "", "")
     except ValueError as error:
-        return ("none", "", "" if "unpack" in str(error) else str(error), "", "")
+        return ("none", "", "", "" if "unpack" in str(error) else str(error), "", "")
 
 
 if __name__ == "__main__":

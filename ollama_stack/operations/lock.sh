@@ -6,15 +6,18 @@ began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }  # a pi
 
 if [ -z "$holder" ]; then
     holder=$$
-    while ! grep -q '^sshd' "/proc/$holder/comm"; do
-        parent=$(awk '/^PPid:/ {print $2}' "/proc/$holder/status")
-        [ "$parent" -gt 1 ] || break
-        holder=$parent
+    while ! grep -qE '^(sshd|dropbear)' "/proc/$holder/comm"; do
+        holder=$(awk '/^PPid:/ {print $2}' "/proc/$holder/status")
+        [ "$holder" -gt 1 ] || {
+            echo "lock: this login has no SSH server behind it whose end would give the lock back; come by" \
+                "SSH, or run on the host itself (inventories/local.py)" >&2
+            exit 1
+        }
     done
 fi
 exec 9>>"$lock"
 flock --timeout 600 9 || {
-    echo "lock: an earlier run's change is still at work here; read last-change.log beside the compose file" >&2
+    echo "lock: an earlier run's change is still at work here; read /run/ollama-stack.log" >&2
     exit 1
 }
 pid='' start='' since='' by=''
@@ -24,4 +27,4 @@ if [ -n "$start" ] && [ "$pid" != "$holder" ] && [ "$(began "$pid")" = "$start" 
         "connection here: kill $pid" >&2
     exit 1
 fi
-echo "$holder $(began "$holder") $(date -u +%Y-%m-%dT%H:%M:%SZ) $who" >"$lock"
+printf '%s\n' "$holder $(began "$holder") $(date -u +%Y-%m-%dT%H:%M:%SZ) $who" >"$lock"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -19,6 +20,7 @@ PROGRESS = Path(__file__).with_name("pull-progress.sh")
 PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
 LOAD_TIMEOUT = 900  # seconds: from a slow disk, on a busy host
 ATTEMPTS = 3
+PRISTINE = r"-pristine(-[0-9a-f]{12})?"
 SILENT = "ollama: the server does not answer, or refuses; read `docker logs --tail 50 ollama` on the host"
 
 Commands = Generator[PyinfraCommand | str, None, None]
@@ -43,7 +45,7 @@ def pulled(
             return
     yield FunctionCommand(pull, (source, insecure), {})
     if digest:
-        yield FunctionCommand(check, (source, digest), {})
+        yield FunctionCommand(check, (source, digest, model), {})
     if source != model:
         yield or_explain(call("/api/copy", {"source": source, "destination": model}), SILENT)
         yield or_explain(call("/api/delete", {"model": source}, method="DELETE"), SILENT)
@@ -80,19 +82,42 @@ def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
     return False
 
 
-def check(state: State, host: Host, source: str, digest: str) -> bool:
-    """Whether what was pulled is what was declared; otherwise it is removed again."""
-    found = (host.get_fact(Models) or {}).get(source)
-    if found == digest:
+def check(state: State, host: Host, source: str, digest: str, model: str) -> bool:
+    """Whether what was pulled is what was declared; otherwise it is removed again.
+
+    Where it was pulled over ``model`` itself, what that was before takes its place.
+    """
+    models = host.get_fact(Models) or {}
+    if models.get(source) == digest:
         return True
     host.log_styled(
-        f"model_digest: {source} came as {found}, declared {digest}; find out who changed it at the "
-        "registry, then declare the digest that you trust",
+        f"model_digest: {source} came as {models.get(source)}, declared {digest}; find out who changed "
+        "it at the registry, then declare the digest that you trust",
         fg="red",
         log_func=logger.error,
     )
-    run_now(state, host, call("/api/delete", {"model": source}, method="DELETE"))
+    before = copies(models, model) if source == model else []
+    if before:
+        run_now(state, host, call("/api/copy", {"source": before[-1], "destination": model}))
+    else:
+        run_now(state, host, call("/api/delete", {"model": source}, method="DELETE"))
     return False
+
+
+def copies(models: Iterable[str], model: str) -> list[str]:
+    """Those of ``models`` that are ``model`` as it was pulled, with any digest (Settings.pristine_model)."""
+    return [name for name in models if re.fullmatch(re.escape(model) + PRISTINE, name)]
+
+
+@operation()
+def forgotten(model: str, pristine: str) -> Commands:
+    """Have no copy of ``model`` under another digest than ``pristine``'s."""
+    models = host.get_fact(Models) or {}
+    others = [name for name in copies(models, model) if name != pristine]
+    if not others:
+        host.noop(f"{pristine} is the only one")
+    for name in others:
+        yield or_explain(call("/api/delete", {"model": name}, method="DELETE"), SILENT)
 
 
 @operation()

@@ -12,6 +12,7 @@ from pyinfra import host
 from pyinfra.api import Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
+from ollama_stack.facts.docker import Compose
 from ollama_stack.facts.gateway import GatewayVersion
 from ollama_stack.facts.release import CurrentRelease, LiveFiles
 from ollama_stack.operations.docker import hold_to_it, stale_services
@@ -20,6 +21,7 @@ from ollama_stack.operations.model import tuning
 from ollama_stack.shell import or_explain, run_now
 
 SCRIPT = Path(__file__).with_name("release.sh")
+LOG = "/run/ollama-stack.log"  # of the last change
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -70,15 +72,29 @@ def kept(folder: str, tuned: Tuned, record: Mapping[str, str]) -> Commands:
     if current.get("version") == version:
         host.noop(f"release {current['number']} is what runs")
         return
+    yield _keep(folder, version, record, *tuned.bodies)
+
+
+@operation()
+def found(folder: str, path: str, record: Mapping[str, str]) -> Commands:
+    """Have a release to return to before the first change of a service that has none, but runs."""
+    runs = host.get_fact(Compose, path=path)
+    if host.get_fact(CurrentRelease, folder=folder) or not runs or runs.drift():
+        host.noop("there is one, or nothing runs that could be one")
+        return
+    yield _keep(folder, "found", record, "", "")
+
+
+def _keep(folder: str, version: str, record: Mapping[str, str], *bodies: str) -> StringCommand:
     told = json.dumps({"version": version, **record})
-    yield StringCommand("sh -c", *_script("keep", folder, told, *tuned.bodies))
+    return StringCommand("sh -c", *_script("keep", folder, told, *bodies))
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the release every time.")
-def back(folder: str, patience: int, number: str = "") -> Commands:
-    """Have a kept release run; without a ``number`` the one before the current."""
+def back(folder: str, patience: int, number: str) -> Commands:
+    """Have a kept release run: by its ``number``, or ``previous``."""
     yield or_explain(
-        on_host("back", folder, str(patience), number or "previous"),
+        on_host("back", folder, str(patience), number),
         "release: the rollback failed; the words above say what runs now",
     )
 
@@ -94,11 +110,10 @@ def return_to_good(state: State, host: Host, folder: str, patience: int) -> bool
 
 def on_host(verb: str, folder: str, *words: str) -> StringCommand:
     """The script at work on the host, even if nobody listens any more; its words as they come."""
-    log = QuoteString(f"{folder}/last-change.log")
     return StringCommand(
-        *("(umask 077; :", ">", log, "); setsid sh -c", *_script(verb, folder, *words)),
-        *(">", log, "2>&1 </dev/null & change=$!;"),
-        *("tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow", log, "; wait $change"),
+        *(f"(umask 077; : >{LOG}); setsid sh -c", *_script(verb, folder, *words)),
+        f">{LOG} 2>&1 </dev/null & change=$!;"
+        f" tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {LOG}; wait $change",
     )
 
 

@@ -4,6 +4,7 @@
 #   LOCK FOLDER back SECONDS current|previous|NUMBER      run a kept release
 # CREATE tunes the model, GENERATE loads it (bodies of Ollama's API); SECONDS: as long may requests wait.
 set -u
+umask 022
 lock=$1 folder=$2 verb=$3
 shift 3
 exec 9>>"$lock"
@@ -11,9 +12,13 @@ flock 9 # another run takes the lock only after this
 cd "$folder" || exit 1
 good=$(readlink releases/current)
 
+now() { cut -d. -f1 /proc/uptime; } # seconds, whatever is done to the clock
+
 numbers() { ls releases 2>/dev/null | grep -E '^[0-9]+$'; }
 
 compose() { docker compose --file docker-compose.yml --progress plain "$@"; }
+
+with_gateway() { compose config --services | grep -qx gateway; }
 
 address() { # CONTAINER
     docker inspect --format '{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}' "$1" \
@@ -26,22 +31,32 @@ ollama() { # SECONDS PATH BODY
 }
 
 gateway() { # COMMAND for HAProxy's runtime API
-    docker exec ollama-gateway \
+    timeout 10 docker exec ollama-gateway \
         bash -c 'exec 3<>/dev/tcp/127.0.0.1/8405; echo "$0" >&3; cat <&3' "$1" 2>/dev/null
 }
 
 # Requests wait before a server that never answers; those that run have SECONDS to end.
 hold() {
-    gateway 'set server generations/hold state ready; set server generations/ollama state maint' || return 0
-    end=$(($(date +%s) + $1))
+    trap go_on EXIT
+    trap 'exit 1' HUP INT TERM
+    gateway 'set server generations/hold state ready; set server generations/ollama state maint' >/dev/null ||
+        return 0
+    end=$(($(now) + $1))
     while [ "$(gateway 'show servers conn generations' | awk '$1 ~ /\/ollama$/ {print $7}')" != 0 ]; do
-        [ "$(date +%s)" -lt "$end" ] || { echo "answers still run after $1 s and are cut"; break; }
+        [ "$(now)" -lt "$end" ] || { echo "answers still run after $1 s and are cut"; break; }
         sleep 0.2
     done
 }
 
 go_on() {
-    gateway 'set server generations/ollama state ready; set server generations/hold state maint'
+    trap - EXIT
+    with_gateway || return 0
+    for _ in 1 2 3; do
+        gateway 'set server generations/ollama state ready; set server generations/hold state maint' >/dev/null &&
+            return
+        sleep 1
+    done
+    echo "the gateway was not told to go on; its next start does it: docker restart ollama-gateway"
 }
 
 start() { # [SERVICE ...]
@@ -52,23 +67,50 @@ healthy() {
     compose up --detach --wait --wait-timeout 180
 }
 
+restarts() { docker inspect --format '{{.RestartCount}}' ollama 2>/dev/null; }
+
 # Sooner than Docker's own look, whose first one comes after an interval: somebody waits.
 answers() {
-    for _ in $(seq 900); do
+    before=$(restarts) end=$(($(now) + 180))
+    while [ "$(now)" -lt "$end" ]; do
         curl -fs --noproxy '*' --max-time 5 "http://$(address ollama):11434/api/version" >/dev/null && return
-        [ "$(docker inspect --format '{{.RestartCount}}' ollama)" = 0 ] || break
+        [ "$(restarts)" = "$before" ] || break
         sleep 0.2
     done
+    echo "Ollama does not answer"
     false
 }
 
-tuned() { # CREATE GENERATE
-    ollama 600 /api/create "$1" || echo "the model could not be tuned anew"
+tuned() { # CREATE GENERATE, of a release that knows them
+    [ -n "$2" ] || return 0
+    from=$(printf '%s' "$1" | sed -n 's/.*"from": "\([^"]*\)".*/\1/p')
+    # Ollama would pull what is not there, from upstream.
+    if ollama 60 /api/show "{\"model\": \"$from\"}" 2>/dev/null; then
+        ollama 600 /api/create "$1" || echo "the model could not be tuned anew"
+    else
+        echo "$from is not there, so the model stays as it is"
+    fi
     ollama 900 /api/generate "$2"
 }
 
-loaded() { # VERSION of the configuration, within 10 s
-    for _ in $(seq 50); do
+answered() { # GENERATE, of a release that knows it
+    [ -n "$1" ] || return 0
+    ollama 300 /api/generate \
+        "$(printf '%s' "$1" | sed 's/}$/, "prompt": "hi", "stream": false, "options": {"num_predict": 1}}/')"
+}
+
+# The gateway lets its own host through. What is asked there never waits.
+passed() {
+    with_gateway || return 0
+    grep -q 'ssl crt' gateway/haproxy.cfg && scheme=https || scheme=http
+    set -- --noproxy '*' --max-time 30 "$scheme://$(address ollama-gateway):11434/api/version"
+    [ ! -f local-token.header ] || set -- --header @local-token.header "$@"
+    curl -fsSk "$@" >/dev/null
+}
+
+loaded() { # VERSION of the configuration, within 15 s
+    end=$(($(now) + 15))
+    while [ "$(now)" -lt "$end" ]; do
         said=$(curl -fsS --noproxy '*' --max-time 5 "http://$(address ollama-gateway):8404/version" 2>/dev/null)
         [ "$said" = "$1" ] && return
         sleep 0.2
@@ -79,7 +121,7 @@ loaded() { # VERSION of the configuration, within 10 s
 # A new worker takes the sockets, the old one ends with its last answer. Where that does not help
 # (somebody removed the folder under the container), a restart does.
 reload() {
-    compose config --services | grep -qx gateway || return 0
+    with_gateway || return 0
     version=$(sed -n "s/.*string '\([^']*\)' if { path \/version }.*/\1/p" gateway/haproxy.cfg)
     said=$(curl -fsS --noproxy '*' --max-time 5 "http://$(address ollama-gateway):8404/version" 2>/dev/null)
     [ "$said" != "$version" ] || return 0
@@ -90,32 +132,56 @@ reload() {
     }
 }
 
-run_release() { # NUMBER SECONDS; fails if it does not answer
-    from=releases/$1
-    load=$(cat "$from/generate.json")
-    ask=$(echo "$load" | sed 's/}$/, "prompt": "hi", "stream": false, "options": {"num_predict": 1}}/')
-    hold "$2"
-    cp -p "$from/docker-compose.yml" docker-compose.yml.new &&
-        mv docker-compose.yml.new docker-compose.yml &&
-        { [ ! -d "$from/gateway" ] || { mkdir -p gateway && cp -p "$from"/gateway/* gateway/; }; } &&
-        start && answers && tuned "$(cat "$from/create.json")" "$load" && ollama 300 /api/generate "$ask"
-    ran=$?
-    go_on
-    [ $ran = 0 ] && reload && healthy && make_current "$1"
+same() { # FOLDER: whether what is here is what was kept there
+    cmp -s "$1/docker-compose.yml" docker-compose.yml &&
+        { [ ! -d "$1/gateway" ] || cmp -s "$1/gateway/haproxy.cfg" gateway/haproxy.cfg; }
+}
+
+replaced() { # BY FILE
+    cmp -s "$1" "$2" || { cp -p "$1" "$2.new" && mv "$2.new" "$2"; }
+}
+
+# Secrets that are here stay: a token in an old release may have been taken away since.
+restored() { # FOLDER
+    for file in tls.pem tokens.map haproxy.cfg; do # last what names the others
+        [ -f "$1/gateway/$file" ] || continue
+        [ $file = haproxy.cfg ] || [ ! -f "gateway/$file" ] || continue
+        mkdir -p gateway && replaced "$1/gateway/$file" "gateway/$file" || return
+    done
+    replaced "$1/docker-compose.yml" docker-compose.yml
 }
 
 make_current() { # NUMBER
     ln -sfn "$1" releases/next && mv -T releases/next releases/current
 }
 
+run_release() { # NUMBER SECONDS; fails if it does not answer
+    kept=releases/$1
+    load=$(cat "$kept/generate.json")
+    docker compose --file "$kept/docker-compose.yml" pull --quiet --policy missing || return
+    hold "$2"
+    restored "$kept" && start && answers && tuned "$(cat "$kept/create.json")" "$load" && answered "$load"
+    ran=$?
+    go_on
+    [ $ran = 0 ] && reload && healthy && passed && make_current "$1"
+}
+
+# Without a moment of waiting, if the change that failed has not come to the files.
+still_runs() { # NUMBER
+    load=$(cat "releases/$1/generate.json")
+    same "releases/$1" && curl -fs --noproxy '*' --max-time 30 "http://$(address ollama):11434/api/version" >/dev/null &&
+        go_on && tuned "$(cat "releases/$1/create.json")" "$load" && answered "$load" && reload && healthy && passed
+}
+
 return_to_good() { # SECONDS
     if [ -z "$good" ]; then
         go_on
         echo "there is no earlier release to return to"
-    elif run_release "$good" "$1"; then
+    elif still_runs "$good" || run_release "$good" "$1"; then
         echo "returned to release $good, which answers: $(cat "releases/$good/release.json")"
     else
         echo "release $good does not answer either: read docker logs ollama and ollama-gateway"
+        false
     fi
 }
 
@@ -123,28 +189,32 @@ case $verb in
 up)
     seconds=$1 create=$2 load=$3
     shift 3
-    case " $* " in *" gateway "*) ;; *" ollama "*) hold "$seconds" ;; esac
-    if start "$@" && answers; then
-        tuned "$create" "$load" # before who waits; it may still have to be pulled
-        go_on
-        reload && healthy && exit 0
+    if compose pull --quiet --policy missing; then
+        case " $* " in *" gateway "*) ;; *" ollama "*) hold "$seconds" ;; esac
+        if start "$@" && answers; then
+            tuned "$create" "$load" # before who waits; it may still have to be pulled
+            go_on
+            reload && healthy && passed && exit 0
+        fi
+        compose logs --no-color --tail 20
     fi
-    compose logs --no-color --tail 20
     return_to_good "$seconds"
     exit 1
     ;;
 keep)
     set -e
     number=$(($(numbers | sort -n | tail -n 1) + 1))
-    rm -rf releases/new && mkdir -p -m 755 releases && mkdir -m 755 releases/new
+    rm -rf releases/new && mkdir -p releases/new
     cp -p docker-compose.yml releases/new/
+    docker compose --file releases/new/docker-compose.yml config --quiet
     [ ! -d gateway ] || cp -pR gateway releases/new/
-    echo "$1" >releases/new/release.json
-    echo "$2" >releases/new/create.json
-    echo "$3" >releases/new/generate.json
-    [ -z "$good" ] || diff -ru --exclude=release.json --exclude=changes --exclude=tls.pem \
-        --exclude=tokens.map "releases/$good" releases/new >releases/changes || [ $? = 1 ]
-    [ -z "$good" ] || mv releases/changes releases/new/
+    printf '%s\n' "$1" >releases/new/release.json
+    printf '%s\n' "$2" >releases/new/create.json
+    printf '%s\n' "$3" >releases/new/generate.json
+    printf '%s\n' "$good" >releases/new/after
+    [ -z "$good" ] || diff -ru --exclude=release.json --exclude=changes --exclude=after --exclude=tls.pem \
+        --exclude=tokens.map "releases/$good" releases/new >releases/new/changes || [ $? = 1 ]
+    sync --file-system releases/new
     mv releases/new "releases/$number"
     make_current "$number"
     numbers | sort -rn | tail -n +6 | while read -r old; do
@@ -154,9 +224,13 @@ keep)
     ;;
 back)
     seconds=$1 to=$2
-    [ "$to" != current ] || to=$good
-    [ "$to" != previous ] || to=$(numbers | sort -rn | awk -v good="${good:-0}" '$1 < good' | head -n 1)
-    if [ -z "$to" ] || [ ! -d "releases/$to" ]; then
+    if [ "$to" = current ]; then
+        return_to_good "$seconds"
+        exit
+    fi
+    [ "$to" != previous ] || to=$(cat "releases/$good/after" 2>/dev/null)
+    case $to in '' | *[!0-9]* | 0*) known='' ;; *) known=$(numbers | grep -x "$to") ;; esac
+    if [ -z "$known" ]; then
         echo "there is no release ${to:-to go back to}; kept are:"
         grep -sH . releases/[0-9]*/release.json || echo none
         exit 1
@@ -165,7 +239,7 @@ back)
         echo "release $to answers: $(cat "releases/$to/release.json")"
     else
         compose logs --no-color --tail 20
-        [ "$to" = "$good" ] || return_to_good "$seconds"
+        return_to_good "$seconds"
         exit 1
     fi
     ;;

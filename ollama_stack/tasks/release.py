@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
-from pyinfra import host, logger, state
+import gevent
+from pyinfra import host, logger
 from pyinfra.api import Host, State, deploy
-from pyinfra.api.state import BaseStateCallback
-from typing_extensions import override
 
-from ollama_stack.operations import lock, release
+from ollama_stack.operations import lock, model, release
 from ollama_stack.revision import revision
 from ollama_stack.settings import Settings, read_settings
 from ollama_stack.tasks.ollama import tuned_model
@@ -20,46 +21,74 @@ from ollama_stack.tasks.ollama import tuned_model
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 
 
-class ReturnToGood(BaseStateCallback):
-    """A host on which an operation fails goes back to its last good release; the others go on."""
-
-    @override
-    @staticmethod
-    def operation_start(state: State, op_hash: str) -> None:
-        state.config.FAIL_PERCENT = 100  # nobody's failure stops another half-way
-
-    @override
-    @staticmethod
-    def operation_host_error(
-        state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
-    ) -> None:
-        if not host.data.get("_changing"):
-            return
-        settings = read_settings(host.data.dict())
-        host.log_styled("looking for the last good release", fg="yellow", log_func=logger.error)
-        release.return_to_good(state, host, settings.ollama_dir, settings.queue_seconds)
-
-
 def begin_change() -> None:
     """Take the host's lock; whatever fails from here on ends with the last good release."""
-    if not any(isinstance(handler, ReturnToGood) for handler in state.callback_handlers):
-        state.add_callback_handler(ReturnToGood())
+    if "fail_hosts" not in vars(host.state):
+        # The one way by which an operation, a fact or a lost line makes a host a failed one.
+        setattr(host.state, "fail_hosts", partial(_fail, host.state, host.state.fail_hosts))  # noqa: B010 mypy
     lock.held(name="Take the lock", who=operator())
+
+
+def _fail(
+    state: State,
+    fail_hosts: Callable[[set[Host], int | None], None],
+    hosts: set[Host],
+    activated_count: int | None = None,
+) -> None:
+    changing = [each for each in hosts - state.failed_hosts if each.data.get("_changing")]
+    if changing:
+        state.config.FAIL_PERCENT = 100  # nobody's failure stops another half-way
+    gevent.joinall([gevent.spawn(_return_to_good, state, each) for each in changing])
+    fail_hosts(hosts, activated_count)
+
+
+def _return_to_good(state: State, host: Host) -> None:
+    settings = read_settings(host.data.dict())
+    host.log_styled("looking for the last good release", fg="yellow", log_func=logger.error)
+    try:
+        release.return_to_good(state, host, settings.ollama_dir, settings.queue_seconds)
+    except Exception as error:
+        host.log_styled(
+            f"it cannot be reached any more ({error}); a change that it was making goes on there, or "
+            "back, by itself. Run again once it can be reached",
+            fg="red",
+            log_func=logger.error,
+        )
+
+
+@deploy("Release")
+def keep_what_runs(settings: Settings) -> None:
+    """Something to come back to, where a service is changed that has no release yet."""
+    release.found(
+        name="Keep what runs",
+        folder=settings.ollama_dir,
+        path=settings.compose_file,
+        record=_record(),
+    )
 
 
 @deploy("Release")
 def keep_release(settings: Settings) -> None:
-    """What has just answered, kept to come back to."""
+    """What has just answered, kept to come back to; what only an earlier one needed goes."""
     release.kept(
         name="Keep the release",
         folder=settings.ollama_dir,
         tuned=tuned_model(settings),
-        record={
-            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "by": operator(),
-            "commit": revision(INVENTORIES),
-        },
+        record=_record(),
     )
+    model.forgotten(
+        name="Forget the model under other digests",
+        model=settings.model_name,
+        pristine=settings.pristine_model,
+    )
+
+
+def _record() -> dict[str, str]:
+    return {
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "by": operator(),
+        "commit": revision(INVENTORIES),
+    }
 
 
 @deploy("Release")
@@ -69,7 +98,7 @@ def go_back(settings: Settings) -> None:
         name="Run a kept release",
         folder=settings.ollama_dir,
         patience=settings.queue_seconds,
-        number=str(host.data.get("_release") or ""),
+        number=str(host.data.get("_release", "previous")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pyinfra import inventory, state
+from pyinfra import host, inventory, state
 from pyinfra.api import Host
 from pyinfra.facts.docker import DockerContainer
 from pyinfra.operations import python
@@ -18,17 +18,19 @@ from ollama_stack.settings import profile_of, read_settings
 
 def summarise() -> None:
     """Print the table once, when the last host is done."""
-    python.call(name="Say what is true now", function=print_summary, _run_once=True)
+    python.call(name="Say what is true now", function=print_summary)
 
 
 def print_summary() -> None:
     """A section for every host that this run reached, and what to type next."""
+    if host.name != next(iter(inventory.get_active_hosts())).name:  # who is first may have failed
+        return
     table = Table(title="What is true now", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for host in inventory.iter_activated_hosts():
-        failed = {"host": f"[bold]{host.name}[/bold] failed: see its last words above"}
-        for fact, value in (failed if host in state.failed_hosts else facts(host)).items():
+    for each in inventory.iter_activated_hosts():
+        failed = {"host": f"[bold]{each.name}[/bold] failed: see its last words above"}
+        for fact, value in (failed if each in state.failed_hosts else facts(each)).items():
             table.add_row(fact, value)
         table.add_section()
     console = Console(stderr=True)

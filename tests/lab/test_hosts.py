@@ -141,6 +141,6 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', broken))
     done = run("make", "deploy", f"INVENTORY={inventory}", "ROLLING=1", "LIMIT=host-[12]")
     assert done.returncode != 0
-    assert "stopped at host-1; who runs what now:" in done.stderr
+    assert "stopped at host-1; who has what now:" in done.stderr
     assert serves(HOSTS[0])  # it went back
     assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before

@@ -71,7 +71,7 @@ def test_a_release_is_kept_and_can_be_gone_back_to() -> None:
     deployed()
     assert queue() == "15"
     done = run("make", "status", f"INVENTORY={INVENTORY}")
-    assert re.search(rf"@local +│ {current()} ", done.stdout), done.stdout
+    assert re.search(rf"@local +│ {current()} +│ yes ", done.stdout), done.stdout
 
 
 def test_an_unknown_release_changes_nothing() -> None:

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "ollama_stack/plan.py": ("inventory", "settings", "rules", "fit", "capacity"),
     "ollama_stack/shell.py": (),
     "ollama_stack/status.py": ("inventory", "settings"),
-    "ollama_stack/rolling.py": ("inventory", "status"),
+    "ollama_stack/rolling.py": ("inventory", "plan", "status"),
     "ollama_stack/wheels.py": (),
     "ollama_stack/inventory.py": (),
     "ollama_stack/revision.py": (),

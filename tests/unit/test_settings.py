@@ -140,6 +140,13 @@ def test_a_model_has_the_name_that_ollama_lists() -> None:
     assert read_settings(data).model_name == "qwen2.5:1.5b"
 
 
+def test_weights_of_another_digest_have_another_name() -> None:
+    data = group_data("all", "low")
+    assert read_settings(data).pristine_model == "qwen2.5:1.5b-pristine"
+    declared = read_settings(data | {"model_digest": "f" * 64})
+    assert declared.pristine_model == f"qwen2.5:1.5b-pristine-{'f' * 12}"
+
+
 def test_a_missing_value_says_where_to_put_it() -> None:
     data = group_data("all", "low")
     del data["ollama_memory"]

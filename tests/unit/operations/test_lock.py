@@ -65,6 +65,15 @@ def test_a_torn_lock_holds_nothing(torn: str, tmp_path: Path) -> None:
     assert take(path, "ci@runner", 1).returncode == 0
 
 
+def test_a_login_that_nobody_ends_gets_no_lock(tmp_path: Path) -> None:
+    """This very process has no sshd behind it."""
+    done = subprocess.run(
+        ["sh", lock.SCRIPT, tmp_path / "lock", "ops@school"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("lock: this login has no SSH server behind it")
+
+
 def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
     take_, begin = plan(lock.held, who="o'ps@school")
     assert take_.endswith("lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")

@@ -62,7 +62,7 @@ def test_another_declared_digest_is_pulled_and_checked_before_it_is_used() -> No
     assert plan(model.pulled, there, **asked, digest=D0) == []
     pull, check, *calls = plan(model.pulled, there, **asked, digest=D1)
     assert pull == "pull('m:1', False)"
-    assert check == f"check('m:1', '{D1}')"
+    assert check == f"check('m:1', '{D1}', 'm:1')"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
 
 
@@ -70,11 +70,25 @@ def test_a_model_of_another_digest_is_refused_and_removed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with fake_host(with_digests(D1, D0)) as host:
-        assert model.check(host.state, host, "m:1", D1) is True
-        assert model.check(host.state, host, "m:1", D0) is False
+        assert model.check(host.state, host, "m:1", D1, "m:1") is True
+        assert model.check(host.state, host, "m:1", D0, "m:1") is False
         last = str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
-    assert "--request DELETE" in last
+    # It was pulled over the one that serves: that comes back.
+    assert bodies([last]) == ['copy {"source": "m:1-pristine", "destination": "m:1"}']
     assert f"model_digest: m:1 came as {D1}, declared {D0}; find out who" in caplog.text
+    mirrored = json.dumps({"models": [{"name": "r/m:1", "digest": D1}]})
+    with fake_host({"/api/tags": mirrored}) as host:
+        assert model.check(host.state, host, "r/m:1", D0, "m:1") is False
+        assert "--request DELETE" in str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
+
+
+def test_copies_under_other_digests_are_forgotten_and_nothing_else() -> None:
+    names = ("m:1", "m:1-pristine", "m:1-pristine-aaaaaaaaaaaa", "m:1-pristine-of-mine", "m:12")
+    tags = {"/api/tags": json.dumps({"models": [{"name": n, "digest": D0} for n in names]})}
+    kept = {"model": "m:1", "pristine": "m:1-pristine-aaaaaaaaaaaa"}
+    (command,) = plan(model.forgotten, tags, **kept)
+    assert '"m:1-pristine"' in command
+    assert "--request DELETE" in command
 
 
 def test_a_declared_digest_is_the_record() -> None:

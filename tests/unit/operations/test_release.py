@@ -16,17 +16,22 @@ from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed
 
-# Healthy unless the compose file says "broken"; an answer unless the compose file says "silent".
+# Healthy unless the compose file says "broken", and then restarted again and again; an answer unless
+# it says "silent"; a gateway if its configuration has a version.
 DOCKER = """echo "docker $*" >>"$CALLS"
 case "$*" in
 *" up "*) ! grep -q broken docker-compose.yml;;
-*RestartCount*) echo 1;;
+*RestartCount*) if grep -q "silent\\|broken" docker-compose.yml; then wc -l <"$CALLS"; else echo 1; fi;;
 *logs*) echo "the container's last words";;
-*exec*) exit 1;;
+*"config --services"*) echo ollama; ! grep -q /version gateway/haproxy.cfg || echo gateway;;
+*"show servers conn"*) echo generations/ollama 1 2 3 4 5 0;;
 esac
 """
 CURL = """echo "curl $*" >>"$CALLS"
-! grep -q silent docker-compose.yml
+case "$*" in
+*8404/version*) sed -n "s/.*string '\\([^']*\\)'.*/\\1/p" gateway/haproxy.cfg;;
+*) ! grep -q silent docker-compose.yml;;
+esac
 """
 
 
@@ -162,6 +167,97 @@ def test_an_unknown_release_changes_nothing_and_the_kept_ones_are_shown(service:
     assert "docker" not in service.calls.read_text()
 
 
+@pytest.mark.parametrize("number", ["0", "new", "current/../1", ""])
+def test_what_is_no_number_is_no_release(number: str, service: Host) -> None:
+    service.keep("v1")
+    (service.folder / "releases" / "new").mkdir()
+    assert service.run("back", "1", number).returncode == 1
+    assert "docker" not in service.calls.read_text()
+
+
+def test_the_one_before_is_never_one_that_was_gone_back_from(service: Host) -> None:
+    for number in (1, 2, 3):
+        service.keep(f"v{number}")
+    service.run("back", "1", "previous")
+    service.keep("v4")
+    service.run("back", "1", "previous")
+    assert service.now == "v2"
+
+
+LOADED = "http-request return string 'v' if { path /version }"
+
+
+def calls(service: Host, *words: str) -> list[str]:
+    """Which of these words the script's calls had, in their order."""
+    lines = service.calls.read_text().splitlines()
+    return [word for line in lines for word in words if word in line]
+
+
+STEPS = ("pull", "ollama state maint", " up --detach --remove", "/api/create", "ollama state ready")
+
+
+def test_requests_wait_while_the_container_is_replaced_and_no_longer(service: Host) -> None:
+    service.is_("v1")
+    (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
+    done = service.run("up", "1", '{"model": "m", "from": "m-p"}', '{"model": "m"}', "ollama")
+    assert done.returncode == 0, done.stdout
+    assert calls(service, *STEPS) == list(STEPS)
+
+
+def test_requests_do_not_wait_for_ever_when_a_change_fails(service: Host) -> None:
+    service.is_("broken")
+    (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
+    assert service.run("up", "1", "{}", "{}", "ollama").returncode == 1
+    assert calls(service, "ollama state maint", "ollama state ready")[-1] == "ollama state ready"
+
+
+def test_nobody_waits_where_the_failure_has_changed_nothing(service: Host) -> None:
+    service.keep("v1")
+    (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
+    service.run("keep", "{}", '{"from": "m-p"}', '{"model": "m"}')
+    done = service.run("back", "1", "current")
+    assert "returned to release 2, which answers" in done.stdout
+    assert calls(service, *STEPS) == ["ollama state ready", "/api/create"]
+
+
+def test_an_ollama_that_was_once_restarted_is_waited_for(service: Host) -> None:
+    service.is_("v1")
+    (service.doubles / "curl").write_text(
+        '#!/bin/sh\necho "curl $*" >>"$CALLS"\ntest "$(grep -c ^curl "$CALLS")" -gt 3\n'
+    )
+    assert service.run("up", "1", "{}", "").returncode == 0
+
+
+def test_a_model_whose_pristine_copy_is_gone_is_not_pulled_from_upstream(service: Host) -> None:
+    service.is_("v1")
+    curl = (service.doubles / "curl").read_text()
+    (service.doubles / "curl").write_text(curl.replace("*) !", "*/api/show*) false;;\n*) !"))
+    service.run("up", "1", '{"model": "m", "from": "m-p"}', '{"model": "m"}')
+    assert calls(service, "/api/create", "/api/generate") == ["/api/generate"]
+
+
+def test_a_token_that_was_taken_away_does_not_come_back(service: Host) -> None:
+    tokens = service.folder / "gateway" / "tokens.map"
+    tokens.write_text("leaked")
+    service.keep("v1")
+    tokens.write_text("new")
+    service.is_("silent")
+    assert service.run("up", "1", "{}", "{}").returncode == 1
+    assert service.now == "v1"
+    assert tokens.read_text() == "new"
+    tokens.unlink()  # and where there is none, the release's own is needed
+    service.is_("silent")
+    service.run("up", "1", "{}", "{}")
+    assert tokens.read_text() == "leaked"
+
+
+def test_a_record_is_kept_as_it_was_told(service: Host) -> None:
+    service.is_("v1")
+    told = json.dumps({"by": "CORP\\new@pc"})
+    service.run("keep", told, "{}", "{}")
+    assert (service.folder / "releases" / "1" / "release.json").read_text() == f"{told}\n"
+
+
 def test_a_killed_keep_is_begun_anew(service: Host) -> None:
     (service.folder / "releases" / "new").mkdir(parents=True)
     (service.folder / "releases" / "new" / "rubbish").touch()
@@ -169,6 +265,7 @@ def test_a_killed_keep_is_begun_anew(service: Host) -> None:
     assert not (service.folder / "releases" / "1" / "rubbish").exists()
 
 
+FILE = "/opt/o/docker-compose.yml"
 RECORD = {"at": "2026-11-23T08:00:00+00:00", "by": "ops@school", "commit": "abc"}
 TUNED = release.Tuned("m", "m-p", {"num_thread": 2})
 KEEP: dict[str, Any] = {"folder": "/opt/o", "tuned": TUNED, "record": RECORD}
@@ -185,17 +282,33 @@ def test_what_is_kept_already_is_not_kept_again() -> None:
     assert plan(release.kept, {"sha256sum": "beef  -", "readlink": current}, **KEEP) != []
 
 
+def test_what_runs_without_a_release_becomes_one(service: Host) -> None:
+    runs = lines(compose_answer(CONTAINER))
+    found: dict[str, Any] = {"folder": "/opt/o", "path": FILE, "record": RECORD}
+    (command,) = plan(release.found, runs, **found)
+    assert shlex.split(command)[-2:] == ["", ""]
+    assert plan(release.found, runs | {"readlink": ["3", "{}"]}, **found) == []
+    assert plan(release.found, {}, **found) == []
+    # Of its model nothing is known, so nothing is done to it.
+    service.is_("v1")
+    service.run("keep", '{"by": "found"}', "", "")
+    service.is_("broken")
+    done = service.run("up", "1", "{}", "{}")
+    assert "returned to release 1, which answers" in done.stdout
+    assert service.now == "v1"
+    assert "/api/generate" not in service.calls.read_text()
+
+
 def test_the_script_goes_on_without_the_line() -> None:
     command = str(release.on_host("back", "/opt/o k", "9", "current"))
-    assert command.startswith("(umask 077; : > '/opt/o k/last-change.log' ); setsid sh -c ")
+    log = "/run/ollama-stack.log"
+    assert command.startswith(f"(umask 077; : >{log}); setsid sh -c ")
     assert command.endswith(
-        "'/opt/o k' back 9 current > '/opt/o k/last-change.log' 2>&1 </dev/null"
-        " & change=$!; tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow"
-        " '/opt/o k/last-change.log' ; wait $change"
+        f"'/opt/o k' back 9 current >{log} 2>&1 </dev/null & change=$!; "
+        f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {log}; wait $change"
     )
 
 
-FILE = "/opt/o/docker-compose.yml"
 LIVE: dict[str, Any] = {
     **{"folder": "/opt/o", "path": FILE, "tuned": TUNED, "gateway": "", "patience": 9},
     "up_failed": "ollama: no",
@@ -204,7 +317,7 @@ LIVE: dict[str, Any] = {
 
 def words_of(command: str) -> list[str]:
     words = shlex.split(command)
-    return words[words.index("up") : words.index("2>&1") - 2]
+    return words[words.index("up") : words.index("2>&1") - 1]
 
 
 def test_what_runs_as_declared_is_left_alone() -> None:
