@@ -21,7 +21,7 @@ package() { # NAME VERSION DEPENDS: of the files in ./NAME
         "$1/DEBIAN/control"
     sed -i "1i Package: $1\nVersion: $2\nDepends: $3" "$1/DEBIAN/control"
     rm -f "$1/DEBIAN/md5sums"
-    dpkg-deb --root-owner-group --build "$1" "$pool" >/dev/null
+    dpkg-deb -Znone --root-owner-group --build "$1" "$pool" >/dev/null
 }
 
 dpkg-deb --raw-extract docker.io_*.deb docker-ce

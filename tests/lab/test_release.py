@@ -49,7 +49,7 @@ def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
     done = deploy(f"model_digest={'f' * 64}")
     assert done.returncode == 1
     assert "model_digest: 172.17.0.1:5000/library/smollm2:135m came as " in done.stderr
-    assert f"release {kept} answers" in done.stderr
+    assert f"returned to release {kept}, which answers" in done.stderr
     assert generate()["response"]
     names = sh("docker exec ollama ollama list | awk 'NR > 1 {print $1}'").split()
     assert sorted(names) == ["smollm2:135m", "smollm2:135m-pristine"]
