@@ -29,7 +29,7 @@ for recipe in host.loop([images.MIRROR, images.HAPROXY, ollama]):
         codename=release["VERSION_CODENAME"],
         origin=release["ID"].capitalize(),
     )
-docker.project(
+operations.project(
     name="Run the mirror",
     path=str(images.HERE / "mirror" / "docker-compose.yml"),
     up_failed="lab: the mirror did not start; it needs 172.17.0.1 on docker0 and port 5000 free",

@@ -14,6 +14,7 @@ from lab import images
 from lab.facts import PublishedConfig
 from lab.fleet import KEYS, USER, Member
 from lab.images import Image
+from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.shell import or_explain
 
 BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
@@ -37,6 +38,28 @@ cut -d' ' -f1,2 /etc/ssh/ssh_host_*.pub
 """
 
 Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def project(path: str, up_failed: str) -> Commands:
+    """Have a compose project up and healthy, exactly as its file says.
+
+    A failed start ends with the containers' last log lines and ``up_failed`` (``setting: problem;
+    way out``).
+    """
+    stale = stale_services(path)
+    if stale is None:
+        host.noop(f"{path} is already up, healthy and as declared")
+        return
+    compose = StringCommand("docker compose --file", QuoteString(path))
+    up = StringCommand(
+        compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
+    )
+    if stale:
+        up = StringCommand(up, "--force-recreate", *map(QuoteString, stale))
+    logs = StringCommand("{", compose, "logs --no-color --tail 20 >&2; false; }")
+    yield or_explain(StringCommand(up, "||", logs), up_failed)
+    yield from hold_to_it(path)
 
 
 @operation()

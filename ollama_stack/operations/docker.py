@@ -213,28 +213,6 @@ def compose_file(content: str, path: str, pull_failed: str) -> Commands:
     yield StringCommand("mv", QuoteString(staged), QuoteString(path))
 
 
-@operation()
-def project(path: str, up_failed: str) -> Commands:
-    """Have a compose project up and healthy, exactly as its file says.
-
-    A failed start ends with the containers' last log lines and ``up_failed`` (``setting: problem;
-    way out``).
-    """
-    stale = stale_services(path)
-    if stale is None:
-        host.noop(f"{path} is already up, healthy and as declared")
-        return
-    compose = StringCommand("docker compose --file", QuoteString(path))
-    up = StringCommand(
-        compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
-    )
-    if stale:
-        up = StringCommand(up, "--force-recreate", *map(QuoteString, stale))
-    logs = StringCommand("{", compose, "logs --no-color --tail 20 >&2; false; }")
-    yield or_explain(StringCommand(up, "||", logs), up_failed)
-    yield from hold_to_it(path)
-
-
 def stale_services(path: str) -> list[str] | None:
     """Services of a compose file that have to be replaced; None if all is up and as it says.
 

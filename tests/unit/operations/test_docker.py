@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from pyinfra.api import FileUploadCommand
 
+from lab.operations import project
 from ollama_stack.operations import docker
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
@@ -185,14 +186,11 @@ def lines(answer: dict[str, str]) -> dict[str, list[str]]:
 
 
 def test_a_project_as_declared_is_left_alone() -> None:
-    assert (
-        plan(docker.project, lines(compose_answer(CONTAINER)), path=FILE, up_failed="ollama: no")
-        == []
-    )
+    assert plan(project, lines(compose_answer(CONTAINER)), path=FILE, up_failed="ollama: no") == []
 
 
 def test_a_first_start_waits_for_health() -> None:
-    (up,) = plan(docker.project, path=FILE, up_failed="ollama: no")
+    (up,) = plan(project, path=FILE, up_failed="ollama: no")
     assert up == (
         f"docker compose --file {FILE} --progress plain up --detach --wait --wait-timeout 180 "
         "--remove-orphans || "
@@ -203,12 +201,12 @@ def test_a_first_start_waits_for_health() -> None:
 
 def test_a_limit_changed_by_hand_recreates_the_container() -> None:
     drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
-    up, refusal = plan(docker.project, drifted, path=FILE, up_failed="ollama: no")
+    up, refusal = plan(project, drifted, path=FILE, up_failed="ollama: no")
     assert "--force-recreate ollama ||" in up
     assert "ollama: after the start it still Memory is 1073741824, declared" in refusal
 
 
 def test_a_container_that_is_starting_is_waited_for_not_replaced() -> None:
     starting = lines(compose_answer(changed("State.Health.Status", "starting")))
-    up, _ = plan(docker.project, starting, path=FILE, up_failed="ollama: no")
+    up, _ = plan(project, starting, path=FILE, up_failed="ollama: no")
     assert "--force-recreate" not in up
