@@ -253,6 +253,7 @@ OUT_OF_MEMORY = sh(
     "pid=$(pgrep -f ' [r]unner --model'); echo 1000 >/proc/$pid/oom_score_adj; "
     "docker exec ollama sh -c 'head -c 8G /dev/zero | tail >/dev/null' || ! test -d /proc/$pid"
 )
+RUNS = "docker inspect --format {{.State.Running}} ollama 2>/dev/null | grep -q true"
 LOCK, REPLACED = "Take the lock", "Ollama | Start Ollama"
 
 
@@ -392,11 +393,12 @@ FAULTS = [
     Fault(
         "dockerd killed while the container is replaced",
         "the change, which fails",
-        "systemd, then the next run",
+        "systemd, then the run: the last good release",
         code=1,
+        says=r"returned to release \d+, which answers",
         data=(NEW_CONTAINER,),
         at=REPLACED,
-        then=sh("sleep 1; pkill -KILL -x dockerd"),
+        then=sh(f"timeout 60 sh -c 'while {RUNS}; do :; done'; pkill -KILL -x dockerd"),
     ),
     REBOOT,
     CLOCK_WRONG,

@@ -174,6 +174,7 @@ still_runs() { # NUMBER
 }
 
 return_to_good() { # SECONDS
+    timeout 60 sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1 # it may be what failed
     if [ -z "$good" ]; then
         go_on
         echo "there is no earlier release to return to"
