@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab import faults
-from lab.faults import INVENTORY, Fault, on, serves, suffer
 from lab.fleet import MEMBERS, Member
 from lab.repository import VERSIONS, Repository, docker_ce
+from lab.suffer import INVENTORY, Fault, on, serves, suffer
 from tests.lab.conftest import ROOT, Done, run
 from tests.lab.test_audit import audit, with_status
 
