@@ -17,6 +17,7 @@ from lab.fleet import MEMBERS, Member
 from ollama_stack.inventory import ROOT
 
 INVENTORY = "inventories/lab_ssh.py"
+MODELS = "docker exec ollama ollama list | awk '{print $1, $2}' | sort"  # theirs is by time
 BODY = '{"model": "smollm2:135m", "prompt": "hi", "stream": false, "options": {"num_predict": 24}}'
 
 Done = subprocess.CompletedProcess[str]
@@ -148,7 +149,7 @@ def asked(member: Member, suffered: Suffered) -> Iterator[None]:
 def suffer(fault: Fault) -> Suffered:
     """A server that is as declared meets the fault in a run; then comes the next run."""
     member, suffered = MEMBERS[fault.host], Suffered()
-    models = must(member, "docker exec ollama ollama list | awk '{print $1, $2}'")
+    models = must(member, MODELS)
     with asked(member, suffered):
         fault.before(member)
         try:
@@ -161,8 +162,9 @@ def suffer(fault: Fault) -> Suffered:
         mending = run(*deploying(member))
     if mending.returncode:
         suffered.wrong.append(f"the next run said:\n{mending.stderr}")
-    if must(member, "docker exec ollama ollama list | awk '{print $1, $2}'") != models:
-        suffered.wrong.append("the models are not what they were")
+    now = must(member, MODELS)
+    if now != models:
+        suffered.wrong.append(f"the models were\n{models}and are\n{now}")
     if on(
         member, "cd /opt/ollama/releases/current && cmp docker-compose.yml ../../*.yml"
     ).returncode:
