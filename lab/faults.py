@@ -257,7 +257,7 @@ FAULTS = [
         "limits changed by hand (docker update)",
         "the run, by the live values",
         "the run: a new container",
-        says="ollama .*",
+        says="ollama NanoCpus is 500000000, declared ",
         before=sh("docker update --cpus 0.5 ollama"),
     ),
     Fault(

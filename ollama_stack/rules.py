@@ -162,6 +162,11 @@ def _impossible(settings: Settings) -> Iterator[str]:
             f"ollama_cpu_reservation: {settings.ollama_cpu_reservation} is more than "
             f"ollama_cpus = {cpus}; lower it"
         )
+    if settings.docker_version and settings.docker_source != "docker-ce":
+        yield (
+            "docker_version: is docker-ce's, and docker_source is "
+            f"{settings.docker_source}; set docker_source = docker-ce, or unset docker_version"
+        )
     if size_bytes(settings.ollama_memory_reservation) > size_bytes(settings.ollama_memory):
         yield (
             f"ollama_memory_reservation: {settings.ollama_memory_reservation} is more than "

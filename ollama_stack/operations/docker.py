@@ -85,12 +85,13 @@ def repository(url: str, suite: str, key_sha256: str) -> Commands:
         StringCommand(
             "curl -fsSL --max-time 60 --output", f"{new}/docker.asc", QuoteString(f"{url}/gpg")
         ),
-        f"docker_repository: there is no key at {url}/gpg; Docker was not installed",
+        f"docker_repository: there is no key at {url}/gpg; Docker was not installed; name a folder "
+        "that has it, or set docker_source = distro",
     )
     yield or_explain(
         StringCommand(f"echo '{key_sha256}  {new}/docker.asc' | sha256sum --check --quiet"),
         f"docker_repository_key: {url}/gpg is another key than the declared one; Docker was not "
-        "installed; find out which is the right one",
+        "installed; compare it with the one Docker publishes, then set docker_repository_key",
     )
     staged = text.replace(KEYRING, f"{new}/docker.asc")
     yield StringCommand("printf %s", QuoteString(staged), f">{new}/docker.sources")
@@ -101,7 +102,7 @@ def repository(url: str, suite: str, key_sha256: str) -> Commands:
             f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}"
         ),
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
-        "installed",
+        "installed; see apt's words above, mend the mirror, or set docker_repository",
     )
     yield f"mv {new}/docker.asc {KEYRING}"
     yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")

@@ -104,6 +104,15 @@ def test_rules_that_two_settings_break_are_all_told() -> None:
     ]
 
 
+def test_a_version_of_docker_ce_is_refused_where_the_distribution_s_is_installed() -> None:
+    data = group_data("all", "low") | {"docker_source": "distro"}
+    assert faults(["low"], data) == []
+    assert faults(["low"], data | {"docker_version": "28.5.2"}) == [
+        "docker_version: is docker-ce's, and docker_source is distro; set docker_source = docker-ce, "
+        "or unset docker_version"
+    ]
+
+
 def test_a_rule_is_overridden_by_name_and_still_warned_of() -> None:
     named = {"ollama_max_queue": 30, "allow_unusual": ["ollama_max_queue"]}
     data = group_data("all", "medium") | named
