@@ -7,6 +7,8 @@ ollama_image = "ollama/ollama:0.9.3"
 gateway_image = "haproxy:2.6.12"
 model_name = "smollm2:135m"
 
+app_enabled = True
+
 docker_source = "distro"
 ollama_dir = "/opt/ollama-lab"
 ollama_project = "ollama-lab"

@@ -9,7 +9,10 @@ from ollama_stack.rules import check_inventory
 from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.preflight import check_hosts
-from ollama_stack.wheels import unpacked
+from ollama_stack.wheels import downloaded, unpacked
+
+ROOT = images.HERE.parent
+APP = "ollama-lab/app:latest"
 
 check_inventory(inventory)
 check_hosts(pulls=False)  # the mirror is not there yet
@@ -22,13 +25,22 @@ ollama = images.ollama(wheels)
 install_docker(settings=settings)
 docker.packages(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
 
-for recipe in host.loop([images.MIRROR, images.HAPROXY, ollama]):
+for recipe in host.loop([images.MIRROR, images.HAPROXY, images.PYTHON, ollama]):
     operations.image(
         name="Build an image",
         recipe=recipe,
         codename=release["VERSION_CODENAME"],
         origin=release["ID"].capitalize(),
     )
+operations.app(
+    name="Build the app",
+    image=APP,
+    base=images.PYTHON,
+    root=ROOT,
+    wheels=downloaded(
+        ROOT / "app" / "requirements.txt", images.PYTHONS[release["VERSION_CODENAME"]]
+    ),
+)
 operations.project(
     name="Run the mirror",
     path=str(images.HERE / "mirror" / "docker-compose.yml"),
@@ -45,6 +57,12 @@ operations.pushed(
     image=images.HAPROXY.name,
     registry=settings.mirror,
     reference=settings.gateway_image,
+)
+operations.pushed(
+    name="Publish the app",
+    image=APP,
+    registry=settings.mirror,
+    reference=settings.app_image,
 )
 operations.model_pushed(
     name="Publish the model",

@@ -20,7 +20,7 @@ if settings.ollama_project != "ollama-lab":
     raise DeployError(
         "lab/down.py removes a lab, models and all: run it on inventories/lab.py only"
     )
-mirrored = f"{settings.image} {settings.haproxy_image}"
+mirrored = f"{settings.image} {settings.haproxy_image} {settings.companion_image}"
 
 if host.get_fact(Which, command="dockerd"):
     run_docker()

@@ -60,6 +60,15 @@ HAPROXY = Image(
 )
 
 
+PYTHON = Image(
+    name="ollama-lab/python:3",
+    packages=("python3", "python3-pip"),
+    changes=(),
+)
+# What each release's python3 is, for wheels that are made for one version.
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13", "jammy": "3.10", "noble": "3.12"}
+
+
 def server(codename: str) -> Image:
     """A Debian server as an installer leaves it: systemd, sshd, sudo, no Docker, no curl."""
     return Image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from hashlib import sha256
 from pathlib import Path
 
 from pyinfra import host
@@ -95,6 +96,29 @@ def image(recipe: Image, codename: str, origin: str) -> Commands:
         "docker import", *(bit for change in (*changes, label) for bit in change),
         f"{BUILD}/root.tar {recipe.name}",
     )  # fmt: skip
+    yield f"rm -rf {BUILD}"
+
+
+@operation()
+def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
+    """Have the app's image built from its own Dockerfile, on a Python of this host's distribution."""
+    sources = [path for path in sorted((root / "app").rglob("*")) if path.is_file()]
+    text = b"".join(path.read_bytes() for path in sources if "__pycache__" not in path.parts)
+    recipe = sha256(f"{base.recipe} {wheels}".encode() + text).hexdigest()[:16]
+    built = host.get_fact(DockerImage, object_id=image)
+    if built and (built[0]["Config"]["Labels"] or {}).get("recipe") == recipe:
+        host.noop(f"{image} is already built from this recipe")
+        return
+    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
+    yield StringCommand(
+        *("cp -R", QuoteString(str(root / "app")), QuoteString(str(root / ".dockerignore")), BUILD)
+    )
+    yield StringCommand("cp -R", QuoteString(str(wheels)), f"{BUILD}/wheels")
+    yield StringCommand(
+        "DOCKER_BUILDKIT=0 docker build --quiet --network none --build-arg PIP_NO_INDEX=1",
+        *(f"--build-arg BASE={base.name} --label recipe={recipe}", "--tag", QuoteString(image)),
+        f"--file {BUILD}/app/Dockerfile {BUILD}",
+    )
     yield f"rm -rf {BUILD}"
 
 

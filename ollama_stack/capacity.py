@@ -10,7 +10,7 @@ from typing import Any
 MIB = 2**20
 PROCESSES = 100 * MIB  # server and runner beside the model, measured: make capacity
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
-IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8}
+IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8, "app_image": 2 * 10**8}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 from ollama_stack.capacity import IMAGES, MIB, Shape, budget, known_shape
 from ollama_stack.forms import size_bytes
 from ollama_stack.manifest import Manifest
-from ollama_stack.settings import Settings
+from ollama_stack.settings import DOCKER_HUB, Settings
 
 HIGH_CPUS = 4
 HIGH_MEMORY = 7.5e9  # bytes: a machine sold with 8 GB shows a little less
@@ -45,7 +45,8 @@ class Measured:
     """Compose project ("" for none) of each container that has a name of ours."""
     port_owners: dict[str, str]
     """Who else has a port that is to be ours, by setting."""
-    address_there: bool
+    missing_addresses: list[str]
+    """Settings whose address the host does not have."""
     to_pull: dict[str, Manifest]
     """What is not there yet, by setting, as its registry has it."""
     model_shape: Shape | None = None
@@ -221,11 +222,22 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
             settings.haproxy_image,
             engine,
         ),
+        "app_image": (
+            settings.image_manifest(settings.app_image),
+            settings.companion_image,
+            engine,
+        ),
         "model_name": (settings.model_manifest, settings.model_source, server),
     }
     faults: list[str] = []
     for name, manifest in measured.to_pull.items():
         url, wanted, (registry, way_out) = places[name]
+        if name == "app_image" and url.startswith(DOCKER_HUB):  # where anybody may take the name
+            faults.append(
+                f"app_image: {wanted} is not on the host, and is not published; build it from "
+                "app/Dockerfile (docs/running.md) and load it there, or push it to a registry of yours"
+            )
+            continue
         if measured.engine_proxy and name != "model_name":
             continue  # its proxy is the engine's own affair
         site_own = bool(getattr(settings, registry))
@@ -273,6 +285,6 @@ def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
             f"{setting}: {getattr(settings, setting)} is taken by {owner}; stop it or set another "
             f"{setting}"
         )
-    if not measured.address_there:
-        bind = settings.ollama_bind
-        yield f"ollama_bind: the host has no address {bind}; see `ip -4 address` on it"
+    for setting in measured.missing_addresses:
+        bind = getattr(settings, setting)
+        yield f"{setting}: the host has no address {bind}; see `ip -4 address` on it"

@@ -30,7 +30,7 @@ from ollama_stack.rules import run_faults, warnings
 from ollama_stack.settings import Settings, profile_of, read_settings
 
 # Operations that ask or tell: they run every time, and change nothing.
-ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
+ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
 
 Verdict = Literal["fits", "refused", "unreachable"]
 NO_REPORT = 3

@@ -77,6 +77,7 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
         *_impossible(settings),
         *_too_small(settings, profile),
         *_open_door(settings),
+        *_no_page(settings),
         *(
             f'{fault}; allow_unusual = ["{name}"] overrides this rule'
             for name, fault in _unusual(settings)
@@ -192,8 +193,28 @@ def _open_door(settings: Settings) -> Iterator[str]:
         )
     if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
         yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"
-    if tokens.LOCAL in settings.gateway_tokens:
-        yield f"gateway_tokens.{tokens.LOCAL}: is the deploy's own name; take another"
+    for name in (tokens.LOCAL, tokens.APP):
+        if name in settings.gateway_tokens:
+            yield f"gateway_tokens.{name}: is the deploy's own name; take another"
+
+
+def _no_page(settings: Settings) -> Iterator[str]:
+    """What the app cannot be without, or beside."""
+    if not settings.app_enabled:
+        return
+    if not settings.gateway_enabled:
+        yield "app_enabled: the app stands behind the gateway; set gateway_enabled = True"
+    for other in ("ollama_port", "gateway_metrics_port"):
+        if settings.app_port == getattr(settings, other):
+            yield f"app_port: {settings.app_port} is {other}; take another"
+    # A character may be a token; Ollama would cut the question's beginning, and say nothing.
+    most = settings.app_max_prompt + settings.app_max_answer
+    if most > settings.model_num_ctx:
+        yield (
+            f"app_max_answer: {settings.app_max_answer} tokens and app_max_prompt = "
+            f"{settings.app_max_prompt} are more than model_num_ctx = {settings.model_num_ctx}; "
+            "lower one of them"
+        )
 
 
 def _is_open(settings: Settings) -> bool:
@@ -209,6 +230,12 @@ def _unusual(settings: Settings) -> Iterator[tuple[str, str]]:
         )
     if _is_open(settings) and not settings.gateway_enabled:
         yield "ollama_bind", f"ollama_bind: {settings.ollama_bind} lets others in without a lock"
+    page_open = settings.app_enabled and not IPv4Address(settings.app_bind).is_loopback
+    if page_open and not settings.gateway_tls_cert:
+        yield (
+            "app_bind",
+            f"app_bind: {settings.app_bind} lets others in without TLS; set gateway_tls_cert",
+        )
 
 
 def _sentence(fault: Any) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
+from ollama_stack.app import AppSettings
 from ollama_stack.forms import (
     Address,
     Cpus,
@@ -24,14 +25,16 @@ from ollama_stack.forms import (
     Waiver,
     Website,
     host_of,
+    seconds,
     setting,
 )
 from ollama_stack.gateway import GatewaySettings
 
+DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
 
 
-class Settings(GatewaySettings):
+class Settings(GatewaySettings, AppSettings):
     """The declared state of one host."""
 
     # The seed's numbers: no default here, their one home is group_data/.
@@ -173,9 +176,9 @@ class Settings(GatewaySettings):
         "",
         rule="the repository has it",
     )
-    allow_unusual: Annotated[list[Literal["ollama_max_queue", "ollama_bind"]], Listed] = setting(
-        "settings that may leave their usual range; a warning remains", "ours", []
-    )
+    allow_unusual: Annotated[
+        list[Literal["ollama_max_queue", "ollama_bind", "app_bind"]], Listed
+    ] = setting("settings that may leave their usual range; a warning remains", "ours", [])
 
     audit_waivers: Annotated[list[Waiver], Listed] = setting(
         "findings of the audit that are accepted for a time",
@@ -200,6 +203,11 @@ class Settings(GatewaySettings):
         """The gateway's image as the Docker engine is to pull it."""
         return self._pulled(self.gateway_image)
 
+    @property
+    def companion_image(self) -> str:
+        """The app's image as the Docker engine is to pull it."""
+        return self._pulled(self.app_image)
+
     def _pulled(self, image: str) -> str:
         return f"{host_of(self.mirror)}/{image}" if self.mirror else image
 
@@ -216,7 +224,7 @@ class Settings(GatewaySettings):
             return _manifest(self.mirror, image)
         if rest and re.search(r"[.:]", first):
             return _manifest(f"https://{first}", rest)
-        return _manifest("https://registry-1.docker.io", image if rest else f"library/{image}")
+        return _manifest(DOCKER_HUB, image if rest else f"library/{image}")
 
     @property
     def model_manifest(self) -> str:
@@ -264,17 +272,51 @@ class Settings(GatewaySettings):
         }
 
     @property
+    def app_threads(self) -> int:
+        """Requests that the app takes at once: those that wait, and 16 for pages beside them."""
+        return self.ollama_num_parallel + self.ollama_max_queue + 16
+
+    @property
+    def app_environment(self) -> dict[str, str]:
+        """The app's environment; Ollama's own numbers under Ollama's own names."""
+        longest = self.queue_seconds + seconds(self.gateway_answer_timeout)
+        return {
+            "OLLAMA_HOST": "http://gateway:11435",
+            "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
+            "OLLAMA_MAX_QUEUE": str(self.ollama_max_queue),
+            "APP_MODEL": self.model_name,
+            "APP_THREADS": str(self.app_threads),
+            "APP_MAX_PROMPT": str(self.app_max_prompt),
+            "APP_MAX_ANSWER": str(self.app_max_answer),
+            "APP_MAX_SECONDS": str(longest),
+            "APP_QUESTIONS_PER_MINUTE": str(self.app_questions_per_minute),
+            "APP_LOG_PROMPTS": str(self.app_log_prompts).lower(),
+            "APP_SECRETS": "/run/secrets/app",
+        }
+
+    @property
     def published(self) -> str:
         """Compose's short syntax for the published port."""
-        address = "" if self.ollama_bind == "0.0.0.0" else f"{self.ollama_bind}:"  # noqa: S104 compared, not bound
-        return f"{address}{self.ollama_port}:11434"
+        return f"{_published(self.ollama_bind)}{self.ollama_port}:11434"
+
+    @property
+    def app_published(self) -> str:
+        """The same for the app's port, which is the gateway's."""
+        return f"{_published(self.app_bind)}{self.app_port}:8080"
 
     @property
     def url(self) -> str:
         """The API as the host itself reaches it."""
-        address = "127.0.0.1" if self.ollama_bind == "0.0.0.0" else self.ollama_bind  # noqa: S104 compared, not bound
-        secured = self.gateway_enabled and self.gateway_tls_cert
-        return f"http{'s' if secured else ''}://{address}:{self.ollama_port}"
+        return f"{self._scheme}://{_reached(self.ollama_bind)}:{self.ollama_port}"
+
+    @property
+    def app_url(self) -> str:
+        """The app as the host itself reaches it."""
+        return f"{self._scheme}://{_reached(self.app_bind)}:{self.app_port}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.gateway_enabled and self.gateway_tls_cert else "http"
 
     @property
     def token_header_file(self) -> str:
@@ -300,6 +342,19 @@ class Settings(GatewaySettings):
     def gateway_dir(self) -> str:
         """The gateway's files on the host."""
         return f"{self.ollama_dir}/gateway"
+
+    @property
+    def app_dir(self) -> str:
+        """The app's secrets on the host."""
+        return f"{self.ollama_dir}/app"
+
+
+def _published(bind: str) -> str:
+    return "" if bind == "0.0.0.0" else f"{bind}:"  # noqa: S104 compared, not bound
+
+
+def _reached(bind: str) -> str:
+    return "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104 compared, not bound
 
 
 def _manifest(registry: str, reference: str) -> str:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 SHORTEST = 16  # characters
+APP = "app"  # the companion app's, made on each host
 LOCAL = "local"  # the deploy's own, made on each host for smoke and audit
 
 

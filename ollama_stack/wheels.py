@@ -16,7 +16,7 @@ COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
 
 # Linux on x86-64, whatever the controller is and whatever Python the wheel asks for.
 TARGET = [f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_17", "2010")]
-TARGET += ["--python-version=3.11", "--implementation=cp"]
+TARGET += ["--implementation=cp"]
 
 
 def cache() -> Path:
@@ -25,24 +25,35 @@ def cache() -> Path:
 
 
 def unpacked(requirements: Path) -> Path:
-    """Folder with the wheels of a hash-pinned requirements file; downloaded on first use only.
+    """Folder with what is in the wheels of a hash-pinned requirements file; downloaded once.
 
     DeployError with pip's words if they cannot be had, or do not match their hashes.
     """
-    folder = cache() / f"{requirements.stem}-{sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    return _fetched(requirements, "3.11", unpack=True)
+
+
+def downloaded(requirements: Path, python: str) -> Path:
+    """The same with the wheels themselves, for one version of Python."""
+    return _fetched(requirements, python, unpack=False)
+
+
+def _fetched(requirements: Path, python: str, unpack: bool) -> Path:
+    digest = sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = cache() / f"{requirements.stem}-{digest}{'' if unpack else f'-for-{python}'}"
     if folder.is_dir():
         return folder
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         pip += ["--only-binary=:all:", "--dest", temp, "--requirement", str(requirements)]
-        done = subprocess.run([*pip, *TARGET], capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+        pip += [*TARGET, f"--python-version={python}"]
+        done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
         if done.returncode:
             raise DeployError(
                 f"{requirements.name}: pip could not fetch the pinned wheels; check the package "
                 f"index and run again\n{done.stderr.strip()}"
             )
-        for wheel in Path(temp).glob("*.whl"):
+        for wheel in Path(temp).glob("*.whl") if unpack else ():
             ZipFile(wheel).extractall(temp)  # the hash has vouched for its paths
             wheel.unlink()
         try:

@@ -8,24 +8,6 @@ from typing_extensions import override
 from ollama_stack.facts.ollama import GATEWAY, address
 
 
-class GatewayFiles(FactBase[dict[str, str]]):
-    """``SHA-256 mode owner`` of each file in a folder, by name; empty without the folder."""
-
-    default = dict
-
-    @override
-    def command(self, folder: str) -> StringCommand:
-        return StringCommand(
-            *("cd", QuoteString(folder), "2>/dev/null || exit 0; for file in *; do"),
-            'test -f "$file" || continue; sum=$(sha256sum "$file");',
-            'echo "$file ${sum%% *} $(stat -c \'%a %u\' "$file")"; done',
-        )
-
-    @override
-    def process(self, output: list[str]) -> dict[str, str]:
-        return dict(line.split(" ", 1) for line in output)
-
-
 class TokenDigest(FactBase[str | None]):
     """SHA-256 of the token in a header file; None if there is none."""
 

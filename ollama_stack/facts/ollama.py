@@ -11,6 +11,8 @@ from typing_extensions import override
 
 CONTAINER = "ollama"  # the seed's container_name
 GATEWAY = "ollama-gateway"
+APP = "ollama-app"
+CONTAINERS = (CONTAINER, GATEWAY, APP)
 
 
 def call(

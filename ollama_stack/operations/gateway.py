@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from hashlib import sha256
-from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.facts.gateway import GatewayFiles, TokenDigest
+from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.gateway import TokenDigest
+from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain
 
 CONFIG = "haproxy.cfg"
@@ -28,7 +29,7 @@ def local_token(path: str, token: str) -> Commands:
     if host.get_fact(TokenDigest, path=path):
         host.noop("the host already has its own token")
         return
-    yield from _secret(path, f"Authorization: Bearer {token}\n", "0")
+    yield from written(path, f"Authorization: Bearer {token}\n", "0")
 
 
 @operation()
@@ -41,7 +42,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
         name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
         for name, text in files.items()
     }
-    if host.get_fact(GatewayFiles, folder=folder) == declared:
+    if host.get_fact(FileDigests, folder=folder) == declared:
         host.noop(f"{folder} is already as declared")
         return
     if host.state.config.DIFF:
@@ -53,7 +54,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
     new, live = QuoteString(staged), QuoteString(folder)
     yield StringCommand("rm -rf", new, "&& mkdir --mode=755", new, "&& mkdir -p --mode=755", live)
     for name, text in files.items():
-        yield from _secret(f"{staged}/{name}", text, str(OWNER), _mode(name))
+        yield from written(f"{staged}/{name}", text, str(OWNER), _mode(name))
     yield or_explain(
         StringCommand(
             "docker run --rm --network none --read-only --cap-drop ALL",
@@ -72,14 +73,3 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
 
 def _mode(name: str) -> str:
     return "644" if name == CONFIG else "600"
-
-
-def _secret(path: str, text: str, owner: str, mode: str = "600") -> Commands:
-    """A file whose text is in no log, diff or argv, and never readable by others for a moment."""
-    upload, place = QuoteString(host.get_temp_filename(path)), QuoteString(path)
-    # Where sudo is used, pyinfra uploads as the ordinary user first: into a file of its own.
-    yield StringCommand("rm -f", upload, "&& umask 077 && set -C && : >", upload, _sudo=False)
-    yield StringCommand("rm -f", place, "&& install -m 600 /dev/null", place)
-    yield FileUploadCommand(StringIO(text), path, remote_temp_filename=host.get_temp_filename(path))
-    yield StringCommand("chown", f"{owner}:{owner}", place, "&& chmod", mode, place)
-    yield StringCommand("rm -f", upload)

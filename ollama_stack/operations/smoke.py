@@ -11,7 +11,7 @@ from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
 from ollama_stack.answers import Answer
-from ollama_stack.shell import run_now
+from ollama_stack.shell import or_explain, run_now
 
 TIMEOUT = 300  # seconds for one answer
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
@@ -29,6 +29,19 @@ def answers(
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
     yield FunctionCommand(ask, (url, model, parallel, header_file), {})
+
+
+@operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
+def page(url: str) -> Generator[StringCommand, None, None]:
+    """The app says, by a real generation not older than a minute, that it is ready."""
+    curl = (
+        f"curl -sS --fail --insecure --noproxy '*' --max-time {TIMEOUT} --retry 12 --retry-delay 5"
+    )
+    yield or_explain(
+        StringCommand(curl, "--output /dev/null", QuoteString(f"{url}/readyz")),
+        f"smoke: {url}/readyz says the app is not ready; read `docker logs --tail 50 ollama-app` on "
+        "the host, and those of ollama-gateway",
+    )
 
 
 def ask(

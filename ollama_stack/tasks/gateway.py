@@ -14,6 +14,7 @@ from ollama_stack import tokens
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings
+from ollama_stack.tasks.app import have_secrets
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -21,6 +22,8 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 def configure_gateway(settings: Settings) -> str:
     """The gateway's files beside the compose file, and their version; the project has its container."""
     digests = tokens.digests(settings.gateway_tokens)
+    if app := have_secrets(settings):
+        digests[app] = tokens.APP
     if settings.token_header_file:
         path, own = settings.token_header_file, token_hex(32)
         digests[host.get_fact(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL

@@ -43,7 +43,8 @@ def serve_ollama(settings: Settings) -> None:
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
             "registry answers (mirror); the old compose file is untouched. If the words above are "
-            f"about {settings.haproxy_image}: the same goes for gateway_image"
+            f"about {settings.haproxy_image} or {settings.companion_image}: the same goes for "
+            "gateway_image and app_image"
         ),
     )
     gateway = configure_gateway(settings) if settings.gateway_enabled else ""

@@ -30,7 +30,7 @@ from ollama_stack.facts.docker import (
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
-from ollama_stack.facts.ollama import CONTAINER, GATEWAY
+from ollama_stack.facts.ollama import CONTAINERS
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, unfit
 from ollama_stack.manifest import Manifest
@@ -123,7 +123,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         or host.get_fact(EngineProxy),
         container_owners=_owners(),
         port_owners=_foreign_ports(settings),
-        address_there=_address_there(settings.ollama_bind),
+        missing_addresses=_missing_addresses(settings),
         to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
     )
@@ -132,7 +132,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
 def _owners() -> dict[str, str]:
     """By our containers' names that are taken: the compose project, "" for none."""
     owners = {}
-    for name in (CONTAINER, GATEWAY):
+    for name in CONTAINERS:
         if found := host.get_fact(DockerContainer, object_id=name):
             labels = found[0]["Config"]["Labels"] or {}
             owners[name] = labels.get("com.docker.compose.project", "")
@@ -142,14 +142,17 @@ def _owners() -> dict[str, str]:
 def _foreign_ports(settings: Settings) -> dict[str, str]:
     """Who listens on the ports that are to be ours, by setting; our own containers do not count."""
     ours = set()
-    for name in (CONTAINER, GATEWAY):
+    for name in CONTAINERS:
         for container in host.get_fact(DockerContainer, object_id=name) or []:
             if not container.get("State", {}).get("Running"):
                 continue
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}
             ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
     listeners = {}
-    for setting in ("ollama_port", *(["gateway_metrics_port"] if settings.gateway_enabled else [])):
+    wanted = ["ollama_port"]
+    wanted += ["gateway_metrics_port"] if settings.gateway_enabled else []
+    wanted += ["app_port"] if settings.app_enabled else []
+    for setting in wanted:
         port = getattr(settings, setting)
         if str(port) not in ours and (owner := host.get_fact(PortOwner, port=port)):
             listeners[setting] = owner
@@ -165,6 +168,8 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
         DockerImage, object_id=settings.haproxy_image
     ):
         urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
+    if settings.app_enabled and not host.get_fact(DockerImage, object_id=settings.companion_image):
+        urls["app_image"] = settings.image_manifest(settings.app_image)
     if not _model_there(settings):
         urls["model_name"] = settings.model_manifest
     return {name: host.get_fact(RegistryManifest, url=url) for name, url in urls.items()}
@@ -189,6 +194,11 @@ def _model_shape(model: str) -> Shape | None:
         return Shape.parse(metadata, size)
     except (KeyError, StopIteration, TypeError, ValueError):
         return None
+
+
+def _missing_addresses(settings: Settings) -> list[str]:
+    wanted = ["ollama_bind", *(["app_bind"] if settings.app_enabled else [])]
+    return [setting for setting in wanted if not _address_there(getattr(settings, setting))]
 
 
 def _address_there(bind: str) -> bool:

@@ -18,3 +18,5 @@ def smoke_requests(settings: Settings) -> None:
         model=settings.model_name,
         parallel=settings.ollama_num_parallel,
     )
+    if settings.app_enabled:
+        smoke.page(name="Ask the app", url=settings.app_url)

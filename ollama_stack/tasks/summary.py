@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ollama_stack.facts.model import LoadedModels
 from ollama_stack.facts.ollama import CONTAINER, OllamaRunner
-from ollama_stack.settings import profile_of, read_settings
+from ollama_stack.settings import Settings, profile_of, read_settings
 
 
 def summarise() -> None:
@@ -53,6 +53,15 @@ def facts(host: Host) -> dict[str, str]:
         "model": f"{settings.model_name} {digest[:12]}",
         "address": settings.url,
         "smoke": host.data.get("_smoke", ""),
+        **(_page(settings) if settings.app_enabled else {}),
+    }
+
+
+def _page(settings: Settings) -> dict[str, str]:
+    token = f"{settings.app_dir}/teacher.token"
+    return {
+        "students": f"ask at {settings.app_url}",
+        "teacher": f"{settings.app_url}/teacher; on the host: sudo cat {token}",
     }
 
 

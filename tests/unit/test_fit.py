@@ -25,7 +25,7 @@ BARE = Measured(
     engine_proxy=False,
     container_owners={},
     port_owners={},
-    address_there=True,
+    missing_addresses=[],
     to_pull={
         "ollama_image": Manifest(401),
         "gateway_image": Manifest(401),
@@ -125,7 +125,7 @@ def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: M
             'ollama_port: 11434 is taken by "nginx",pid=7; stop it or set another ollama_port',
         ),
         (
-            {"address_there": False},
+            {"missing_addresses": ["ollama_bind"]},
             "ollama_bind: the host has no address 127.0.0.1; see `ip -4 address` on it",
         ),
     ],

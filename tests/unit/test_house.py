@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from pyinfra.api.arguments import all_argument_meta
 
-from ollama_stack.operations import docker, gateway, lock, model, release, smoke
+from ollama_stack.operations import docker, gateway, lock, model, release, secrets, smoke
 
 ROOT = Path(__file__).parents[2]
 
 # Folder or file: the modules of ours that it may import, besides what lies in itself.
 MAY_IMPORT = {
     "ollama_stack/forms.py": (),
+    "ollama_stack/app.py": ("forms",),
     "ollama_stack/gateway.py": ("forms",),
     "ollama_stack/tokens.py": (),
-    "ollama_stack/settings.py": ("forms", "gateway"),
+    "ollama_stack/settings.py": ("forms", "gateway", "app"),
     "ollama_stack/capacity.py": (),
     "ollama_stack/manifest.py": (),
     "ollama_stack/rules.py": ("settings", "forms", "capacity", "tokens"),
@@ -78,7 +79,7 @@ def test_deploy_is_a_table_of_contents() -> None:
     assert len((ROOT / "deploy.py").read_text().splitlines()) < 50
 
 
-@pytest.mark.parametrize("module", [docker, gateway, lock, model, release, smoke])
+@pytest.mark.parametrize("module", [docker, gateway, lock, model, release, secrets, smoke])
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]
     assert operations

@@ -58,7 +58,7 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "engine_proxy": False,
         "container_owners": {},
         "port_owners": {},
-        "address_there": True,
+        "missing_addresses": [],
         "to_pull": {
             "ollama_image": {"status": 401, "size": None, "weights": None},
             "gateway_image": {"status": 401, "size": None, "weights": None},

@@ -1,0 +1,80 @@
+"""The companion app: a class asks the model, no more at once than it answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+from flask import Flask, Response, request
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFProtect
+from jinja2 import StrictUndefined
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import api, pages, probes, teacher
+from app.desk import Desk
+from app.model import answers
+from app.room import Answer, Room
+from app.settings import Settings
+from app.texts import language, texts
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+LARGEST = 64 * 1024  # bytes of a request; a longer question is refused long before
+
+
+class Sessions(SecureCookieSessionInterface):
+    """The signed cookie, for TLS alone where the request came by TLS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether the request at hand came by TLS, to the gateway or to the site's own proxy."""
+        return request.is_secure
+
+
+def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | None = None) -> Flask:
+    """The app, told by its environment alone; ``answer`` instead of the model's, for tests."""
+    settings = Settings.read(environment)
+    room = Room(
+        answer or answers(settings),
+        settings.ollama_num_parallel,
+        settings.ollama_max_queue,
+        settings.app_max_seconds,
+    )
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=settings.secret("cookie.key"),
+        SESSION_COOKIE_NAME="student",
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=LARGEST,
+        SEND_FILE_MAX_AGE_DEFAULT=31536000,  # another content has another address
+        WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for a whole lesson
+    )
+    app.session_interface = Sessions()
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.globals.update(texts=texts, language=language, settings=settings)
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own idiom
+    app.extensions["desk"] = Desk(settings, room)
+    protect = CSRFProtect(app)
+    protect.exempt(api.blueprint)  # JSON alone, which no foreign page can send
+    for part in (pages, api, teacher, probes):
+        app.register_blueprint(part.blueprint)
+    app.after_request(_with_headers)
+    logging.getLogger("app").setLevel(logging.INFO)
+    return app
+
+
+def _with_headers(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,140 @@
+"""POST /api/ask, as JSON or as server-sent events, and the document that describes it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from app.desk import Limited
+from app.openapi import document
+from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.texts import texts
+from app.visitor import desk, listener, student
+
+blueprint = Blueprint("api", __name__, url_prefix="/api")
+
+STATUS = {"busy": 503, "late": 504, "unavailable": 502}
+SSE = "text/event-stream"
+
+
+class Question(BaseModel):
+    """What is asked."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: str = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
+    """Of the answer; the setting bounds it."""
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of this server, with its own bounds."""
+    return document(desk().settings)
+
+
+@blueprint.post("/ask")
+def ask() -> Response:
+    """One question, one answer, or an honest refusal."""
+    if request.mimetype != "application/json":
+        return problem(415, "bad", texts()["bad"])
+    settings = desk().settings
+    try:
+        question = Question.model_validate_json(request.get_data())
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "body"
+        return problem(400, "bad", f"{texts()['bad']} ({place})")
+    prompt = question.prompt.strip()
+    if not prompt:
+        return problem(400, "empty", texts()["empty"])
+    if len(prompt) > settings.app_max_prompt:
+        said = texts()["too_long"].format(characters=settings.app_max_prompt)
+        return problem(400, "too_long", said)
+    longest = min(question.max_tokens or settings.app_max_answer, settings.app_max_answer)
+    try:
+        visit = desk().ask(student(), prompt, longest)
+    except Full as full:
+        said = texts()["full"].format(seconds=full.retry_after)
+        return problem(503, "full", said, full.retry_after)
+    except Limited as limited:
+        said = texts()["limited"].format(
+            count=settings.app_questions_per_minute, seconds=limited.retry_after
+        )
+        return problem(429, "limited", said, limited.retry_after)
+    if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:
+        return _streamed(visit)
+    return _whole(visit)
+
+
+def _streamed(visit: Visit) -> Response:
+    said, gone = texts(), listener()
+
+    def events() -> Iterator[str]:
+        answering = False
+        try:
+            for event in desk_.follow(visit, gone):
+                if event is None and not answering and visit.begun:
+                    answering = True
+                    yield _event("turn", {})
+                match event:
+                    case None:
+                        yield ": still here\n\n"
+                    case Place(number, seconds):
+                        yield _event("place", {"number": number, "seconds": seconds})
+                    case Piece(text):
+                        answering = True
+                        yield _event("text", {"text": text})
+                    case Done(cut, tokens):
+                        yield _event("done", {"cut": cut, "tokens": tokens})
+        except Failed as failed:
+            yield _event("failed", {"error": failed.code, "message": said[failed.code]})
+
+    desk_ = desk()
+    response = Response(events(), content_type=f"{SSE}; charset=utf-8")
+    response.call_on_close(lambda: desk_.room.leave(visit))  # also if nothing was sent at all
+    return response
+
+
+def _event(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _whole(visit: Visit) -> Response:
+    answer = ""
+    try:
+        for event in desk().follow(visit, listener()):
+            if isinstance(event, Piece):
+                answer += event.text
+            if isinstance(event, Done):
+                return jsonify(
+                    answer=answer,
+                    cut=event.cut,
+                    tokens=event.tokens,
+                    waited=round(visit.waited, 3),
+                    took=round(time.monotonic() - visit.came, 3),
+                )
+    except Failed as failed:
+        return problem(STATUS[failed.code], failed.code, texts()[failed.code], 5)
+    return Response(status=499)  # nobody is there to read it
+
+
+def problem(status: int, code: str, message: str, retry_after: int | None = None) -> Response:
+    """A refusal: ``error`` for programs, ``message`` for people."""
+    response = jsonify(error=code, message=message)
+    response.status_code = status
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+@blueprint.errorhandler(HTTPException)
+def refused(error: HTTPException) -> Response:
+    """Whatever Werkzeug refuses below /api, in the API's own form."""
+    code = "too_large" if error.code == 413 else "bad"
+    return problem(error.code or BadRequest.code, code, texts()["bad"])

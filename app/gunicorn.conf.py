@@ -1,0 +1,25 @@
+"""Gunicorn: one process, because its one pool is the bound; threads that wait cost little."""
+
+import logging
+import os
+
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+try:
+    settings = Settings.read(os.environ)
+    for name in ("cookie.key", "gateway.token", "teacher.token"):
+        settings.secret(name)
+except (ValidationError, OSError, ValueError) as error:
+    raise SystemExit(f"app: its environment is not as it must be: {error}") from None
+
+wsgi_app = "app:create_app()"
+bind = "0.0.0.0:8080"
+workers = 1
+worker_class = "gthread"
+threads = settings.app_threads
+worker_tmp_dir = "/dev/shm"  # noqa: S108 memory: its heartbeat must not wait for a disk
+control_socket_disable = True
+graceful_timeout = 20  # seconds for answers that run, when it is replaced
+logging.basicConfig(format="%(message)s")

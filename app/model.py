@@ -1,0 +1,46 @@
+"""The model, behind the gateway, by Ollama's own client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+
+import httpx
+from ollama import AsyncClient, ResponseError
+
+from app.room import Answer, Done, Failed, Piece
+from app.settings import Settings
+
+
+def answers(settings: Settings) -> Answer:
+    """How one question is answered: streamed, within the longest answer; Failed if it is not."""
+    headers = {"Authorization": f"Bearer {settings.secret('gateway.token')}"}
+    trust = ssl.create_default_context()  # once: it takes longer than a short answer's first word
+
+    async def answer(prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
+        # No num_ctx and no keep_alive: Ollama would load the model anew for one student.
+        options = {"num_predict": max_tokens}
+        try:
+            async with AsyncClient(
+                settings.ollama_host,
+                headers=headers,
+                verify=trust,
+                trust_env=False,
+                timeout=httpx.Timeout(None, connect=10),
+            ) as client:
+                async for part in await client.generate(
+                    settings.app_model, prompt, stream=True, options=options
+                ):
+                    if part.response:
+                        yield Piece(part.response)
+                    if part.done:
+                        yield Done(part.done_reason == "length", part.eval_count or 0)
+                        return
+            raise Failed("unavailable", "the answer broke off")
+        except ResponseError as refusal:
+            code = "busy" if refusal.status_code == 503 else "unavailable"
+            raise Failed(code, f"{refusal.status_code}: {refusal.error[:200]}") from refusal
+        except (OSError, httpx.HTTPError) as error:
+            raise Failed("unavailable", type(error).__name__) from error
+
+    return answer

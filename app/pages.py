@@ -1,0 +1,114 @@
+"""The student's page: with a script it streams in place, without one it is a plain form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from flask import Blueprint, Response, render_template, request, url_for
+from flask_wtf.csrf import CSRFError
+from markupsafe import escape
+from werkzeug.exceptions import HTTPException
+
+from app.desk import Limited
+from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.texts import language, texts
+from app.visitor import desk, listener, student
+
+blueprint = Blueprint("pages", __name__)
+
+STATIC = Path(__file__).parent / "static"
+VERSIONS = {
+    file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in sorted(STATIC.iterdir())
+}
+
+
+@blueprint.app_template_global()
+def asset(name: str) -> str:
+    """The address of a static file, another one for another content."""
+    return url_for("static", filename=name, v=VERSIONS[name])
+
+
+@blueprint.get("/")
+def question() -> str:
+    """The question's form."""
+    student()
+    return render_template("ask.html", prompt="", notice="")
+
+
+@blueprint.post("/")
+def answer() -> Response:
+    """The answer as a page that grows; for browsers without a script."""
+    prompt, settings = request.form.get("prompt", "").strip(), desk().settings
+    prompt = prompt.replace("\r\n", "\n")
+    if not prompt:
+        return _refusal(400, "", texts()["empty"])
+    if len(prompt) > settings.app_max_prompt:
+        said = texts()["too_long"].format(characters=settings.app_max_prompt)
+        return _refusal(400, prompt, said)
+    try:
+        visit = desk().ask(student(), prompt, settings.app_max_answer)
+    except Full as full:
+        said = texts()["full"].format(seconds=full.retry_after)
+        return _refusal(503, prompt, said, full.retry_after)
+    except Limited as limited:
+        said = texts()["limited"].format(
+            count=settings.app_questions_per_minute, seconds=limited.retry_after
+        )
+        return _refusal(429, prompt, said, limited.retry_after)
+    desk_ = desk()
+    response = Response(_growing(prompt, visit), content_type="text/html; charset=utf-8")
+    response.call_on_close(lambda: desk_.room.leave(visit))  # also if nothing was sent at all
+    return response
+
+
+def _growing(prompt: str, visit: Visit) -> Iterator[str]:
+    """The page's parts; all that needs the request is made before the first one is sent."""
+    said = texts()
+    head, foot = render_template("answer.html", prompt=prompt).split("<!-- answer -->")
+    events = desk().follow(visit, listener())
+
+    def parts() -> Iterator[str]:
+        yield head
+        answering = False
+        try:
+            for event in events:
+                match event:
+                    case Place(number, seconds):
+                        place = said["place"].format(number=number, seconds=seconds)
+                        yield f"<p>{escape(place)}</p>\n"
+                    case Piece(text):
+                        if not answering:
+                            yield '</div><div class="answer">'
+                            answering = True
+                        yield str(escape(text))
+                    case Done(cut, _):
+                        ending = said["cut" if cut else "done"]
+                        yield ("" if answering else '</div><div class="answer">')
+                        yield f'</div><p role="status">{escape(ending)}</p>'
+        except Failed as failed:
+            yield f'</div><p class="notice" role="alert">{escape(said[failed.code])}</p>'
+        yield foot
+
+    return parts()
+
+
+def _refusal(status: int, prompt: str, notice: str, retry_after: int | None = None) -> Response:
+    response = Response(render_template("ask.html", prompt=prompt, notice=notice), status)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+@blueprint.app_errorhandler(CSRFError)
+def page_too_old(_: CSRFError) -> Response:
+    """A form of another day, or of somebody else's page: shown anew, with what was written."""
+    return _refusal(400, request.form.get("prompt", "")[:10000], texts()["old"])
+
+
+@blueprint.app_errorhandler(HTTPException)
+def lost(error: HTTPException) -> tuple[str, int]:
+    """No such page, or no such way to ask for it."""
+    language()
+    return render_template("lost.html"), error.code or 500

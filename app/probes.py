@@ -1,0 +1,70 @@
+"""What machines ask: is it alive, is it ready, how is it."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.room import Failed, Full, Piece, Room
+from app.visitor import desk, listener
+
+blueprint = Blueprint("probes", __name__)
+
+FRESH = 60.0  # seconds that what the model said is proof
+_probing = Lock()
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """Alive; touches nothing."""
+    return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@blueprint.get("/readyz")
+def readyz() -> Response:
+    """Ready if the model said something within a minute; an idle one is asked for a word."""
+    room = desk().room
+    if not _fresh(room) and _probing.acquire(blocking=False):
+        try:
+            _ask(room)
+        finally:
+            _probing.release()
+    age = _age(room)
+    response = jsonify(ready=_fresh(room), seconds=None if age is None else round(age, 1))
+    response.status_code = 200 if _fresh(room) else 503
+    return response
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Prometheus metrics: no prompts, nobody's name."""
+    return Response(generate_latest(desk().registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _age(room: Room) -> float | None:
+    return None if room.last_text is None else time.monotonic() - room.last_text
+
+
+def _fresh(room: Room) -> bool:
+    age = _age(room)
+    return age is not None and age < FRESH
+
+
+def _ask(room: Room) -> None:
+    """One word from the model, by the same way as a student's answer."""
+    try:
+        visit = room.enter("hi", 1)
+    except Full:
+        return
+    gone, began = listener(), time.monotonic()
+    try:
+        for event in room.events(visit, 1.0):
+            if isinstance(event, Piece) or gone() or time.monotonic() - began > FRESH / 2:
+                return
+    except Failed:
+        return
+    finally:
+        room.leave(visit)

@@ -1,0 +1,231 @@
+"""The waiting room: so many answers at once, so many students who wait, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Lock
+
+FIRST_GUESS = 10.0  # seconds of an answer, before one is known
+LONGEST_RETRY = 60  # seconds; a crowd outside must not send anybody away for longer
+
+
+class Full(Exception):
+    """Nobody more can wait; ``retry_after`` (seconds) is when a place should be free."""
+
+    def __init__(self, retry_after: int) -> None:
+        """Whole seconds, from 1."""
+        super().__init__(f"full for {retry_after} s")
+        self.retry_after = retry_after
+
+
+class Failed(Exception):
+    """There is no answer, or no more of it: ``busy``, ``late`` or ``unavailable``."""
+
+    def __init__(self, code: str, why: str = "") -> None:
+        """``why`` is for whoever runs the server."""
+        super().__init__(code)
+        self.code, self.why = code, why
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the queue (1 is next), and about how many seconds that will take."""
+
+    number: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some more of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The answer's end; ``cut`` if it reached its longest."""
+
+    cut: bool
+    tokens: int
+
+
+Answer = Callable[[str, int], AsyncIterator[Piece | Done]]
+Event = Place | Piece | Done
+
+
+@dataclass(eq=False)
+class Visit:
+    """One question on its way: it waits, it is answered, or it leaves."""
+
+    prompt: str
+    max_tokens: int
+    came: float = field(default_factory=time.monotonic)
+    begun: float | None = None
+    first_text: float | None = None
+    ended: float | None = None
+    left: bool = False
+    future: Future[None] | None = None
+    task: asyncio.Task[None] | None = None
+    said: SimpleQueue[Piece | Done | Failed] = field(default_factory=SimpleQueue)
+
+    @property
+    def waited(self) -> float:
+        """Seconds before its turn came."""
+        return (self.begun or time.monotonic()) - self.came
+
+
+class Room:
+    """Questions in the order they came, ``places`` of them answered at once by one thread each."""
+
+    def __init__(self, answer: Answer, places: int, waiting: int, longest: float) -> None:
+        """``longest``: seconds after which an answer is given up."""
+        self._answer = answer
+        self._longest = longest
+        self._pool = ThreadPoolExecutor(places, thread_name_prefix="answer")
+        self.waiting_places = waiting
+        self._lock = Lock()
+        self._waiting: list[Visit] = []
+        self._answering: set[Visit] = set()
+        self._took: deque[float] = deque(maxlen=20)
+        self._waits: deque[float] = deque(maxlen=50)
+        self._appointment = 0.0
+        self.last_text: float | None = None
+        """When the model last said something, on time.monotonic's clock."""
+
+    @property
+    def places(self) -> int:
+        """How many threads the pool may have: the pool's own word."""
+        return self._pool._max_workers
+
+    @property
+    def in_flight(self) -> int:
+        """Questions that are being answered."""
+        return len(self._answering)
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait."""
+        return len(self._waiting)
+
+    @property
+    def median_wait(self) -> float | None:
+        """Seconds that the last 50 waited; None before the first."""
+        with self._lock:
+            return statistics.median(self._waits) if self._waits else None
+
+    def enter(self, prompt: str, max_tokens: int) -> Visit:
+        """A visit that has its place from now on; Full if there is none."""
+        visit = Visit(prompt, max_tokens)
+        with self._lock:
+            if len(self._waiting) + len(self._answering) >= self.places + self.waiting_places:
+                raise Full(self._retry_after())
+            self._waiting.append(visit)
+            visit.future = self._pool.submit(self._run, visit)
+        return visit
+
+    def leave(self, visit: Visit) -> None:
+        """Give its place to the next; whoever is through has none to give."""
+        with self._lock:
+            visit.left = True
+            if visit in self._waiting and visit.future and visit.future.cancel():
+                self._waiting.remove(visit)
+            if visit.task:
+                visit.task.get_loop().call_soon_threadsafe(visit.task.cancel)
+
+    def events(self, visit: Visit, beat: float) -> Iterator[Event | None]:
+        """What becomes of it, as it comes, and None after every ``beat`` seconds of silence.
+
+        Failed if it fails. Who does not want to hear the end has to ``leave``.
+        """
+        told, patience = None, 0.05  # a place is told only to whoever has to wait
+        while True:
+            try:
+                event = visit.said.get(timeout=patience)
+            except Empty:
+                place, patience = self._place(visit), beat
+                yield place if place != told else None
+                told = place
+                continue
+            if isinstance(event, Failed):
+                raise event
+            yield event
+            if isinstance(event, Done):
+                return
+
+    def _place(self, visit: Visit) -> Place | None:
+        with self._lock:
+            if visit not in self._waiting:
+                return None
+            number = self._waiting.index(visit) + 1
+            return Place(number, expected_wait(number, self.places, self._typical()))
+
+    def _typical(self) -> float:
+        return statistics.median(self._took) if self._took else FIRST_GUESS
+
+    def _retry_after(self) -> int:
+        """Whoever is sent away gets an appointment of his own, one freed place after the last one's."""
+        now = time.monotonic()
+        self._appointment = max(self._appointment, now) + self._typical() / self.places
+        self._appointment = min(self._appointment, now + LONGEST_RETRY)
+        return math.ceil(self._appointment - now)
+
+    def _run(self, visit: Visit) -> None:
+        with self._lock:
+            self._waiting.remove(visit)
+            self._answering.add(visit)
+            visit.begun = time.monotonic()
+            self._waits.append(visit.waited)
+        try:
+            asyncio.run(self._converse(visit))
+        except asyncio.CancelledError:
+            pass  # nobody listens any more
+        except Failed as failed:
+            visit.said.put(failed)
+        except asyncio.TimeoutError:
+            visit.said.put(Failed("late"))
+        except Exception as error:
+            visit.said.put(Failed("unavailable", repr(error)))
+            raise
+        finally:
+            with self._lock:
+                visit.ended = time.monotonic()
+                self._answering.remove(visit)
+
+    async def _converse(self, visit: Visit) -> None:
+        with self._lock:
+            if visit.left:
+                return
+            visit.task = asyncio.current_task()
+        try:
+            await asyncio.wait_for(self._relay(visit), self._longest)
+        finally:
+            with self._lock:
+                visit.task = None
+
+    async def _relay(self, visit: Visit) -> None:
+        async for part in self._answer(visit.prompt, visit.max_tokens):
+            now = time.monotonic()
+            if isinstance(part, Piece):
+                self.last_text = now
+                visit.first_text = visit.first_text or now
+            elif visit.begun:
+                with self._lock:
+                    self._took.append(now - visit.begun)
+            visit.said.put(part)
+
+
+def expected_wait(number: int, places: int, typical: float) -> int:
+    """Seconds until the ``number``th in the queue begins, where answers take ``typical`` seconds.
+
+    Answers that run end one after the other, each ``typical / places`` after the last.
+    """
+    return math.ceil(number * typical / places)

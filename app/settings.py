@@ -1,0 +1,45 @@
+"""What the app is told: by its environment, and by the secrets in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Each field is an environment variable in capitals; pydantic's ValidationError says what is wrong."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ollama_host: str
+    """URL of the gateway."""
+    ollama_num_parallel: int = Field(ge=1)
+    ollama_max_queue: int = Field(ge=1)
+    app_model: str = Field(min_length=1)
+    app_threads: int = Field(64, ge=1)
+    """Requests at once: one for each that waits or is answered, and some for pages."""
+    app_max_prompt: int = Field(2000, ge=1)
+    """Characters."""
+    app_max_answer: int = Field(512, ge=1)
+    """Tokens."""
+    app_max_seconds: int = Field(900, ge=1)
+    """The longest that one answer may take, the gateway's queue included."""
+    app_questions_per_minute: int = Field(6, ge=1)
+    app_log_prompts: bool = False
+    app_secrets: Path
+    """Folder with cookie.key, gateway.token and teacher.token."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings in an environment; variables of others are let be."""
+        lower = {name.lower(): value for name, value in environment.items()}
+        return cls.model_validate({name: lower[name] for name in cls.model_fields if name in lower})
+
+    def secret(self, name: str) -> str:
+        """One of the secrets; OSError if it cannot be read, ValueError if it is too short."""
+        found = (self.app_secrets / name).read_text().strip()
+        if len(found) < 32:
+            raise ValueError(f"{self.app_secrets / name} is shorter than 32 characters")
+        return found

@@ -1,0 +1,78 @@
+"""The teacher's page: what happens now, for whoever has the token."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import compare_digest
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from app.texts import texts
+from app.visitor import desk
+
+blueprint = Blueprint("teacher", __name__, url_prefix="/teacher")
+
+TRIES = RateLimitItemPerMinute(10)
+_limiter = FixedWindowRateLimiter(MemoryStorage())
+
+
+@blueprint.get("")
+def state() -> str:
+    """The live state, or the form that asks for the token."""
+    if not _signed_in():
+        return render_template("sign_in.html", notice="")
+    return render_template("teacher.html", desk=desk())
+
+
+@blueprint.get("/state")
+def live() -> Response | str:
+    """The state alone, for the page's script."""
+    return render_template("state.html", desk=desk()) if _signed_in() else Response(status=403)
+
+
+@blueprint.post("")
+def sign_in() -> Response | tuple[str, int]:
+    """Let in whoever has the token; ten tries a minute from one address."""
+    if not _limiter.hit(TRIES, str(request.remote_addr)):
+        return render_template("sign_in.html", notice=texts()["too_many"]), 429
+    if not compare_digest(_print(request.form.get("token", "").strip()), _print(_token())):
+        return render_template("sign_in.html", notice=texts()["wrong_token"]), 403
+    session["teacher"] = _print(_token())
+    return _here()
+
+
+@blueprint.post("/out")
+def sign_out() -> Response:
+    """Forget that this browser is the teacher's."""
+    session.pop("teacher", None)
+    return _here()
+
+
+def _here() -> Response:
+    response = current_app.make_response(redirect(url_for("teacher.state"), 303))
+    return response
+
+
+def _token() -> str:
+    return desk().settings.secret("teacher.token")
+
+
+def _print(token: str) -> str:
+    """What the cookie holds of a token: nothing to find it by, another one for another token."""
+    return sha256(f"teacher {token}".encode()).hexdigest()
+
+
+def _signed_in() -> bool:
+    return compare_digest(session.get("teacher", ""), _print(_token()))

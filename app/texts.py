@@ -1,0 +1,30 @@
+"""What pages say, in the languages of app/texts/; another language is another file there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flask import request, session
+
+TEXTS: dict[str, dict[str, str]] = {
+    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((Path(__file__).parent / "texts").glob("*.json"))
+}
+DEFAULT = "en"
+
+
+def language() -> str:
+    """Of the request: what the student has chosen, else what the browser asks for."""
+    chosen = request.args.get("lang")
+    if chosen in TEXTS:
+        session["lang"] = chosen
+    found: str = session.get("lang", "")
+    if found in TEXTS:
+        return found
+    return request.accept_languages.best_match(TEXTS) or DEFAULT
+
+
+def texts() -> dict[str, str]:
+    """The texts of the request's language."""
+    return TEXTS[language()]

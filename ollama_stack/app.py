@@ -1,0 +1,52 @@
+"""Settings of the companion app, the page where students ask."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from ollama_stack.forms import Address, Image, setting
+
+
+class AppSettings(BaseModel):
+    """A Flask app whose pool and waiting room are Ollama's own numbers."""
+
+    app_enabled: bool = setting(
+        "students have a page to ask on, behind the gateway: `ollama_num_parallel` are answered at "
+        "once, `ollama_max_queue` see their place in the queue",
+        "seed: Flask with a ThreadPoolExecutor",
+        False,
+        rule="with `gateway_enabled`",
+    )
+    app_image: Image = setting(
+        "image, with tag or digest; build it from app/Dockerfile (docs/running.md)",
+        "ours",
+        "ollama-stack/app:0.1.0",
+        rule="in its registry or already on the host",
+    )
+    app_bind: Address = setting(
+        "address the page is published on",
+        "ours",
+        "127.0.0.1",
+        rule="an address of the host; if not loopback, with `gateway_tls_cert` or `allow_unusual`",
+    )
+    app_port: int = setting(
+        "port the page is published on",
+        "ours",
+        8080,
+        rule="free, or ours; not `ollama_port` or `gateway_metrics_port`",
+        ge=1,
+        le=65535,
+    )
+    app_max_prompt: int = setting("longest question", "ours", 2000, unit="characters", ge=1)
+    app_max_answer: int = setting(
+        "longest answer",
+        "ours",
+        512,
+        unit="tokens",
+        rule="with `app_max_prompt` within `model_num_ctx`",
+        ge=1,
+    )
+    app_questions_per_minute: int = setting(
+        "questions of one student in a minute", "ours", 6, unit="questions", ge=1
+    )
+    app_log_prompts: bool = setting("whether the app's log has the questions", "ours", False)

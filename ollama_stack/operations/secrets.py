@@ -1,0 +1,46 @@
+"""Secrets that a host has for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from io import StringIO
+
+from pyinfra import host
+from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+
+from ollama_stack.facts.files import FileDigests
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def kept(folder: str, secrets: Mapping[str, str], owner: int) -> Commands:
+    """Have files in ``folder`` with secrets, ``owner``'s alone; one that is there keeps its text."""
+    found = host.get_fact(FileDigests, folder=folder)
+    wanted = f"600 {owner}"
+    if {name: found.get(name, "").partition(" ")[2] for name in secrets} == dict.fromkeys(
+        secrets, wanted
+    ):
+        host.noop(f"{folder} already has its secrets")
+        return
+    yield StringCommand("mkdir -p --mode=755", QuoteString(folder))
+    for name, text in secrets.items():
+        path = f"{folder}/{name}"
+        if name in found:
+            yield StringCommand(f"chown {owner}:{owner}", QuoteString(path))
+            yield StringCommand("chmod 600", QuoteString(path))
+        else:
+            yield from written(f"{path}.new", text, str(owner))
+            yield StringCommand("mv", QuoteString(f"{path}.new"), QuoteString(path))
+
+
+def written(path: str, text: str, owner: str, mode: str = "600") -> Commands:
+    """A file whose text is in no log, diff or argv, and never readable by others for a moment."""
+    upload, place = QuoteString(host.get_temp_filename(path)), QuoteString(path)
+    # Where sudo is used, pyinfra uploads as the ordinary user first: into a file of its own.
+    yield StringCommand("rm -f", upload, "&& umask 077 && set -C && : >", upload, _sudo=False)
+    yield StringCommand("rm -f", place, "&& install -m 600 /dev/null", place)
+    yield FileUploadCommand(StringIO(text), path, remote_temp_filename=host.get_temp_filename(path))
+    yield StringCommand("chown", f"{owner}:{owner}", place, "&& chmod", mode, place)
+    yield StringCommand("rm -f", upload)
