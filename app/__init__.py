@@ -17,7 +17,7 @@ from app.desk import Desk
 from app.model import answers
 from app.room import Answer, Room
 from app.settings import Settings
-from app.texts import language, texts
+from app.texts import language, script_texts, texts
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -62,7 +62,9 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     )
     app.session_interface = Sessions()
     app.jinja_env.undefined = StrictUndefined
-    app.jinja_env.globals.update(texts=texts, language=language, settings=settings)
+    app.jinja_env.globals.update(
+        texts=texts, script_texts=script_texts, language=language, settings=settings
+    )
     app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own idiom
     app.extensions["desk"] = Desk(settings, room)
     protect = CSRFProtect(app)

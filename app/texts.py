@@ -12,6 +12,10 @@ TEXTS: dict[str, dict[str, str]] = {
     for file in sorted((Path(__file__).parent / "texts").glob("*.json"))
 }
 DEFAULT = "en"
+SCRIPT = (
+    *("ask_again", "empty", "place", "turn", "writing", "done", "cut", "stopped", "retrying"),
+    "offline",
+)
 
 
 def language() -> str:
@@ -23,6 +27,11 @@ def language() -> str:
     if found in TEXTS:
         return found
     return request.accept_languages.best_match(TEXTS) or DEFAULT
+
+
+def script_texts() -> dict[str, str]:
+    """Those that the page's script says."""
+    return {name: texts()[name] for name in SCRIPT}
 
 
 def texts() -> dict[str, str]:

@@ -41,8 +41,13 @@ def _schema(model: type[BaseModel]) -> str:
 
 def _settings() -> str:
     properties: dict[str, Any] = Settings.model_json_schema()["properties"]
-    rows = sorted(properties, key=lambda name: name.startswith("gateway_"))  # Ollama's own first
+    rows = sorted(properties, key=_part)
     return HEAD + "".join(_row(name, properties[name]) for name in rows)
+
+
+def _part(name: str) -> int:
+    """Ollama's own first, then the gateway's, then the app's."""
+    return {"gateway": 1, "app": 2}.get(name.partition("_")[0], 0)
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:
