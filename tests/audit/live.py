@@ -17,8 +17,7 @@ from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
 from tests.audit.conversation import SUDO, Conversation, Output
 from tests.audit.runner import Runner, runners
 
-OLLAMA, GATEWAY = "ollama", "ollama-gateway"
-INSPECT = f"docker container inspect {OLLAMA} {GATEWAY}"
+OLLAMA, GATEWAY, APP = "ollama", "ollama-gateway", "ollama-app"
 DATE = "date +%s.%N"
 NOT_FOUND = 127  # the shell's code for a command that is not there
 LOAD_SECONDS = 300  # for a gigabyte from a slow disk
@@ -68,9 +67,16 @@ class Live(Conversation):
         """For docker where it does not say plainly that it is not let in, as behind a pipe."""
         return SUDO if self.engine.command.startswith(SUDO) else ""
 
+    @property
+    def inspect(self) -> str:
+        """The command that shows all the containers there are to be."""
+        return f"docker container inspect {OLLAMA} {GATEWAY}" + (
+            f" {APP}" if self.settings.app_enabled else ""
+        )
+
     def inspected(self, name: str, root: str) -> Inspected:
         """A container that is there; Blocked by the control ``root`` if none is."""
-        said = self.run(INSPECT)  # fails if one is not there
+        said = self.run(self.inspect)  # fails if one is not there
         for container in json.loads(said.text or "[]"):
             if container["Name"] == f"/{name}":
                 return Inspected(said.command, container)
@@ -92,11 +98,19 @@ class Live(Conversation):
             raise NotApplicable("gateway_enabled is False")
         return self.inspected(GATEWAY, "OLS-510")
 
+    @cached_property
+    def app(self) -> Inspected:
+        """The companion app's container."""
+        if not self.settings.app_enabled:
+            raise NotApplicable("app_enabled is False")
+        return self.inspected(APP, "OLS-1201")
+
     def pid(self, container: Inspected) -> int:
         """The host's id of a container's first process; Blocked if it does not run."""
         pid = int(container.data["State"]["Pid"])
         if not pid:
-            raise Blocked("OLS-502" if container is self.ollama else "OLS-510")
+            roots = {OLLAMA: "OLS-502", GATEWAY: "OLS-510", APP: "OLS-1201"}
+            raise Blocked(roots[container.data["Name"].removeprefix("/")])
         return pid
 
     @cached_property

@@ -19,23 +19,26 @@ def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
     """Behind the gateway Ollama has no port of its own: it has no lock."""
     live.pid(live.ollama)
     itself = [("11434/tcp", live.settings.ollama_bind, live.settings.ollama_port)]
-    return _published(live.ollama, [] if live.settings.gateway_enabled else itself)
+    return published(live.ollama, [] if live.settings.gateway_enabled else itself)
 
 
 @control("OLS-602", "Docker publishes the gateway as declared", "critical", "seed; CIS Docker 5.14")
 def test_docker_publishes_the_gateway_as_declared(live: Live) -> Finding:
     """Published ports pass the host's firewall."""
     live.pid(live.gateway)
-    return _published(
+    page = ("8080/tcp", live.settings.app_bind, live.settings.app_port)
+    return published(
         live.gateway,
         [
             ("11434/tcp", live.settings.ollama_bind, live.settings.ollama_port),
             ("8404/tcp", "127.0.0.1", live.settings.gateway_metrics_port),
+            *([page] if live.settings.app_enabled else []),
         ],
     )
 
 
-def _published(container: Inspected, declared: list[Binding]) -> Finding:
+def published(container: Inspected, declared: list[Binding]) -> Finding:
+    """Whether a container's published ports are the declared ones."""
     found = container.read("NetworkSettings.Ports")
     bindings = sorted(
         {
@@ -59,7 +62,7 @@ def _written(bindings: list[Binding]) -> str:
 )
 def test_the_host_listens_on_the_declared_address_alone(live: Live) -> Finding:
     """The socket is what the network sees, whatever Docker was told."""
-    return _listening(live, live.settings.ollama_port, live.settings.ollama_bind, "OLS-509")
+    return listening(live, live.settings.ollama_port, live.settings.ollama_bind, "OLS-509")
 
 
 @control(
@@ -70,10 +73,11 @@ def test_the_host_listens_for_metrics_on_loopback_alone(live: Live) -> Finding:
     """They tell how a class works, and have no lock."""
     if not live.settings.gateway_enabled:
         raise NotApplicable("gateway_enabled is False")
-    return _listening(live, live.settings.gateway_metrics_port, "127.0.0.1", "OLS-518")
+    return listening(live, live.settings.gateway_metrics_port, "127.0.0.1", "OLS-518")
 
 
-def _listening(live: Live, port: int, declared: str, root: str) -> Finding:
+def listening(live: Live, port: int, declared: str, root: str) -> Finding:
+    """Whether a port listens on the declared address alone; Blocked by ``root`` if nobody does."""
     said = live.ask(f"ss -Hltn 'sport = :{port}'")
     if not said.text.strip():
         raise Blocked(root)

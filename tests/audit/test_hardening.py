@@ -14,10 +14,12 @@ from tests.audit.test_limits import size
 GATEWAY_MEMORY = size_bytes("512M")  # as templates/ollama/docker-compose.yml.j2 has these
 GATEWAY_PIDS = 32
 GATEWAY_USER = "99:99"
+APP_USER = 10001
+APP_MEMORY = size_bytes("256M")
 
 
 class Part(NamedTuple):
-    """One of the two containers, and where its controls begin."""
+    """One of the containers, and where its controls begin."""
 
     first: int
     name: str
@@ -26,6 +28,7 @@ class Part(NamedTuple):
 
 OLLAMA = Part(701, "Ollama", lambda live: live.ollama)
 GATEWAY = Part(721, "The gateway", lambda live: live.gateway)
+APP = Part(751, "The app", lambda live: live.app)
 
 
 def hardened(
@@ -166,16 +169,49 @@ def test_gateway_is_not_root(live: Live) -> Finding:
 @control("OLS-732", "The gateway's memory is limited, without swap", "medium", "CIS Docker 5.11")
 def test_gateways_memory_is_limited(live: Live) -> Finding:
     """A flood of bodies must not take the model's memory."""
-    limit = live.gateway.read("HostConfig.Memory")
-    swap = live.gateway.read("HostConfig.MemorySwap").value
-    same = limit.value == swap == GATEWAY_MEMORY
-    return limit.meets(size(GATEWAY_MEMORY), same, f"{size(limit.value)}, with swap {size(swap)}")
+    return _memory(live.gateway, GATEWAY_MEMORY)
+
+
+def _memory(container: Inspected, declared: int) -> Finding:
+    limit = container.read("HostConfig.Memory")
+    swap = container.read("HostConfig.MemorySwap").value
+    same = limit.value == swap == declared
+    return limit.meets(size(declared), same, f"{size(limit.value)}, with swap {size(swap)}")
 
 
 @control("OLS-733", "The gateway's processes are limited", "medium", "CIS Docker 5.29")
 def test_gateways_processes_are_limited(live: Live) -> Finding:
     """A fork bomb has to stay in the container."""
     return live.gateway.read("HostConfig.PidsLimit").equals(GATEWAY_PIDS)
+
+
+test_app_has_a_read_only_root = read_only(APP)
+test_app_has_no_capabilities = capabilities(APP)
+test_app_can_gain_no_privileges = privileges(APP)
+test_app_is_filtered_by_seccomp = seccomp(APP)
+test_app_has_no_devices = devices(APP)
+test_app_shares_no_namespace = namespaces(APP)
+test_app_sees_no_more_of_the_host = mounts(APP, lambda live: [f"{live.settings.app_dir} read-only"])
+
+
+@control("OLS-758", "The app is not root", "high", "CIS Docker 4.1")
+def test_app_is_not_root(live: Live) -> Finding:
+    """It reads what students write, and what the model does."""
+    return live.app.read("Config.User").equals(f"{APP_USER}:{APP_USER}")
+
+
+@control("OLS-759", "The app's memory is limited, without swap", "medium", "CIS Docker 5.11")
+def test_apps_memory_is_limited(live: Live) -> Finding:
+    """A class of open pages must not take the model's memory."""
+    return _memory(live.app, APP_MEMORY)
+
+
+@control("OLS-760", "The app's processes are limited", "medium", "CIS Docker 5.29")
+def test_apps_processes_are_limited(live: Live) -> Finding:
+    """A fork bomb has to stay in the container."""
+    spare = 32  # as templates/ollama/docker-compose.yml.j2 has it
+    most = live.settings.app_threads + live.settings.ollama_num_parallel + spare
+    return live.app.read("HostConfig.PidsLimit").equals(most)
 
 
 @control("OLS-741", "Nobody else writes what is deployed", "high", "CIS Docker 4; stat(1)")
@@ -185,7 +221,9 @@ def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
     paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
     if settings.gateway_enabled:
         paths |= {settings.gateway_dir: "755 0", f"{settings.gateway_dir}/haproxy.cfg": "644 99"}
-    return _owned(live, paths)
+    if settings.app_enabled:
+        paths |= {settings.app_dir: "755 0"}
+    return owned(live, paths)
 
 
 @control("OLS-742", "Secrets are their owner's alone", "critical", "stat(1)")
@@ -199,10 +237,11 @@ def test_secrets_are_their_owners_alone(live: Live) -> Finding:
         paths[f"{settings.gateway_dir}/tls.pem"] = "600 99"
     if not paths:
         raise NotApplicable("neither tokens nor a certificate are declared")
-    return _owned(live, paths)
+    return owned(live, paths)
 
 
-def _owned(live: Live, declared: dict[str, str]) -> Finding:
+def owned(live: Live, declared: dict[str, str]) -> Finding:
+    """Whether each path has its ``mode uid``."""
     return live.owners(declared).equals(
         declared, lambda owned: ", ".join(f"{path} {owner}" for path, owner in owned.items())
     )

@@ -39,6 +39,12 @@ def test_gateways_log_is_rotated(live: Live) -> Finding:
     return _rotated(live.gateway)
 
 
+@control("OLS-905", "The app's log is rotated", "medium", "docker json-file driver")
+def test_apps_log_is_rotated(live: Live) -> Finding:
+    """Docker's default never rotates, and the disk fills up in the middle of a term."""
+    return _rotated(live.app)
+
+
 def _rotated(container: Inspected) -> Finding:
     config = container.read("HostConfig.LogConfig")
     return config.equals(DECLARED, lambda found: json.dumps(found, sort_keys=True))

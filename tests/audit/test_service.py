@@ -7,7 +7,7 @@ import re
 import shlex
 
 from tests.audit.control import DEPLOY, Blocked, Finding, Reading, Unreadable, control
-from tests.audit.live import GATEWAY, INSPECT, OLLAMA, Inspected, Live
+from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
 
 OLLAMA_LOG = f"docker logs --tail 50 {OLLAMA}; then {DEPLOY}"
 GATEWAY_LOG = f"docker logs --tail 50 {GATEWAY}; then {DEPLOY}"
@@ -22,9 +22,9 @@ def test_docker_answers(live: Live) -> Finding:
 
 
 @control("OLS-502", "Ollama runs", "critical", "seed")
-def test_ollama_runs(live: Live) -> Finding:
+def test_ollamaruns(live: Live) -> Finding:
     """A server that does not run answers nobody."""
-    return _runs(live, OLLAMA)
+    return runs(live, OLLAMA)
 
 
 @control(
@@ -34,9 +34,9 @@ def test_ollama_runs(live: Live) -> Finding:
     "CIS Docker 5.27",
     OLLAMA_LOG,
 )
-def test_ollama_is_healthy(live: Live) -> Finding:
+def test_ollama_ishealthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
-    return _healthy(live, live.ollama)
+    return healthy(live, live.ollama)
 
 
 @control(
@@ -83,7 +83,7 @@ def test_models_are_on_their_volume(live: Live) -> Finding:
 @control("OLS-508", "Ollama is on the app's network alone", "medium", "seed")
 def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
     """Who shares a network with it needs no token."""
-    return _networks(live, live.ollama)
+    return networks(live, live.ollama)
 
 
 @control("OLS-509", "The published address answers", "critical", "seed")
@@ -96,10 +96,10 @@ def test_the_published_address_answers(live: Live) -> Finding:
 
 
 @control("OLS-510", "The gateway runs", "critical", "ours: Ollama has no queue and no lock")
-def test_gateway_runs(live: Live) -> Finding:
+def test_gatewayruns(live: Live) -> Finding:
     """It is the only door."""
     if live.settings.gateway_enabled:
-        return _runs(live, GATEWAY)
+        return runs(live, GATEWAY)
     return live.gateway.read("State").equals("running")  # does not apply
 
 
@@ -110,9 +110,9 @@ def test_gateway_runs(live: Live) -> Finding:
     "CIS Docker 5.27",
     GATEWAY_LOG,
 )
-def test_gateway_is_healthy(live: Live) -> Finding:
+def test_gateway_ishealthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
-    return _healthy(live, live.gateway)
+    return healthy(live, live.gateway)
 
 
 @control("OLS-512", "The gateway always restarts", "high", "ours")
@@ -213,23 +213,26 @@ def test_gateway_answers_about_itself(live: Live) -> Finding:
     return said.reading("an answer", said.text).equals("an answer")
 
 
-def _runs(live: Live, name: str) -> Finding:
+def runs(live: Live, name: str) -> Finding:
+    """Whether a container is there, and runs."""
     try:
         return live.inspected(name, "absent").read("State.Status").equals("running")
     except Blocked as blocked:
         if str(blocked) != "absent":
             raise
-    said = live.run(INSPECT)
+    said = live.run(live.inspect)
     return said.reading("there is none", said.error).equals("running")
 
 
-def _healthy(live: Live, container: Inspected) -> Finding:
+def healthy(live: Live, container: Inspected) -> Finding:
+    """Whether Docker calls a container healthy."""
     live.pid(container)
     return container.read("State.Health.Status").equals("healthy")
 
 
-def _networks(live: Live, container: Inspected) -> Finding:
-    networks = container.read("NetworkSettings.Networks")
-    names = sorted(networks.value)
-    here = Reading(names, networks.command, f'"Networks": {json.dumps(names)}')
+def networks(live: Live, container: Inspected) -> Finding:
+    """Whether a container is on the project's network alone."""
+    found = container.read("NetworkSettings.Networks")
+    names = sorted(found.value)
+    here = Reading(names, found.command, f'"Networks": {json.dumps(names)}')
     return here.equals([f"{live.settings.ollama_project}_app-network"], ", ".join)

@@ -308,7 +308,8 @@ EXPOSURE = {
     "OLS-602": Mutation(
         compose={
             "gateway.ports": [
-                *("127.0.0.1:11434:11434", "127.0.0.1:8404:8404", "127.0.0.2:8405:8404")
+                *("127.0.0.1:11434:11434", "127.0.0.1:8404:8404", "127.0.0.2:8405:8404"),
+                "127.0.0.1:8080:8080",
             ]
         }
     ),
@@ -397,6 +398,7 @@ def softened(service: str, first_id: int) -> dict[str, Mutation]:
     }
 
 
+APP_SECRETS = "/opt/ollama-lab/app:/run/secrets/app:ro"
 HARDENING = {
     **softened("ollama", 701),
     "OLS-707": Mutation(
@@ -410,6 +412,13 @@ HARDENING = {
             ]
         }
     ),
+    **softened("app", 751),
+    "OLS-757": Mutation(compose={"app.volumes": [APP_SECRETS, "/run:/run/host:ro"]}),
+    "OLS-758": Mutation(compose={"app.user": "10001:99"}),
+    "OLS-759": Mutation(
+        compose={"app.deploy.resources.limits.memory": "128M", "app.memswap_limit": "128M"}
+    ),
+    "OLS-760": Mutation(compose={"app.deploy.resources.limits.pids": 128}),
     "OLS-731": Mutation(compose={"gateway.user": "0:0"}),
     "OLS-732": Mutation(
         compose={
@@ -438,6 +447,7 @@ REST = {
     ),
     "OLS-901": Mutation(compose={"ollama.logging.options.max-size": "1g"}),
     "OLS-902": Mutation(compose={"gateway.logging.options.max-size": "1g"}),
+    "OLS-905": Mutation(compose={"app.logging.options.max-size": "1g"}),
     "OLS-903": Mutation(
         # Somebody's answer breaks off.
         f"curl -sS --max-time 60 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} & "
@@ -462,6 +472,55 @@ REST = {
     ),
 }
 
+# --- app ----------------------------------------------------------------------------------------
+
+GUNICORN = ["python3", "-m", "gunicorn", "--config", "/srv/app/gunicorn.conf.py"]
+
+
+def app_reads(variable: str) -> Mutation:
+    """The container declares one environment, its process is started with another."""
+    return Mutation(compose={"app.entrypoint": ["env", variable], "app.command": GUNICORN})
+
+
+def door(rule: str) -> Mutation:
+    """The students' door with a rule of its own."""
+    return Mutation(
+        gateway=(("    default_backend app\n", f"    {rule}\n    default_backend app\n"),)
+    )
+
+
+APP = {
+    "OLS-1201": Mutation("docker stop ollama-app", "docker start ollama-app", also=also("1206")),
+    "OLS-1202": Mutation(compose={"app.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-1203": Mutation(
+        "docker update --restart no ollama-app", "docker update --restart always ollama-app"
+    ),
+    "OLS-1204": Mutation(
+        before="docker tag 172.17.0.1:5000/ollama-stack/app:0.1.0 ollama-lab/other:3",
+        compose={"app.image": "ollama-lab/other:3"},
+    ),
+    "OLS-1205": Mutation(
+        f"docker network create --label {LABEL} ollama-lab-other; "
+        "docker network connect ollama-lab-other ollama-app",
+        "docker network disconnect ollama-lab-other ollama-app; docker network rm ollama-lab-other",
+    ),
+    "OLS-1206": door("http-request return status 404 if { path / } METH_GET !{ path_beg /api }"),
+    "OLS-1207": Mutation(compose={"app.ports": ["127.0.0.2:8089:8080"]}),
+    "OLS-1208": listener("127.0.0.3", 8080),
+    "OLS-1209": Mutation(compose={"app.command": [*GUNICORN, "--workers", "2"]}),
+    "OLS-1210": app_reads("OLLAMA_NUM_PARALLEL=4"),
+    "OLS-1211": app_reads("OLLAMA_MAX_QUEUE=99"),
+    "OLS-1212": door("http-request return status 503 if { path /readyz }"),
+    "OLS-1213": door("http-response del-header Content-Security-Policy"),
+    "OLS-1214": door("http-response replace-header Set-Cookie '(.*); HttpOnly(.*)' '\\1\\2'"),
+    "OLS-1215": Mutation(
+        "chmod 644 /opt/ollama-lab/app/teacher.token",
+        "chmod 600 /opt/ollama-lab/app/teacher.token",
+    ),
+    "OLS-1216": app_reads("APP_MAX_PROMPT=9999"),
+    "OLS-1217": door("http-request return status 200 if { path / } METH_POST"),
+}
+
 # On the last of three hosts that are this machine; its docker and curl answer for another one.
 FLEET = {
     "OLS-803": Mutation(
@@ -482,4 +541,5 @@ OPEN = {
     **EXPOSURE,
     **HARDENING,
     **REST,
+    **APP,
 }

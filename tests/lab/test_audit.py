@@ -30,7 +30,7 @@ from tests.lab.conftest import (
 from tests.lab.mutations import MODEL, OPEN, Mutation, generate
 
 GATEWAY_FILE = Path("/opt/ollama-lab/gateway/haproxy.cfg")
-DEEP = {"OLS-408", "OLS-517"}
+DEEP = {"OLS-408", "OLS-517", "OLS-1212"}
 Edits = dict[str, Any]
 
 
@@ -81,6 +81,7 @@ class Deployed:
             return
         self.edits = edits
         quick = {"ollama.healthcheck.interval": "1s", "gateway.healthcheck.interval": "1s"}
+        quick |= {"app.healthcheck.interval": "1s", "app.stop_grace_period": "1s"}
         project = yaml.safe_load(self.original)
         for path, value in (quick | edits).items():
             *parents, last = path.strip("/").split(".")
@@ -132,10 +133,10 @@ def as_deployed() -> Iterator[Deployed]:
     yield state
     COMPOSE_FILE.write_text(state.original)
     GATEWAY_FILE.write_text(state.gateway)
-    sh("docker rm --force ollama ollama-gateway")
+    sh("docker rm --force ollama ollama-gateway ollama-app")
     deployed()
     remove_test_objects()
-    run("sh", "-c", "docker rmi ollama-lab/other:1 ollama-lab/other:2")
+    run("sh", "-c", "docker rmi ollama-lab/other:1 ollama-lab/other:2 ollama-lab/other:3")
 
 
 @pytest.mark.parametrize("id_", OPEN)

@@ -1,0 +1,211 @@
+"""The companion app: up, as declared, its bounds those of Ollama, and its door well kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, control
+from tests.audit.conversation import Output
+from tests.audit.live import APP, Live
+from tests.audit.test_exposure import listening, published
+from tests.audit.test_hardening import APP_USER, owned
+from tests.audit.test_service import healthy, networks, runs
+
+APP_LOG = f"docker logs --tail 50 {APP}; then {DEPLOY}"
+PAGE = "OLS-1206"  # what everything at the students' door depends on
+POLICY = ("default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'")
+
+
+@control("OLS-1201", "The app runs", "critical", "ours")
+def test_app_runs(live: Live) -> Finding:
+    """Students have no other page."""
+    _declared(live)
+    return runs(live, APP)
+
+
+@control("OLS-1202", "The app is healthy", "high", "CIS Docker 5.27", APP_LOG)
+def test_app_is_healthy(live: Live) -> Finding:
+    """Docker's own look from inside the container."""
+    return healthy(live, live.app)
+
+
+@control("OLS-1203", "The app always restarts", "high", "ours")
+def test_app_always_restarts(live: Live) -> Finding:
+    """After a crash or a power cut nobody is there at 08:00 to start it."""
+    return live.app.read("HostConfig.RestartPolicy.Name").equals("always")
+
+
+@control("OLS-1204", "The app is the declared image", "high", "ours")
+def test_app_is_the_declared_image(live: Live) -> Finding:
+    """Another image is another program."""
+    return live.app.read("Config.Image").equals(live.settings.companion_image)
+
+
+@control("OLS-1205", "The app is on its network alone", "medium", "ours")
+def test_app_is_on_its_network_alone(live: Live) -> Finding:
+    """Whoever shares a network with it needs no gateway."""
+    return networks(live, live.app)
+
+
+@control(PAGE, "The students' page answers", "critical", "ours", APP_LOG)
+def test_the_students_page_answers(live: Live) -> Finding:
+    """This is where the class looks at 08:00."""
+    said = _door(live, "/")
+    code = said.text.split()[-1]
+    line = f"HTTP {code}" if code != "000" else said.error.strip() or "no answer"
+    return said.reading(line, line).equals("HTTP 200")
+
+
+@control("OLS-1207", "Docker publishes no port of the app itself", "high", "CIS Docker 5.14")
+def test_docker_publishes_no_port_of_the_app(live: Live) -> Finding:
+    """Past the gateway a slow client holds a thread, and nothing is encrypted."""
+    live.pid(live.app)
+    return published(live.app, [])
+
+
+@control(
+    *("OLS-1208", "The host listens for students on the declared address alone", "high", "ss(8)"),
+    "ss -ltnp tells who listens: stop it; a missing one: {deploy}",
+)
+def test_the_host_listens_for_students_on_the_declared_address_alone(live: Live) -> Finding:
+    """The socket is what the network sees, whatever Docker was told."""
+    _declared(live)
+    return listening(live, live.settings.app_port, live.settings.app_bind, PAGE)
+
+
+@control("OLS-1209", "One process of the app serves", "high", "seed; gunicorn workers")
+def test_one_process_of_the_app_serves(live: Live) -> Finding:
+    """Each process has a pool of its own: two of them ask for twice as much."""
+    live.pid(live.app)
+    said = live.ask(f"docker top {APP} -eo pid,ppid,args")
+    lines = [line.split(None, 2) for line in said.text.splitlines()[1:]]
+    workers = [line for line in lines if line[1] in {other[0] for other in lines}]
+    return said.reading(len(workers), said.text).equals(1)
+
+
+@control("OLS-1210", "The app's pool is as large as Ollama's runner is wide", "high", "seed")
+def test_the_apps_pool_is_the_runners(live: Live) -> Finding:
+    """A larger pool waits where nobody counts, a smaller one leaves slots empty."""
+    return _gauge(live, "app_pool_threads").equals(live.runner.parallel.value)
+
+
+@control("OLS-1211", "The app's waiting room is as large as the gateway's queue", "high", "seed")
+def test_the_apps_waiting_room_is_the_gateways_queue(live: Live) -> Finding:
+    """Two bounds that differ promise a place that is none."""
+    bound = re.search(r"queue\(generations\) ge (\d+)", live.configuration.text)
+    if not bound:
+        raise Blocked("OLS-515")
+    return _gauge(live, "app_waiting_places").equals(int(bound[1]))
+
+
+@control(
+    *("OLS-1212", "The app has heard from the model within a minute", "critical"),
+    *("ours: HTTP 200 proves nothing", APP_LOG),
+    deep=True,
+)
+def test_the_app_has_heard_from_the_model(live: Live) -> Finding:
+    """The whole way of a student's question; an idle app asks for a word."""
+    said, code = _answer(live, "/readyz", seconds=120)
+    line = f"HTTP {code}: {said.text.splitlines()[0][:200]}"
+    return said.reading(line, line).meets("HTTP 200", code == "200", steady=False)
+
+
+@control("OLS-1213", "The page lets in no foreign script or frame", "high", "CSP Level 3")
+def test_the_page_lets_in_no_foreign_script(live: Live) -> Finding:
+    """What the model writes must stay text, whatever it writes."""
+    said, _ = _answer(live, "/", headers=True)
+    policy = _header(said, "Content-Security-Policy")
+    missing = [part for part in POLICY if part not in policy]
+    missing += [word for word in ("unsafe-inline", "unsafe-eval", "*") if word in policy]
+    if _header(said, "X-Content-Type-Options") != "nosniff":
+        missing.append("nosniff")
+    here = said.reading(missing, policy or "no Content-Security-Policy")
+    return here.equals([], lambda found: ", ".join(found) or "nothing missing")
+
+
+@control("OLS-1214", "The students' cookie is for the app alone", "medium", "RFC 6265bis")
+def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
+    """Who can read it asks in another student's name."""
+    said, _ = _answer(live, "/", headers=True)
+    cookie = _header(said, "Set-Cookie")
+    wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_tls_cert else [])]
+    found = [part for part in wanted if part in cookie.split("; ")]
+    return said.reading(found, re.sub("=[^;]*", "=...", cookie, count=1)).equals(wanted, ", ".join)
+
+
+@control("OLS-1215", "The app's secrets are its own", "critical", "stat(1)")
+def test_the_apps_secrets_are_its_own(live: Live) -> Finding:
+    """Whoever has them signs cookies, or is the teacher."""
+    _declared(live)
+    names = ("cookie.key", "gateway.token", "teacher.token")
+    return owned(live, {f"{live.settings.app_dir}/{name}": f"600 {APP_USER}" for name in names})
+
+
+@control("OLS-1216", "The app refuses a question that is too long", "medium", "ours")
+def test_the_app_refuses_a_question_that_is_too_long(live: Live) -> Finding:
+    """Ollama cuts its beginning off, and says nothing."""
+    body = {"prompt": "x" * (live.settings.app_max_prompt + 1), "max_tokens": 1}
+    typed = " --header 'Content-Type: application/json'"
+    said, code = _answer(live, "/api/ask", body=body, more=typed)
+    return said.reading(code, said.text).equals("400")
+
+
+@control("OLS-1217", "The app takes no form of a foreign page", "medium", "OWASP CSRF")
+def test_the_app_takes_no_form_of_a_foreign_page(live: Live) -> Finding:
+    """Another site could ask in a student's name."""
+    said, code = _answer(live, "/", more=" --data prompt=hi --output /dev/null")
+    return said.reading(code, f"HTTP {code}").equals("400")
+
+
+def _declared(live: Live) -> None:
+    if not live.settings.app_enabled:
+        raise NotApplicable("app_enabled is False")
+
+
+def _door(
+    live: Live, path: str, *, body: object = None, more: str = "", seconds: int = 40
+) -> Output:
+    """The answer at the students' door, then a line with its HTTP status (000: none)."""
+    _declared(live)
+    data = f" --data {shlex.quote(json.dumps(body))}" if body is not None else ""
+    return live.run(
+        f"curl -sS --insecure --noproxy '*' --max-time {seconds} --write-out '\\n%{{http_code}}\\n'"
+        f"{data}{more} {live.settings.app_url}{path}",
+        seconds=seconds + 5,
+    )
+
+
+def _answer(
+    live: Live,
+    path: str,
+    *,
+    body: object = None,
+    more: str = "",
+    headers: bool = False,
+    seconds: int = 40,
+) -> tuple[Output, str]:
+    """An answer of the app and its status; Blocked if the page does not answer."""
+    shown = " --dump-header - --output /dev/null" if headers else ""
+    said = _door(live, path, body=body, more=more + shown, seconds=seconds)
+    code = said.text.split()[-1]
+    if code == "000" or (headers and code != "200"):
+        raise Blocked(PAGE)
+    return said, code
+
+
+def _header(said: Output, name: str) -> str:
+    found = re.search(rf"^{name}: (.*?)\r?$", said.text, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def _gauge(live: Live, name: str) -> Reading:
+    """A figure that the app's process tells of itself, at its container's own address."""
+    live.pid(live.app)
+    url = f"http://{live.app.address}:8080/metrics"
+    said = live.run(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
+    if said.code:
+        raise Blocked(PAGE)
+    found = re.search(rf"^{name} (\d+)", said.text, re.MULTILINE)
+    return said.reading(int(found[1]) if found else None, found[0] if found else f"no {name}")
