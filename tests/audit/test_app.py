@@ -190,7 +190,8 @@ def _answer(
     shown = " --dump-header - --output /dev/null" if headers else ""
     said = _door(live, path, body=body, more=more + shown, seconds=seconds)
     code = said.text.split()[-1]
-    if code == "000" or (headers and code != "200"):
+    down = code == "000" or (code >= "500" and '"ready"' not in said.text)
+    if down or (headers and code != "200"):
         raise Blocked(PAGE)
     return said, code
 

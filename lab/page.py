@@ -1,0 +1,225 @@
+"""The app's pages in a real browser: their weight, what axe-core finds, how they look. ``make pages``.
+
+Writes a table into docs/running.md and screenshots into docs/app/.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from lab.classroom import APP
+from lab.tables import markdown, publish
+from ollama_stack.wheels import cache
+
+CHROMIUM = "/usr/bin/chromium"
+SHOTS = Path(__file__).parents[1] / "docs" / "app"
+TOKEN = Path("/opt/ollama-lab/app/teacher.token")
+AXE = "axe-core@4.14.1"
+AXE_SHA512 = (
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+)
+LONG = "Count from one to a thousand in words."
+
+
+def have(program: str, package: str) -> None:
+    """Have a program, from Debian's packages if it is not there yet."""
+    if not shutil.which(program):
+        install = f"apt-get install --yes --quiet --no-install-recommends {package}"
+        words = ["sh", "-ec", f"{install} || {{ apt-get update --quiet; {install}; }}"]
+        subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
+
+
+def axe() -> str:
+    """axe-core's script, from npm; ValueError if it is not the pinned one."""
+    kept = cache() / f"{AXE}.min.js"
+    if not kept.exists():
+        have("npm", "npm")
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["npm", "pack", "--silent", AXE, "--pack-destination", folder]
+            subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
+            (packed,) = Path(folder).iterdir()
+            digest = base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
+            if digest != AXE_SHA512:
+                raise ValueError(f"{AXE} is not the pinned one: sha512-{digest}")
+            with tarfile.open(packed) as archive:
+                script = archive.extractfile("package/axe.min.js")
+                assert script  # noqa: S101 the pinned archive has it
+                new = kept.with_suffix(".new")
+                new.write_bytes(script.read())
+                new.replace(kept)
+    return kept.read_text()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with a page: every rule it has, best practices too."""
+    found = page.evaluate(f"{axe()}; axe.run()")
+    assert found["passes"]  # noqa: S101 it has looked
+    return [
+        f"{one['id']}: {node['html'][:100]}" for one in found["violations"] for node in one["nodes"]
+    ]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    have(CHROMIUM, "chromium")
+    with sync_playwright() as playwright:
+        yield (found := playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
+        found.close()
+
+
+@contextmanager
+def crowd(size: int) -> Iterator[None]:
+    """So many other students, who keep their places until the end; they have them when it begins."""
+    over, asking = threading.Event(), []
+
+    def one() -> None:
+        body = {"prompt": LONG}
+        headers = {"Accept": "text/event-stream"}
+        with httpx.Client(base_url=APP, trust_env=False, timeout=60) as client:
+            while not over.is_set():
+                client.cookies.clear()
+                client.get("/")
+                with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
+                    for _ in reply.iter_lines():
+                        if over.is_set():
+                            break
+
+    for _ in range(size):
+        asking.append(threading.Thread(target=one))
+        asking[-1].start()
+    try:
+        until_busy(size)
+        yield
+    finally:
+        over.set()
+        for thread in asking:
+            thread.join()
+
+
+def gauge(name: str) -> int:
+    """A figure that the app tells of itself."""
+    lines = httpx.get(f"{APP}/metrics", trust_env=False).text.splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith(f"{name} "))))
+
+
+def until_busy(size: int, seconds: float = 30) -> None:
+    """Wait until so many are answered or wait; AssertionError if that does not come."""
+    end = time.monotonic() + seconds
+    while gauge("app_in_flight") + gauge("app_waiting") != size:
+        assert time.monotonic() < end, f"there are not {size} in the app"  # noqa: S101 see above
+        time.sleep(0.1)
+
+
+def ask(page: Page, question: str) -> None:
+    """Write a question and press the button."""
+    page.fill("#prompt", question)
+    page.click("#ask button[type=submit]")
+
+
+def sign_in(page: Page) -> None:
+    """As the teacher."""
+    page.goto(f"{APP}/teacher")
+    page.fill("#token", TOKEN.read_text())
+    page.click("main form button")
+    page.wait_for_selector("#state")
+
+
+def context(
+    chrome: Browser, language: str, scheme: str = "light", width: int = 390, script: bool = True
+) -> BrowserContext:
+    """A browser of its own: ``en`` or ``ru``, ``light`` or ``dark``; axe needs no CSP."""
+    return chrome.new_context(
+        locale={"en": "en-GB", "ru": "ru-RU"}[language],
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": width, "height": 800},
+        java_script_enabled=script,
+        bypass_csp=True,
+    )
+
+
+@contextmanager
+def visited(page: Page, name: str) -> Iterator[None]:
+    """A page of the app in one of its states, as long as it is looked at."""
+    number = r"/\d/.test(document.querySelector('#status').textContent)"
+    match name:
+        case "question":
+            page.goto(APP)
+            yield
+        case "answer":
+            page.goto(APP)
+            ask(page, "Name three colours.")
+            page.wait_for_selector("#stop", state="hidden", timeout=60000)
+            yield
+        case "waiting" | "refused":
+            with crowd(5 if name == "waiting" else 18):
+                page.goto(APP)
+                ask(page, "Name three colours.")
+                page.wait_for_function(number)
+                yield
+        case "teacher":
+            with crowd(5):
+                sign_in(page)
+                yield
+        case "sign in":
+            page.goto(f"{APP}/teacher")
+            yield
+        case "lost":
+            page.goto(f"{APP}/nothing")
+            yield
+
+
+NAMES = ("question", "answer", "waiting", "refused", "sign in", "teacher", "lost")
+SHOWN = {("answer", "en", "light"): 1000, ("waiting", "ru", "light"): 390, ("refused", "ru", "dark"): 390, ("teacher", "ru", "light"): 390}  # fmt: skip
+
+
+def look(chrome: Browser, name: str, language: str, scheme: str) -> tuple[int, list[str]]:
+    """Bytes that a browser without a cache fetches for a page, and what axe-core finds."""
+    with context(chrome, language, scheme, SHOWN.get((name, language, scheme), 390)) as fresh:
+        page, sizes = fresh.new_page(), []
+        page.on("requestfinished", lambda one: sizes.append(sum(one.sizes()[k] for k in ("responseBodySize", "responseHeadersSize"))))  # fmt: skip
+        with visited(page, name):
+            found = violations(page)
+            if (name, language, scheme) in SHOWN:
+                SHOTS.mkdir(exist_ok=True)
+                page.screenshot(path=SHOTS / f"{name}-{language}.png")
+            return sum(sizes), found
+
+
+def main() -> None:
+    """All pages in both languages, light and dark; SystemExit with what axe-core found."""
+    rows, wrong = [], []
+    with chromium() as chrome:
+        for name in NAMES:
+            looks = {
+                (language, scheme): look(chrome, name, language, scheme)
+                for language in ("en", "ru")
+                for scheme in ("light", "dark")
+            }
+            found = [f"{name}: {one}" for _, several in looks.values() for one in several]
+            largest = max(size for size, _ in looks.values())
+            rows.append([name, f"{largest / 1024:.1f} KiB", len(looks), len(found)])
+            wrong += found
+    head = ["page", "all its files, fetched anew", "looks (language, light and dark)"]
+    publish("pages", markdown([*head, "axe-core violations"], rows))
+    if wrong:
+        raise SystemExit(json.dumps(wrong, indent=1))
+
+
+if __name__ == "__main__":
+    main()
