@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from app.desk import Limited
@@ -23,13 +23,18 @@ STATUS = {"busy": 503, "late": 504, "unavailable": 502}
 SSE = "text/event-stream"
 
 
+def _integer(given: object) -> object:
+    """JSON Schema calls 1.0 an integer."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
 class Question(BaseModel):
     """What is asked."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: str = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: Annotated[int, BeforeValidator(_integer)] | None = Field(None, ge=1)
     """Of the answer; the setting bounds it."""
 
 

@@ -111,7 +111,7 @@ def _schemas(settings: Settings) -> dict[str, Any]:
                     "type": "string",
                     "minLength": 1,
                     "maxLength": settings.app_max_prompt,
-                    "pattern": r"\S",
+                    "pattern": r"[^\s\x1c-\x1f\x85]",
                 },
                 "max_tokens": {
                     "type": ["integer", "null"],

@@ -86,6 +86,7 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def crowd(size: int) -> Iterator[None]:
     """So many other students, who keep their places until the end; they have them when it begins."""
+    until_busy(0)
     over, asking = threading.Event(), []
 
     def one() -> None:
@@ -96,6 +97,8 @@ def crowd(size: int) -> Iterator[None]:
                 client.cookies.clear()
                 client.get("/")
                 with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
+                    if reply.status_code != 200:
+                        over.wait(1)
                     for _ in reply.iter_lines():
                         if over.is_set():
                             break
@@ -188,14 +191,19 @@ NAMES = ("question", "answer", "waiting", "refused", "sign in", "teacher", "lost
 SHOWN = {("answer", "en", "light"): 1000, ("waiting", "ru", "light"): 390, ("refused", "ru", "dark"): 390, ("teacher", "ru", "light"): 390}  # fmt: skip
 
 
-def look(chrome: Browser, name: str, language: str, scheme: str) -> tuple[int, list[str]]:
-    """Bytes that a browser without a cache fetches for a page, and what axe-core finds."""
+def look(
+    chrome: Browser, name: str, language: str, scheme: str, keep: bool = True
+) -> tuple[int, list[str]]:
+    """Bytes that a browser without a cache fetches for a page, and what axe-core finds.
+
+    ``keep``: the screenshot, if docs/ has one of it.
+    """
     with context(chrome, language, scheme, SHOWN.get((name, language, scheme), 390)) as fresh:
         page, sizes = fresh.new_page(), []
         page.on("requestfinished", lambda one: sizes.append(sum(one.sizes()[k] for k in ("responseBodySize", "responseHeadersSize"))))  # fmt: skip
         with visited(page, name):
             found = violations(page)
-            if (name, language, scheme) in SHOWN:
+            if keep and (name, language, scheme) in SHOWN:
                 SHOTS.mkdir(exist_ok=True)
                 page.screenshot(path=SHOTS / f"{name}-{language}.png")
             return sum(sizes), found

@@ -1,0 +1,199 @@
+"""The companion app before the real model: its bounds, its secrets, and what a deploy does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from schemathesis import GenerationMode
+
+from app import create_app
+from lab import classroom
+from lab.classroom import APP
+from lab.page import LONG, TOKEN, crowd, gauge, until_busy
+from tests.lab.conftest import URL, changes, deployed, sh, until
+
+SECRETS = Path("/opt/ollama-lab/app")
+
+
+@pytest.fixture(autouse=True)
+def idle() -> None:
+    until_busy(0)
+
+
+def short(client: httpx.Client, **more: object) -> httpx.Response:
+    return client.post("/api/ask", json={"prompt": "Say hello.", "max_tokens": 2, **more})
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=APP, trust_env=False, timeout=120) as found:
+        found.get("/")
+        yield found
+
+
+def test_thirty_at_once_are_all_answered_three_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classroom, "TOKENS", 8)
+    chance = random.Random(0)  # noqa: S311 no secret
+    students, seen = asyncio.run(classroom.round_(chance))
+    assert [one for one in students if one.answered is None] == []
+    assert sum(one.refusals > 0 for one in students) == 12
+    assert max(seen.flight) == 3
+
+
+def test_who_leaves_the_queue_gives_the_place_away(client: httpx.Client) -> None:
+    with crowd(4):
+        body = {"prompt": LONG}
+        headers = {"Accept": "text/event-stream"}
+        with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
+            assert next(reply.iter_lines()) == "event: place"
+            until_busy(5)
+        until_busy(4, 5)
+
+
+def test_who_asks_for_json_and_leaves_frees_the_slot() -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{APP}/api/ask", json={"prompt": LONG}, timeout=1, trust_env=False)
+    until_busy(0, 5)
+
+
+def test_ready_means_a_generation_not_an_answering_port(client: httpx.Client) -> None:
+    assert client.get("/readyz").json()["ready"] is True
+    assert client.get("/healthz").text == "ok\n"
+    sh("docker restart --time 0 ollama-app; docker stop --time 0 ollama")
+    try:
+        until(lambda: client.get("/healthz").status_code == 200)
+        threading.Timer(8, lambda: sh("docker start ollama")).start()
+        until(lambda: client.get("/readyz").status_code == 200, 90)
+    finally:
+        sh("docker start ollama")
+
+
+def test_a_gateway_that_is_gone_is_an_honest_answer(client: httpx.Client) -> None:
+    address = sh("docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' ollama-app")  # fmt: skip
+    sh("docker stop --time 0 ollama-gateway")
+    try:
+        reply = httpx.post(
+            f"http://{address.strip()}:8080/api/ask", json={"prompt": "hi"}, timeout=60, trust_env=False
+        )  # fmt: skip
+    finally:
+        sh("docker start ollama-gateway")
+    assert (reply.status_code, reply.json()["error"]) == (502, "unavailable")
+    until(lambda: _answers(client), 30)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_secrets_and_questions_are_in_no_log_and_no_declaration(client: httpx.Client) -> None:
+    assert short(client, prompt="The secret word is xyzzy-4711.").status_code == 200
+    told = sh(
+        "docker inspect ollama-app; docker logs ollama-app 2>&1; docker logs ollama-gateway 2>&1"
+    )
+    told += sh(f"cat {SECRETS.parent}/docker-compose.yml; docker top ollama-app -eo pid,args")
+    assert "xyzzy" not in told
+    for secret in SECRETS.iterdir():
+        assert len(secret.read_text()) == 64
+        assert secret.read_text() not in told
+        assert secret.stat().st_mode & 0o777 == 0o600
+    last = sh("docker logs --tail 1 ollama-app 2>&1")
+    assert json.loads(last).keys() == {"outcome", "wait_ms", "first_text_ms", "total_ms"}
+
+
+def test_a_setting_of_the_app_replaces_the_app_alone_and_nobody_is_turned_away() -> None:
+    before = sh("docker inspect --format '{{.Id}}' ollama ollama-gateway")
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def knock() -> None:
+        with httpx.Client(base_url=APP, trust_env=False, timeout=60) as client:
+            while not over.is_set():
+                statuses.append(client.get("/").status_code)
+                over.wait(0.05)
+
+    knocking = threading.Thread(target=knock)
+    knocking.start()
+    try:
+        deployed("app_max_answer=100", "app_log_prompts=True")
+    finally:
+        over.set()
+        knocking.join()
+    assert sh("docker inspect --format '{{.Id}}' ollama ollama-gateway") == before
+    assert set(statuses) == {200}
+    with httpx.Client(base_url=APP, trust_env=False, timeout=120) as client:
+        client.get("/")
+        assert short(client, prompt="Do log this.").status_code == 200
+    assert json.loads(sh("docker logs --tail 1 ollama-app 2>&1"))["prompt"] == "Do log this."
+
+
+def test_the_pool_follows_the_setting_that_ollama_follows() -> None:
+    key = (SECRETS / "cookie.key").read_text()
+    deployed("ollama_num_parallel=2", "ollama_max_queue=10")
+    assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (2, 10)
+    assert "--parallel 2" in sh("docker top ollama | grep ' runner '")
+    deployed()
+    assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (3, 15)
+    assert (SECRETS / "cookie.key").read_text() == key
+    assert changes("deploy.py") == {
+        "Take the lock",
+        "Smoke | Ask the model",
+        "Smoke | Ask the app",
+        "Say what is true now",
+    }
+
+
+def test_switched_off_it_is_gone_and_back_again_it_knows_its_students() -> None:
+    token = TOKEN.read_text()
+    deployed("app_enabled=False")
+    assert sh("docker ps --all --format '{{.Names}}' | grep -c ollama-app || true") == "0\n"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(APP, trust_env=False)
+    deployed()
+    assert TOKEN.read_text() == token
+    assert httpx.get(f"{APP}/readyz", timeout=60, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_whatever_is_sent_is_answered_as_documented(mode: GenerationMode, tmp_path: Path) -> None:
+    """Fuzzed in this process, before the real model, without a limit and with the shortest answers."""
+    for name in ("cookie.key", "gateway.token", "teacher.token"):
+        (tmp_path / name).write_text("0" * 64)
+    app = create_app(
+        {
+            "OLLAMA_HOST": URL,
+            "OLLAMA_NUM_PARALLEL": "3",
+            "OLLAMA_MAX_QUEUE": "15",
+            "APP_MODEL": "smollm2:135m",
+            "APP_MAX_ANSWER": "1",
+            "APP_QUESTIONS_PER_MINUTE": "100000",
+            "APP_SECRETS": str(tmp_path),
+        }
+    )
+    seen: Counter[int] = Counter()
+    for found in schemathesis.openapi.from_wsgi("/api/openapi.json", app).get_all_operations():
+        operation = found.ok()  # type: ignore[union-attr]  # its document is valid
+        bare = mode is GenerationMode.NEGATIVE and not operation.body
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=80, derandomize=True, deadline=None, database=None)
+        def answered(case: schemathesis.Case[Any]) -> None:
+            response = case.call_and_validate()
+            seen[response.status_code] += 1
+
+        if not bare:  # nothing can be wrong about a GET without parameters
+            answered()
+    assert seen[200 if mode is GenerationMode.POSITIVE else 400] > 20, seen

@@ -1,0 +1,200 @@
+"""The app's pages in a real browser, before the real model: what a student and a teacher see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from lab.classroom import APP
+from lab.page import LONG, NAMES, ask, chromium, context, crowd, gauge, look, sign_in, until_busy
+from tests.lab.conftest import until
+
+SHORT = "Say hello."
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def english(chrome: Browser) -> Iterator[BrowserContext]:
+    until_busy(0)
+    with context(chrome, "en") as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def page(english: BrowserContext) -> Page:
+    found = english.new_page()
+    found.goto(APP)
+    return found
+
+
+def status(page: Page) -> str:
+    return page.inner_text("#status")
+
+
+def test_a_newcomer_asks_and_sees_the_answer_stream(page: Page) -> None:
+    ask(page, LONG)
+    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    early = page.inner_text("#now .answer")
+    assert status(page) == "The model is writing…"
+    page.wait_for_function(
+        "before => document.querySelector('#now .answer').textContent.length > before + 20",
+        arg=len(early),
+    )
+    assert page.inner_text("#now .answer").startswith(early.strip()[:5])
+    assert page.inner_text("#now .asked") == LONG
+
+
+def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
+    ask(page, LONG)
+    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    assert gauge("app_in_flight") == 1
+    page.click("#stop")
+    assert status(page) == "Stopped."
+    until(lambda: gauge("app_in_flight") == 0, 5)
+    kept = page.inner_text("#now .answer")
+    ask(page, SHORT)
+    page.wait_for_selector("#stop", state="hidden", timeout=60000)
+    assert status(page) in ("The answer is complete.", "The answer is cut here: it has reached its longest.")  # fmt: skip
+    assert page.inner_text("#earlier .answer") == kept
+
+
+def test_who_closes_the_tab_frees_the_slot(page: Page) -> None:
+    ask(page, LONG)
+    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    page.close()
+    until(lambda: gauge("app_in_flight") == 0, 5)
+
+
+def test_one_sees_the_place_in_the_queue_and_how_it_falls(page: Page) -> None:
+    with crowd(5):
+        ask(page, SHORT)
+        page.wait_for_function("/number 3 in the queue, about \\d+/.test(document.querySelector('#status').textContent)")  # fmt: skip
+    page.wait_for_selector("#stop", state="hidden", timeout=60000)
+    assert page.inner_text("#now .answer")
+
+
+def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> None:
+    with crowd(18):
+        ask(page, SHORT)
+        page.wait_for_function("/queue is full.*by itself in \\d+ s/.test(document.querySelector('#status').textContent)")  # fmt: skip
+        left = int(re.findall(r"\d+", status(page))[0])
+        page.wait_for_timeout(1500)
+        assert int(re.findall(r"\d+", status(page))[0]) < left
+    page.wait_for_function(
+        "document.querySelector('#now .answer').textContent.length > 0", timeout=120000
+    )
+
+
+def test_who_asks_too_often_is_told_so(page: Page) -> None:
+    for _ in range(6):
+        done = page.request.post(f"{APP}/api/ask", data={"prompt": "hi", "max_tokens": 1})
+        assert done.status == 200
+    ask(page, SHORT)
+    page.wait_for_selector("#stop", state="hidden")
+    assert re.fullmatch(r"That was 6 questions in a minute\. The next one .* \d+ s\.", status(page))
+
+
+def test_it_is_used_by_the_keyboard_alone(page: Page) -> None:
+    page.keyboard.press("Tab")  # the name
+    page.keyboard.press("Tab")  # the language
+    page.keyboard.press("Tab")
+    page.keyboard.type(SHORT)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#stop", state="visible")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "stop"
+    page.keyboard.press("Enter")
+    assert status(page) == "Stopped."
+
+
+def test_the_network_that_goes_is_told(english: BrowserContext, page: Page) -> None:
+    english.set_offline(True)
+    ask(page, SHORT)
+    page.wait_for_selector("#stop", state="hidden")
+    assert status(page) == "The connection broke off. Check the network, then ask again."
+    english.set_offline(False)
+    assert page.input_value("#prompt") == SHORT
+
+
+def plain(chrome: Browser, language: str = "en") -> BrowserContext:
+    return context(chrome, language, script=False)
+
+
+def test_without_a_script_the_form_answers(chrome: Browser) -> None:
+    until_busy(0)
+    with plain(chrome, "ru") as fresh:
+        page = fresh.new_page()
+        page.goto(APP)
+        ask(page, "<b>Say hello.</b>")
+        expect(page.locator("[role=status] + *, p[role=status]").last).to_be_visible(timeout=60000)
+        assert page.inner_text(".asked") == "<b>Say hello.</b>"
+        assert page.inner_text(".answer")
+        assert page.inner_text("p[role=status]") in ("Ответ готов.", "Ответ обрезан здесь: он достиг предельной длины.")  # fmt: skip
+        assert page.inner_text("#ask button[type=submit]") == "Спросить ещё"
+
+
+def test_without_a_script_a_refusal_keeps_the_question(chrome: Browser) -> None:
+    until_busy(0)
+    with crowd(18), plain(chrome) as fresh:
+        page = fresh.new_page()
+        page.goto(APP)
+        page.fill("#prompt", SHORT)
+        with page.expect_navigation() as loaded:
+            page.click("#ask button[type=submit]")
+        assert loaded.value.status == 503
+        assert int(loaded.value.headers["retry-after"]) >= 1
+        assert page.inner_text("[role=alert]").startswith("The queue is full. Try again in about")
+        assert page.input_value("#prompt") == SHORT
+
+
+@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_nothing_is_wider_than_a_phone(language: str, width: int, chrome: Browser) -> None:
+    until_busy(0)
+    with context(chrome, language, width=width) as fresh:
+        page = fresh.new_page()
+        page.goto(APP)
+        ask(page, "Repeat this: " + "W" * 200)
+        page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        sign_in(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pages_are_light_and_accessible(name: str, chrome: Browser) -> None:
+    until_busy(0)
+    scheme = "dark" if NAMES.index(name) % 2 else "light"  # make pages looks at all of them
+    for language in ("en", "ru"):
+        size, violations = look(chrome, name, language, scheme, keep=False)
+        assert violations == []
+        assert 0 < size < 50 * 1024
+
+
+def test_the_teacher_sees_the_class_come_and_go(page: Page) -> None:
+    sign_in(page)
+    expect(page.locator("#state dd").first).to_have_text("0 of 3")
+    with crowd(5):
+        expect(page.locator("#state dd").first).to_have_text("3 of 3", timeout=10000)
+        assert re.fullmatch(r"[123] of 15", page.locator("#state dd").nth(1).inner_text())
+    expect(page.locator("#state dd").first).to_have_text("0 of 3", timeout=10000)
+    page.click("main form button")
+    assert page.locator("#token").is_visible()
+
+
+def test_no_script_or_style_of_elsewhere_is_asked_for(english: BrowserContext, page: Page) -> None:
+    asked: list[str] = []
+    english.on("request", lambda request: asked.append(request.url))
+    page.goto(APP)
+    sign_in(page)
+    assert asked
+    assert all(url.startswith(APP) for url in asked)
