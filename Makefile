@@ -7,7 +7,7 @@ LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
 
-.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change deploy-times faults docs hosts
+.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -78,6 +78,12 @@ load-gateway: lab ## Ollama through the gateway and alone, under load; tables in
 
 load-change: lab ## what clients see of a change; table in docs/running.md
 	@$(RUN)/python -m lab.change
+
+load-app: lab ## 30 students at once on the companion app; table in docs/running.md
+	@$(RUN)/python -m lab.classroom
+
+pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/running.md
+	@$(RUN)/python -m lab.page
 
 deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
 	@$(RUN)/python -m lab.times

@@ -83,7 +83,7 @@ class Desk:
                 reset = self._limiter.get_window_stats(self._limit, student).reset_time
                 raise Limited(max(1, math.ceil(reset - time.time())))
             try:
-                visit = self.room.enter(prompt, max_tokens)
+                visit = self.room.enter(prompt, max_tokens, student)
             except Full:
                 self.refused += 1
                 self._outcomes.labels("refused").inc()

@@ -56,7 +56,7 @@ def _fresh(room: Room) -> bool:
 def _ask(room: Room) -> None:
     """One word from the model, by the same way as a student's answer."""
     try:
-        visit = room.enter("hi", 1)
+        visit = room.enter("hi", 1, "probe")
     except Full:
         return
     gone, began = listener(), time.monotonic()

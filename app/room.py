@@ -97,7 +97,7 @@ class Room:
         self._answering: set[Visit] = set()
         self._took: deque[float] = deque(maxlen=20)
         self._waits: deque[float] = deque(maxlen=50)
-        self._appointment = 0.0
+        self._appointments: dict[str, float] = {}
         self.last_text: float | None = None
         """When the model last said something, on time.monotonic's clock."""
 
@@ -122,12 +122,16 @@ class Room:
         with self._lock:
             return statistics.median(self._waits) if self._waits else None
 
-    def enter(self, prompt: str, max_tokens: int) -> Visit:
-        """A visit that has its place from now on; Full if there is none."""
+    def enter(self, prompt: str, max_tokens: int, who: str = "") -> Visit:
+        """A visit that has its place from now on; Full if there is none.
+
+        ``who`` is sent away keeps the time that was named, however often that one knocks.
+        """
         visit = Visit(prompt, max_tokens)
         with self._lock:
             if len(self._waiting) + len(self._answering) >= self.places + self.waiting_places:
-                raise Full(self._retry_after())
+                raise Full(self._retry_after(who))
+            self._appointments.pop(who, None)
             self._waiting.append(visit)
             visit.future = self._pool.submit(self._run, visit)
         return visit
@@ -171,12 +175,15 @@ class Room:
     def _typical(self) -> float:
         return statistics.median(self._took) if self._took else FIRST_GUESS
 
-    def _retry_after(self) -> int:
-        """Whoever is sent away gets an appointment of his own, one freed place after the last one's."""
+    def _retry_after(self, who: str) -> int:
+        """Each is to come back one freed place after the last who was sent away."""
         now = time.monotonic()
-        self._appointment = max(self._appointment, now) + self._typical() / self.places
-        self._appointment = min(self._appointment, now + LONGEST_RETRY)
-        return math.ceil(self._appointment - now)
+        known = {one: at for one, at in self._appointments.items() if at > now}
+        if who not in known:
+            last = max(known.values(), default=now)
+            known[who] = min(last + self._typical() / self.places, now + LONGEST_RETRY)
+        self._appointments = known
+        return math.ceil(known[who] - now)
 
     def _run(self, visit: Visit) -> None:
         with self._lock:
