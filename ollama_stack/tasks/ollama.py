@@ -56,7 +56,7 @@ def serve_ollama(settings: Settings) -> None:
         gateway=gateway,
         patience=settings.queue_seconds,
         up_failed=(
-            "ollama: the server did not become healthy; its last log lines are above, all of "
+            "ollama: a container did not become healthy; the last log lines are above, all of "
             f"them: docker compose --file {path} logs"
         ),
     )

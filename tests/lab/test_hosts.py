@@ -144,3 +144,18 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     assert "stopped at host-1; who has what now:" in done.stderr
     assert serves(HOSTS[0])  # it went back
     assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before
+
+
+def test_the_app_comes_by_sudo_and_goes_by_a_rollback(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab_ssh.py"
+    told = '"ssh_port": 2301, "app_enabled": True'
+    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', told))
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", HOSTS[0].name)
+    assert done.returncode == 0, done.stderr
+    done, report = audit(inventory, tmp_path / "report", f"--limit={HOSTS[0].name}")
+    assert not with_status(report, "finding", "error"), done.stdout
+    assert with_status(report, "pass").keys() >= {"OLS-1206", "OLS-1210", "OLS-1211", "OLS-1215"}
+    done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"LIMIT={HOSTS[0].name}")
+    assert done.returncode == 0, done.stderr
+    assert on(HOSTS[0], "docker inspect ollama-app").returncode != 0
+    assert serves(HOSTS[0])
