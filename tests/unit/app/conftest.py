@@ -1,0 +1,88 @@
+"""The app with a double for the model, which says what a test tells it; tests/lab has the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from threading import Event as Flag
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.room import Done, Failed, Piece
+
+TOKENS = {name: f"{name:0<64}" for name in ("cookie.key", "gateway.token", "teacher.token")}
+
+
+class Double:
+    """Answers with the prompt, word by word, once it is ``let``; the prompt ``fail:CODE`` fails."""
+
+    def __init__(self) -> None:
+        self.let = Flag()
+        self.let.set()
+        self.asked: list[tuple[str, int]] = []
+        self.ended: list[str] = []
+        self.now = self.most = 0
+
+    async def __call__(self, prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
+        self.asked.append((prompt, max_tokens))
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            while not self.let.is_set():
+                await asyncio.sleep(0.005)
+            if prompt.startswith("fail:"):
+                raise Failed(prompt.partition(":")[2], "why it failed")
+            if prompt == "crash":
+                raise RuntimeError("nobody expected this")
+            words = prompt.split(" ")
+            for word in words:
+                yield Piece(word)
+            yield Done(len(words) >= max_tokens, len(words))
+        finally:
+            self.now -= 1
+            self.ended.append(prompt)
+
+
+@pytest.fixture
+def model() -> Iterator[Double]:
+    double = Double()
+    yield double
+    double.let.set()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    for name, text in TOKENS.items():
+        (tmp_path / name).write_text(text)
+    return {
+        "OLLAMA_HOST": "http://gateway.invalid:11435",
+        "OLLAMA_NUM_PARALLEL": "2",
+        "OLLAMA_MAX_QUEUE": "3",
+        "APP_MODEL": "qwen2.5:1.5b",
+        "APP_MAX_PROMPT": "100",
+        "APP_MAX_ANSWER": "50",
+        "APP_SECRETS": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def app(environment: dict[str, str], model: Double) -> Flask:
+    return create_app(environment, model)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what must come true."""
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.002)

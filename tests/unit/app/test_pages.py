@@ -1,0 +1,205 @@
+"""The pages, in both languages, with nothing but a browser's form."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.texts import TEXTS
+from tests.unit.app.conftest import TOKENS, Double
+
+HERE = Path(__file__).parents[3] / "app"
+LANGUAGES = sorted(TEXTS)
+
+
+def csrf(client: FlaskClient, path: str = "/") -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).text)
+    assert found
+    return found[1]
+
+
+def ask(client: FlaskClient, prompt: str, language: str = "en") -> Any:
+    data = {"prompt": prompt, "csrf_token": csrf(client)}
+    return client.post("/", data=data, headers={"Accept-Language": language})
+
+
+def test_the_languages_say_the_same_things() -> None:
+    assert LANGUAGES == ["en", "ru"]
+    for key, text in TEXTS["en"].items():
+        placeholders = re.findall(r"{\w+}", text)
+        assert re.findall(r"{\w+}", TEXTS["ru"][key]) == placeholders, key
+    assert TEXTS["ru"].keys() == TEXTS["en"].keys()
+
+
+def test_nothing_is_said_that_no_page_says() -> None:
+    files = [*HERE.glob("*.py"), *HERE.glob("templates/*"), *HERE.glob("static/*.js")]
+    code = "".join(file.read_text() for file in files)
+    for key in TEXTS["en"]:
+        assert re.search(rf"""t\.{key}\b|["']{key}["']""", code), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_browser_s_language_is_spoken_until_another_is_chosen(
+    language: str, client: FlaskClient
+) -> None:
+    other = {"en": "ru", "ru": "en"}[language]
+    headers = {"Accept-Language": f"{language}-XX, fr;q=0.5"}
+    page = client.get("/", headers=headers).text
+    assert f'<html lang="{language}">' in page
+    assert TEXTS[language]["question"] in unescape(page)
+    assert f'<html lang="{other}">' in client.get(f"/?lang={other}", headers=headers).text
+    assert f'<html lang="{other}">' in client.get("/", headers=headers).text
+    assert f'<html lang="{other}">' in client.get("/?lang=xx", headers=headers).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_form_alone_gives_an_answer(language: str, client: FlaskClient) -> None:
+    reply = ask(client, "Say hello", language)
+    assert reply.status_code == 200
+    assert '<div class="answer">Sayhello</div>' in reply.text
+    assert TEXTS[language]["done"] in reply.text
+    assert reply.text.rstrip().endswith("</html>")
+
+
+def test_whatever_is_asked_and_answered_stays_text(client: FlaskClient) -> None:
+    page = ask(client, "<script>alert(1)</script> <b>").text
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+    assert page.count("&lt;script&gt;") == 2
+
+
+def test_a_growing_page_tells_the_place_first(app: Flask, model: Double) -> None:
+    client = app.test_client()
+    data = {"prompt": "hi", "csrf_token": csrf(client)}
+    model.let.clear()
+    for number in range(2):
+        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    parts = client.post("/", data=data, buffered=False).iter_encoded()
+    assert b'<div class="places"' in next(parts)
+    assert next(parts) == b"<p>You are number 1 in the queue, about 5 s.</p>\n"
+    model.let.set()
+    assert b'<div class="answer">hi</div>' in b"".join(parts).replace(b"</div><div", b"<div")
+
+
+def test_a_failed_answer_is_told_on_the_page(client: FlaskClient) -> None:
+    page = ask(client, "fail:unavailable").text
+    assert TEXTS["en"]["unavailable"] in page
+    assert 'role="alert"' in page
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status", "said"),
+    [("  ", 400, "empty"), ("x" * 101, 400, "too_long"), ("hi", 503, "full")],
+)
+def test_a_refusal_is_told_and_keeps_the_question(
+    prompt: str, status: int, said: str, app: Flask, model: Double
+) -> None:
+    model.let.clear()
+    for number in range(5):
+        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    reply = ask(app.test_client(), prompt)
+    assert reply.status_code == status
+    assert TEXTS["en"][said].partition("{")[0] in reply.text
+    assert f">{prompt.strip()}</textarea>" in reply.text
+    assert ("Retry-After" in reply.headers) == (status == 503)
+
+
+def test_a_form_of_a_foreign_page_is_not_answered(client: FlaskClient, model: Double) -> None:
+    client.get("/")
+    for data in ({"prompt": "hi"}, {"prompt": "hi", "csrf_token": "forged"}):
+        reply = client.post("/", data=data)
+        assert reply.status_code == 400
+        assert ">hi</textarea>" in reply.text
+    assert not model.asked
+
+
+@pytest.mark.parametrize("path", ["/", "/teacher", "/nothing", "/api/openapi.json", "/healthz", "/static/ask.js"])  # fmt: skip
+def test_every_answer_shuts_out_foreign_scripts_and_frames(path: str, client: FlaskClient) -> None:
+    with client.get(path) as reply:
+        headers = reply.headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert ("no-store" in headers["Cache-Control"]) == (path != "/static/ask.js")
+
+
+@pytest.mark.parametrize(("proto", "secure"), [("http", False), ("https", True)])
+def test_the_cookie_is_signed_and_the_app_s_alone(
+    proto: str, secure: bool, client: FlaskClient
+) -> None:
+    cookie = client.get("/", headers={"X-Forwarded-Proto": proto}).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert ("Secure" in cookie) == secure
+
+
+def test_pages_are_light_and_ask_for_nothing_elsewhere(client: FlaskClient) -> None:
+    pages = [client.get(path).text for path in ("/", "/teacher", "/nothing")]
+    files = "".join(file.read_text() for file in HERE.glob("static/*"))
+    for page in pages:
+        assert len(page.encode()) + len(files.encode()) < 50 * 1024
+    for text in (files.replace("http://www.w3.org/2000/svg", ""), *pages):
+        assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_the_script_s_texts_are_there(client: FlaskClient) -> None:
+    found = re.search(r"data-texts='([^']+)'", client.get("/").text)
+    assert found
+    texts = json.loads(unescape(found[1]))
+    script = (HERE / "static" / "ask.js").read_text()
+    names = set(re.findall(r"""(?:say|end)\("(\w+)\"""", script)) | {"ask_again"}
+    assert names | {"done", "cut"} == texts.keys()
+
+
+def test_who_is_lost_finds_back(client: FlaskClient) -> None:
+    reply = client.get("/nothing")
+    assert reply.status_code == 404
+    assert 'href="/"' in reply.text
+
+
+def sign_in(client: FlaskClient, token: str, address: str = "10.0.0.1") -> Any:
+    data = {"token": token, "csrf_token": csrf(client, "/teacher")}
+    return client.post("/teacher", data=data, environ_base={"REMOTE_ADDR": address})
+
+
+def test_the_teacher_s_page_opens_to_the_token_alone(app: Flask, model: Double) -> None:
+    client = app.test_client()
+    assert ask(client, "fail:busy").text
+    assert "Being answered" not in client.get("/teacher").text
+    assert client.get("/teacher/state").status_code == 403
+    assert sign_in(client, "not the token").status_code == 403
+    assert sign_in(client, TOKENS["teacher.token"]).status_code == 303
+    page = client.get("/teacher").text
+    for said in ("0 of 2", "0 of 3", "qwen2.5:1.5b", "why it failed", TEXTS["en"]["busy"]):
+        assert said in page
+    model.let.clear()
+    for number in range(4):
+        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    assert "2 of 2" in client.get("/teacher/state").text
+    assert "2 of 3" in client.get("/teacher/state").text
+    assert client.post("/teacher/out", data={"csrf_token": csrf(client, "/teacher")}).status_code == 303  # fmt: skip
+    assert client.get("/teacher/state").status_code == 403
+
+
+def test_another_token_signs_everybody_out(
+    environment: dict[str, str], client: FlaskClient
+) -> None:
+    sign_in(client, TOKENS["teacher.token"])
+    assert client.get("/teacher/state").status_code == 200
+    (Path(environment["APP_SECRETS"]) / "teacher.token").write_text("9" * 64)
+    assert client.get("/teacher/state").status_code == 403
+
+
+def test_the_token_is_not_guessed(client: FlaskClient) -> None:
+    address = "10.9.8.7"  # the count is the process's
+    tried = [sign_in(client, f"guess {number}", address).status_code for number in range(11)]
+    assert tried == [403] * 10 + [429]
+    assert sign_in(client, TOKENS["teacher.token"], address).status_code == 429

@@ -1,0 +1,104 @@
+"""What machines ask, and what the app refuses to start with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pydantic import ValidationError
+
+from app.settings import Settings
+from tests.unit.app.conftest import TOKENS, Double, until
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_alive_touches_nothing(client: FlaskClient, model: Double) -> None:
+    reply = client.get("/healthz")
+    assert (reply.status_code, reply.text) == (200, "ok\n")
+    assert "Set-Cookie" not in reply.headers
+    assert not model.asked
+
+
+def test_ready_asks_an_idle_model_once_a_minute(client: FlaskClient, model: Double) -> None:
+    for _ in range(3):
+        reply = client.get("/readyz")
+        assert reply.status_code == 200
+        assert reply.get_json()["ready"] is True
+    assert model.asked == [("hi", 1)]
+
+
+def test_an_answer_to_a_student_is_proof_enough(client: FlaskClient, model: Double) -> None:
+    client.post("/api/ask", json={"prompt": "hello"})
+    assert client.get("/readyz").status_code == 200
+    assert model.asked == [("hello", 50)]
+
+
+def test_a_model_that_says_nothing_is_not_ready(app: Flask, model: Double) -> None:
+    model.let.clear()
+    statuses: list[int] = []
+    first = threading.Thread(
+        target=lambda: statuses.append(app.test_client().get("/readyz").status_code)
+    )
+    first.start()
+    until(lambda: model.now == 1)
+    reply = app.test_client().get("/readyz")  # does not ask a second time
+    assert reply.status_code == 503
+    assert reply.get_json() == {"ready": False, "seconds": None}
+    assert len(model.asked) == 1
+    model.let.set()
+    first.join()
+    assert statuses == [200]
+
+
+def test_a_full_room_that_has_heard_nothing_is_not_ready(app: Flask, model: Double) -> None:
+    model.let.clear()
+    for number in range(5):
+        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    assert app.test_client().get("/readyz").status_code == 503
+
+
+def test_metrics_tell_the_bounds_of_the_running_pool(client: FlaskClient) -> None:
+    lines = client.get("/metrics").text.splitlines()
+    assert "app_pool_threads 2.0" in lines
+    assert "app_waiting_places 3.0" in lines
+
+
+def test_a_variable_that_is_missing_or_no_number_is_named(environment: dict[str, str]) -> None:
+    del environment["OLLAMA_NUM_PARALLEL"]
+    with pytest.raises(ValidationError, match="ollama_num_parallel"):
+        Settings.read(environment)
+    with pytest.raises(ValidationError, match="ollama_max_queue"):
+        Settings.read(environment | {"OLLAMA_NUM_PARALLEL": "3", "OLLAMA_MAX_QUEUE": "many"})
+
+
+def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "gunicorn", "--check-config", "--config", "app/gunicorn.conf.py"]
+    return subprocess.run(
+        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+
+
+def test_a_bad_start_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    assert gunicorn(environment).returncode == 0
+    (tmp_path / "teacher.token").write_text("short")
+    done = gunicorn(environment)
+    assert done.returncode != 0
+    assert "teacher.token is shorter than 32 characters" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(text not in done.stderr for text in TOKENS.values())
+
+
+def test_the_image_s_packages_are_the_tested_ones() -> None:
+    def pins(path: str) -> set[str]:
+        lines = (ROOT / path).read_text().splitlines()
+        assert not [line for line in lines if "://" in line]
+        return {line.rstrip(" \\") for line in lines if "==" in line}
+
+    assert pins("app/requirements.txt") <= pins("requirements.txt")

@@ -1,0 +1,145 @@
+"""The waiting room's bounds, order and arithmetic; each visit ends in exactly one way."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.room import LONGEST_RETRY, Done, Event, Failed, Full, Piece, Place, Room, expected_wait
+from tests.unit.app.conftest import Double, until
+
+PLACES, WAITING = 2, 3
+
+
+@pytest.fixture
+def room(model: Double) -> Room:
+    return Room(model, PLACES, WAITING, longest=60)
+
+
+def heard(room: Room, prompt: str = "one two") -> list[Event | None]:
+    return list(room.events(room.enter(prompt, 9), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("number", "places", "typical", "seconds"),
+    [(1, 3, 9.0, 3), (3, 3, 9.0, 9), (4, 3, 9.0, 12), (1, 4, 1.0, 1), (15, 3, 3.5, 18)],
+)
+def test_the_expected_wait_grows_with_the_place(
+    number: int, places: int, typical: float, seconds: int
+) -> None:
+    assert expected_wait(number, places, typical) == seconds
+
+
+def test_an_answer_comes_in_pieces_and_ends(room: Room) -> None:
+    said = [event for event in heard(room) if event]
+    assert said == [Piece("one"), Piece("two"), Done(False, 2)]
+    until(lambda: room.in_flight == 0)
+
+
+def test_no_more_than_its_places_are_answered_at_once(room: Room, model: Double) -> None:
+    model.let.clear()
+    visits = [room.enter(f"{number}", 9) for number in range(PLACES + WAITING)]
+    until(lambda: model.now == PLACES)
+    assert room.waiting == WAITING
+    model.let.set()
+    for visit in visits:
+        assert Done(False, 1) in room.events(visit, 0.01)
+    assert model.most == PLACES
+
+
+def test_who_came_first_is_answered_first(model: Double) -> None:
+    model.let.clear()
+    room = Room(model, 1, 4, longest=60)
+    visits = [room.enter(f"{number}", 9) for number in range(5)]
+    model.let.set()
+    assert list(room.events(visits[-1], 0.01))[-1] == Done(False, 1)
+    assert [prompt for prompt, _ in model.asked] == ["0", "1", "2", "3", "4"]
+
+
+def test_who_comes_when_all_is_taken_is_sent_away(room: Room, model: Double) -> None:
+    model.let.clear()
+    for number in range(PLACES + WAITING):
+        room.enter(f"{number}", 9)
+    with pytest.raises(Full):
+        room.enter("too many", 9)
+    model.let.set()
+    until(lambda: room.in_flight == room.waiting == 0)
+    assert ("too many", 9) not in model.asked
+    room.enter("later", 9)
+
+
+def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
+    room: Room, model: Double
+) -> None:
+    model.let.clear()
+    for number in range(PLACES + WAITING):
+        room.enter(f"{number}", 9)
+
+    def told(who: str) -> int:
+        with pytest.raises(Full) as full:
+            room.enter("no place", 9, who)
+        return full.value.retry_after
+
+    assert [told("a"), told("b"), told("a"), told("c")] == [5, 10, 5, 15]
+    assert max(told(str(number)) for number in range(50)) == LONGEST_RETRY
+
+
+def test_places_are_told_and_fall_when_somebody_leaves(room: Room, model: Double) -> None:
+    model.let.clear()
+    first, *_ = visits = [room.enter(f"{number}", 9) for number in range(PLACES + 2)]
+    until(lambda: model.now == PLACES)
+    events = room.events(visits[-1], 0.01)
+    assert next(events) == Place(2, 10)
+    assert next(events) is None
+    room.leave(visits[-2])
+    assert next(event for event in events if event) == Place(1, 5)
+    room.leave(first)
+    until(lambda: room.waiting == 0)
+    model.let.set()
+    assert [event for event in events if event] == [Piece("3"), Done(False, 1)]
+    assert {prompt for prompt, _ in model.asked} == {"0", "1", "3"}
+
+
+def test_who_leaves_in_the_middle_ends_the_answer_and_frees_the_slot(
+    room: Room, model: Double
+) -> None:
+    model.let.clear()
+    visit = room.enter("long", 9)
+    until(lambda: model.now == 1)
+    room.leave(visit)
+    until(lambda: room.in_flight == 0)
+    assert model.ended == ["long"]
+    room.leave(visit)  # again is nothing
+
+
+def test_who_leaves_at_any_moment_frees_the_slot(room: Room) -> None:
+    for _ in range(200):
+        room.leave(room.enter("a b c", 9))
+    until(lambda: room.in_flight == room.waiting == 0)
+    assert heard(room)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"), [("fail:busy", "busy"), ("fail:late", "late"), ("crash", "unavailable")]
+)
+def test_an_answer_that_fails_says_why_and_frees_the_slot(
+    prompt: str, code: str, room: Room
+) -> None:
+    with pytest.raises(Failed) as failed:
+        heard(room, prompt)
+    assert failed.value.code == code
+    until(lambda: room.in_flight == 0)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(model: Double) -> None:
+    room = Room(model, PLACES, WAITING, longest=0.05)
+    model.let.clear()
+    with pytest.raises(Failed, match="late"):
+        heard(room)
+    until(lambda: model.now == 0)
+
+
+def test_the_median_wait_is_that_of_those_whose_turn_came(room: Room) -> None:
+    assert room.median_wait is None
+    heard(room)
+    assert 0 <= (room.median_wait or 0) < 1
+    assert room.last_text

@@ -1,0 +1,193 @@
+"""The companion app as the deploy sees it: what is refused, what is rendered, what is kept secret."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import yaml
+
+from ollama_stack.fit import unfit
+from ollama_stack.manifest import Manifest
+from ollama_stack.operations import secrets, smoke
+from ollama_stack.rules import faults, warnings
+from ollama_stack.settings import Settings, read_settings
+from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.tasks.ollama import render_compose
+from tests.unit.conftest import group_data
+from tests.unit.harness import plan
+from tests.unit.test_fit import BARE, MIRROR
+
+
+def data(**own: Any) -> dict[str, Any]:
+    return group_data("all", "medium") | {"app_enabled": True} | own
+
+
+def settings(**own: Any) -> Settings:
+    return read_settings(data(**own))
+
+
+@pytest.mark.parametrize(
+    ("own", "refusals"),
+    [
+        ({}, []),
+        (
+            {"gateway_enabled": False},
+            ["app_enabled: the app stands behind the gateway; set gateway_enabled = True"],
+        ),
+        ({"app_port": 11434}, ["app_port: 11434 is ollama_port; take another"]),
+        ({"app_port": 8404}, ["app_port: 8404 is gateway_metrics_port; take another"]),
+        (
+            {"app_max_answer": 4000},
+            [
+                "app_max_answer: 4000 tokens and app_max_prompt = 2000 are more than "
+                "model_num_ctx = 4096; lower one of them"
+            ],
+        ),
+        (
+            {"app_bind": "0.0.0.0"},
+            [
+                "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls_cert; "
+                'allow_unusual = ["app_bind"] overrides this rule'
+            ],
+        ),
+        ({"app_bind": "0.0.0.0", "gateway_tls_cert": "/tls.pem"}, []),
+        (
+            {"gateway_tokens": {"app": "env:A"}},
+            ["gateway_tokens.app: is the deploy's own name; take another"],
+        ),
+        (
+            {"app_image": "ollama-stack/app"},
+            [
+                "app_image: 'ollama-stack/app' is not understood; write it like "
+                "ollama/ollama:0.32.15 or ollama/ollama@sha256:..."
+            ],
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(own: dict[str, Any], refusals: list[str]) -> None:
+    assert faults(["medium"], data(**own)) == refusals
+
+
+def test_switched_off_it_stands_in_nobody_s_way() -> None:
+    own = {"app_enabled": False, "app_port": 11434, "app_bind": "0.0.0.0", "app_max_answer": 9999}
+    assert faults(["medium"], data(**own)) == []
+
+
+def test_a_page_left_open_by_name_is_warned_of() -> None:
+    assert warnings(data(app_bind="0.0.0.0", allow_unusual=["app_bind"])) == [
+        "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls_cert; allowed by "
+        "allow_unusual"
+    ]
+
+
+def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() -> None:
+    wanted = replace(BARE, to_pull={"app_image": Manifest(401)})
+    assert unfit(settings(), "medium", wanted) == [
+        "app_image: ollama-stack/app:0.1.0 is not on the host, and is not published; build it from "
+        "app/Dockerfile (docs/running.md) and load it there, or push it to a registry of yours"
+    ]
+    own = settings(app_image="registry.school.lan/app:1")
+    missing = replace(BARE, to_pull={"app_image": Manifest(404)})
+    assert unfit(own, "medium", replace(wanted, to_pull={"app_image": Manifest(200)})) == []
+    assert unfit(own, "medium", missing) == [
+        "app_image: registry.school.lan/app:1 is not in its registry; check the name and the tag"
+    ]
+    assert unfit(settings(**MIRROR), "medium", missing) == [
+        "app_image: 10.0.0.9:5000/ollama-stack/app:0.1.0 is not in its registry; check the name and "
+        "the tag"
+    ]
+
+
+def test_its_address_and_port_must_be_had() -> None:
+    found = replace(BARE, missing_addresses=["app_bind"], port_owners={"app_port": "nginx"})
+    assert unfit(settings(app_bind="10.0.0.5"), "medium", found) == [
+        "app_port: 8080 is taken by nginx; stop it or set another app_port",
+        "app_bind: the host has no address 10.0.0.5; see `ip -4 address` on it",
+    ]
+
+
+def services(**own: Any) -> dict[str, Any]:
+    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings(**own)))["services"]
+    return rendered
+
+
+@pytest.mark.parametrize(("parallel", "queue"), [(3, 15), (2, 10)])
+def test_its_numbers_are_ollama_s_own(parallel: int, queue: int) -> None:
+    rendered = services(ollama_num_parallel=parallel, ollama_max_queue=queue)
+    environments = [set(rendered[name]["environment"]) for name in ("ollama", "app")]
+    shared = {f"OLLAMA_NUM_PARALLEL={parallel}", f"OLLAMA_MAX_QUEUE={queue}"}
+    assert all(shared <= environment for environment in environments)
+    threads = f"APP_THREADS={parallel + queue + 16}"
+    assert threads in environments[1]
+    assert rendered["app"]["deploy"]["resources"]["limits"]["pids"] >= 2 * parallel + queue + 16
+
+
+def test_it_has_no_power_no_port_and_no_secret_in_its_declaration() -> None:
+    app = services()["app"]
+    assert app["user"] == "10001:10001"
+    assert app["read_only"] is True
+    assert app["cap_drop"] == ["ALL"]
+    assert app["security_opt"] == ["no-new-privileges:true"]
+    assert app["memswap_limit"] == app["deploy"]["resources"]["limits"]["memory"]
+    assert app["volumes"] == ["/opt/ollama/app:/run/secrets/app:ro"]
+    assert "ports" not in app
+    assert not [line for line in app["environment"] if "token" in line.lower()]
+
+
+def test_the_gateway_has_its_door() -> None:
+    ports = services(app_bind="10.0.0.5", app_port=80, allow_unusual=["app_bind"])["gateway"]["ports"]  # fmt: skip
+    assert "10.0.0.5:80:8080" in ports
+    text = gateway_files(settings(), {})[1]["haproxy.cfg"]
+    assert "    bind :8080\n" in text
+    assert "    bind :11435 " in text
+    assert "server app app:8080 maxconn 34 " in text
+    assert "X-Forwarded-Proto" not in text
+    off = gateway_files(settings(app_enabled=False), {})[1]["haproxy.cfg"]
+    assert "8080" not in off
+    assert "11435" not in off
+
+
+def test_with_a_certificate_the_door_is_tls_and_the_app_knows_it(tmp_path: Any) -> None:
+    pem = tmp_path / "tls.pem"
+    pem.write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    text = gateway_files(settings(gateway_tls_cert=str(pem)), {})[1]["haproxy.cfg"]
+    assert "    bind :8080 ssl crt " in text
+    assert "    bind :11435 " in text
+    assert "set-header X-Forwarded-Proto https" in text
+
+
+FOLDER = "/opt/my ollama/app"
+TEXTS = {"cookie.key": "k" * 64, "teacher.token": "t" * 64}
+
+
+def live(owner: str = "600 10001", *names: str) -> dict[str, Any]:
+    digest = sha256(b"other").hexdigest()
+    return {"sha256sum": [f"{name} {digest} {owner}" for name in names or TEXTS]}
+
+
+def kept(answers: dict[str, Any]) -> list[str]:
+    return plan(secrets.kept, answers, folder=FOLDER, secrets=TEXTS, owner=10001)
+
+
+def test_secrets_are_made_once_and_never_shown() -> None:
+    commands = kept({})
+    assert "mv '/opt/my ollama/app/cookie.key.new' '/opt/my ollama/app/cookie.key'" in commands
+    assert "chown 10001:10001 '/opt/my ollama/app/cookie.key.new' && chmod 600 '/opt/my ollama/app/cookie.key.new'" in commands  # fmt: skip
+    assert not [command for command in commands for text in TEXTS.values() if text in command]
+    assert kept(live()) == []
+
+
+def test_a_secret_that_is_there_keeps_its_text() -> None:
+    commands = kept(live("644 0", "cookie.key"))
+    assert "chmod 600 '/opt/my ollama/app/cookie.key'" in commands
+    assert not [command for command in commands if "cookie.key.new" in command]
+    assert [command for command in commands if "teacher.token.new" in command]
+
+
+def test_the_smoke_asks_for_a_real_generation() -> None:
+    (command,) = plan(smoke.page, {}, url="http://127.0.0.1:8080")
+    assert "http://127.0.0.1:8080/readyz" in command
+    assert "says the app is not ready" in command
