@@ -59,6 +59,7 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
         MAX_CONTENT_LENGTH=LARGEST,
         SEND_FILE_MAX_AGE_DEFAULT=31536000,  # another content has another address
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for a whole lesson
+        WTF_CSRF_SSL_STRICT=False,  # the token is enough; some browsers send no Referer
     )
     app.session_interface = Sessions()
     app.jinja_env.undefined = StrictUndefined

@@ -52,6 +52,7 @@ class Desk:
         self.room = room
         self.mishaps: deque[Mishap] = deque(maxlen=10)
         self.refused = 0
+        self.probing = Lock()
         self._lock = Lock()
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.app_questions_per_minute)

@@ -75,6 +75,8 @@ def _growing(prompt: str, visit: Visit) -> Iterator[str]:
         try:
             for event in events:
                 match event:
+                    case None:
+                        yield "" if answering else "\n"  # browsers give up on long silence
                     case Place(number, seconds):
                         place = said["place"].format(number=number, seconds=seconds)
                         yield f"<p>{escape(place)}</p>\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from threading import Lock
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +13,6 @@ from app.visitor import desk, listener
 blueprint = Blueprint("probes", __name__)
 
 FRESH = 60.0  # seconds that what the model said is proof
-_probing = Lock()
 
 
 @blueprint.get("/healthz")
@@ -26,12 +24,12 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> Response:
     """Ready if the model said something within a minute; an idle one is asked for a word."""
-    room = desk().room
-    if not _fresh(room) and _probing.acquire(blocking=False):
+    room, probing = desk().room, desk().probing
+    if not _fresh(room) and probing.acquire(blocking=False):
         try:
             _ask(room)
         finally:
-            _probing.release()
+            probing.release()
     age = _age(room)
     response = jsonify(ready=_fresh(room), seconds=None if age is None else round(age, 1))
     response.status_code = 200 if _fresh(room) else 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import statistics
 import time
@@ -12,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
+
+log = logging.getLogger(__name__)
 
 FIRST_GUESS = 10.0  # seconds of an answer, before one is known
 LONGEST_RETRY = 60  # seconds; a crowd outside must not send anybody away for longer
@@ -200,8 +203,8 @@ class Room:
         except asyncio.TimeoutError:
             visit.said.put(Failed("late"))
         except Exception as error:
-            visit.said.put(Failed("unavailable", repr(error)))
-            raise
+            log.exception("an answer failed")
+            visit.said.put(Failed("unavailable", type(error).__name__))
         finally:
             with self._lock:
                 visit.ended = time.monotonic()

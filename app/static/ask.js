@@ -10,7 +10,9 @@
   var texts = JSON.parse(status.dataset.texts);
   var leaving = null, timer = null;
 
-  function say(name, values) {
+  // A countdown is read aloud once, not every second.
+  function say(name, values, silently) {
+    status.setAttribute("aria-live", silently ? "off" : "polite");
     var text = texts[name] || name;
     Object.keys(values || {}).forEach(function (key) { text = text.replace("{" + key + "}", values[key]); });
     if (status.textContent !== text) status.textContent = text;
@@ -25,6 +27,7 @@
   function end(name, values) {
     leaving = null;
     clearInterval(timer);
+    if (document.activeElement === stop) prompt.focus();
     busy(false);
     say(name, values);
     ask.textContent = texts.ask_again;
@@ -78,7 +81,7 @@
     say("retrying", { seconds: left });
     timer = setInterval(function () {
       left -= 1;
-      if (left > 0) return say("retrying", { seconds: left });
+      if (left > 0) return say("retrying", { seconds: left }, true);
       clearInterval(timer);
       send(question);
     }, 1000);
@@ -122,6 +125,5 @@
     var mine = leaving;
     end("stopped");
     if (mine) mine.abort();
-    prompt.focus();
   });
 })();

@@ -87,3 +87,11 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.002)
+
+
+def occupy(app: Flask, model: Double, others: int) -> None:
+    """So many other students keep their places, until the model is let."""
+    model.let.clear()
+    for number in range(others):
+        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    until(lambda: model.now == min(others, 2))

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import LARGEST, create_app
-from tests.unit.app.conftest import Double
+from tests.unit.app.conftest import Double, occupy
 
 SSE = {"Accept": "text/event-stream"}
 
@@ -34,9 +34,7 @@ def test_an_answer_is_streamed(client: FlaskClient) -> None:
 
 
 def test_a_place_and_then_the_turn_are_told(app: Flask, model: Double) -> None:
-    model.let.clear()
-    for number in range(3):
-        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    occupy(app, model, 3)
     reply = app.test_client().post("/api/ask", json={"prompt": "hi"}, headers=SSE, buffered=False)
     events = reply.iter_encoded()
     assert next(events) == b'event: place\ndata: {"number": 2, "seconds": 10}\n\n'
@@ -96,9 +94,7 @@ def test_the_setting_bounds_the_answer(
 
 
 def test_too_many_are_told_when_to_come_back(app: Flask, model: Double) -> None:
-    model.let.clear()
-    for number in range(5):
-        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    occupy(app, model, 5)
     reply = ask(app.test_client())
     assert (reply.status_code, reply.get_json()["error"]) == (503, "full")
     assert reply.headers["Retry-After"] == "5"

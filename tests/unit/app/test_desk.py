@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from app import create_app
 from app.desk import Desk, Limited
 from app.room import Full
-from tests.unit.app.conftest import Double, until
+from tests.unit.app.conftest import Double, occupy, until
 
 
 def present() -> bool:
@@ -40,10 +40,8 @@ def test_a_student_s_minute_is_his_own(desk: Desk) -> None:
     asked(desk, "bob")
 
 
-def test_who_found_no_place_has_not_asked(desk: Desk, model: Double) -> None:
-    model.let.clear()
-    for number in range(5):
-        desk.ask(f"other-{number}", "hello", 9)
+def test_who_found_no_place_has_not_asked(app: Flask, desk: Desk, model: Double) -> None:
+    occupy(app, model, 5)
     for _ in range(10):
         with pytest.raises(Full):
             desk.ask("ann", "hello", 9)

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pydantic import ValidationError
 
 from app.settings import Settings
-from tests.unit.app.conftest import TOKENS, Double, until
+from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,9 +58,7 @@ def test_a_model_that_says_nothing_is_not_ready(app: Flask, model: Double) -> No
 
 
 def test_a_full_room_that_has_heard_nothing_is_not_ready(app: Flask, model: Double) -> None:
-    model.let.clear()
-    for number in range(5):
-        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+    occupy(app, model, 5)
     assert app.test_client().get("/readyz").status_code == 503
 
 
