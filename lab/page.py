@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from lab.classroom import APP
 from lab.tables import markdown, publish
@@ -146,20 +147,18 @@ def sign_in(page: Page) -> None:
 def context(
     chrome: Browser, language: str, scheme: str = "light", width: int = 390, script: bool = True
 ) -> BrowserContext:
-    """A browser of its own: ``en`` or ``ru``, ``light`` or ``dark``; axe needs no CSP."""
+    """A browser of its own: ``en`` or ``ru``, ``light`` or ``dark``."""
     return chrome.new_context(
         locale={"en": "en-GB", "ru": "ru-RU"}[language],
         color_scheme="dark" if scheme == "dark" else "light",
         viewport={"width": width, "height": 800},
         java_script_enabled=script,
-        bypass_csp=True,
     )
 
 
 @contextmanager
 def visited(page: Page, name: str) -> Iterator[None]:
     """A page of the app in one of its states, as long as it is looked at."""
-    number = r"/\d/.test(document.querySelector('#status').textContent)"
     match name:
         case "question":
             page.goto(APP)
@@ -173,7 +172,7 @@ def visited(page: Page, name: str) -> Iterator[None]:
             with crowd(5 if name == "waiting" else 18):
                 page.goto(APP)
                 ask(page, "Name three colours.")
-                page.wait_for_function(number)
+                expect(page.locator("#status")).to_have_text(re.compile(r"\d"), timeout=30000)
                 yield
         case "teacher":
             with crowd(5):

@@ -39,22 +39,25 @@ def status(page: Page) -> str:
     return page.inner_text("#status")
 
 
+def answered(page: Page, characters: int = 1, timeout: float = 30000) -> None:
+    """Wait (milliseconds) for so much of the answer."""
+    enough = re.compile(rf"[\s\S]{{{characters},}}")
+    expect(page.locator("#now .answer")).to_have_text(enough, timeout=timeout)
+
+
 def test_a_newcomer_asks_and_sees_the_answer_stream(page: Page) -> None:
     ask(page, LONG)
-    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    answered(page)
     early = page.inner_text("#now .answer")
     assert status(page) == "The model is writing…"
-    page.wait_for_function(
-        "before => document.querySelector('#now .answer').textContent.length > before + 20",
-        arg=len(early),
-    )
+    answered(page, len(early) + 20)
     assert page.inner_text("#now .answer").startswith(early.strip()[:5])
     assert page.inner_text("#now .asked") == LONG
 
 
 def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
     ask(page, LONG)
-    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    answered(page)
     assert gauge("app_in_flight") == 1
     page.click("#stop")
     assert status(page) == "Stopped."
@@ -68,7 +71,7 @@ def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
 
 def test_who_closes_the_tab_frees_the_slot(page: Page) -> None:
     ask(page, LONG)
-    page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+    answered(page)
     page.close()
     until(lambda: gauge("app_in_flight") == 0, 5)
 
@@ -76,7 +79,9 @@ def test_who_closes_the_tab_frees_the_slot(page: Page) -> None:
 def test_one_sees_the_place_in_the_queue_and_how_it_falls(page: Page) -> None:
     with crowd(5):
         ask(page, SHORT)
-        page.wait_for_function("/number 3 in the queue, about \\d+/.test(document.querySelector('#status').textContent)")  # fmt: skip
+        expect(page.locator("#status")).to_have_text(
+            re.compile(r"number 3 in the queue, about \d+"), timeout=30000
+        )
     page.wait_for_selector("#stop", state="hidden", timeout=60000)
     assert page.inner_text("#now .answer")
 
@@ -84,13 +89,13 @@ def test_one_sees_the_place_in_the_queue_and_how_it_falls(page: Page) -> None:
 def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> None:
     with crowd(18):
         ask(page, SHORT)
-        page.wait_for_function("/queue is full.*by itself in \\d+ s/.test(document.querySelector('#status').textContent)")  # fmt: skip
+        expect(page.locator("#status")).to_have_text(
+            re.compile(r"queue is full.*by itself in \d+ s"), timeout=30000
+        )
         left = int(re.findall(r"\d+", status(page))[0])
         page.wait_for_timeout(1500)
         assert int(re.findall(r"\d+", status(page))[0]) < left
-    page.wait_for_function(
-        "document.querySelector('#now .answer').textContent.length > 0", timeout=120000
-    )
+    answered(page, timeout=120000)
 
 
 def test_who_asks_too_often_is_told_so(page: Page) -> None:
@@ -164,7 +169,7 @@ def test_nothing_is_wider_than_a_phone(language: str, width: int, chrome: Browse
         page = fresh.new_page()
         page.goto(APP)
         ask(page, "Repeat this: " + "W" * 200)
-        page.wait_for_function("document.querySelector('#now .answer').textContent.length > 0")
+        answered(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         sign_in(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
