@@ -115,7 +115,7 @@ def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
     )
     yield StringCommand("cp -R", QuoteString(str(wheels)), f"{BUILD}/wheels")
     yield StringCommand(
-        "DOCKER_BUILDKIT=0 docker build --quiet --network none --build-arg PIP_NO_INDEX=1",
+        "DOCKER_BUILDKIT=0 docker build --quiet --force-rm --network none --build-arg PIP_NO_INDEX=1",
         *(f"--build-arg BASE={base.name} --label recipe={recipe}", "--tag", QuoteString(image)),
         f"--file {BUILD}/app/Dockerfile {BUILD}",
     )

@@ -147,6 +147,7 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
 
 
 def test_the_app_comes_by_sudo_and_goes_by_a_rollback(tmp_path: Path) -> None:
+    assert deploy().returncode == 0  # a release without it
     inventory = tmp_path / "lab_ssh.py"
     told = '"ssh_port": 2301, "app_enabled": True'
     inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', told))
