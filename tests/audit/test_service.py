@@ -22,7 +22,7 @@ def test_docker_answers(live: Live) -> Finding:
 
 
 @control("OLS-502", "Ollama runs", "critical", "seed")
-def test_ollamaruns(live: Live) -> Finding:
+def test_ollama_runs(live: Live) -> Finding:
     """A server that does not run answers nobody."""
     return runs(live, OLLAMA)
 
@@ -34,7 +34,7 @@ def test_ollamaruns(live: Live) -> Finding:
     "CIS Docker 5.27",
     OLLAMA_LOG,
 )
-def test_ollama_ishealthy(live: Live) -> Finding:
+def test_ollama_is_healthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
     return healthy(live, live.ollama)
 
@@ -96,7 +96,7 @@ def test_the_published_address_answers(live: Live) -> Finding:
 
 
 @control("OLS-510", "The gateway runs", "critical", "ours: Ollama has no queue and no lock")
-def test_gatewayruns(live: Live) -> Finding:
+def test_gateway_runs(live: Live) -> Finding:
     """It is the only door."""
     if live.settings.gateway_enabled:
         return runs(live, GATEWAY)
@@ -110,7 +110,7 @@ def test_gatewayruns(live: Live) -> Finding:
     "CIS Docker 5.27",
     GATEWAY_LOG,
 )
-def test_gateway_ishealthy(live: Live) -> Finding:
+def test_gateway_is_healthy(live: Live) -> Finding:
     """Docker's own look from inside the container."""
     return healthy(live, live.gateway)
 
