@@ -187,7 +187,7 @@ EFFECT = {
         recreate=("ollama",),
     ),
     "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD),
-    "OLS-303": Mutation(compose=server_reads("OLLAMA_NUM_PARALLEL=2"), also=also("210")),
+    "OLS-303": Mutation(compose=server_reads("OLLAMA_NUM_PARALLEL=2"), also=also("210", "1210")),
     "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "

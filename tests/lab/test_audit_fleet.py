@@ -27,8 +27,8 @@ def test_who_may_not_ask_docker_is_told_so(server: Sshd, tmp_path: Path) -> None
     assert done.returncode == 2, done.stdout
     notes = {result["note"] for result in with_status(report, "error").values()}
     assert notes >= {
-        f"{NOBODY} may not run `docker container inspect ollama ollama-gateway`; put the user into the group "
-        "docker, or allow `sudo -n`"
+        f"{NOBODY} may not run `docker container inspect ollama ollama-gateway ollama-app`; put "
+        "the user into the group docker, or allow `sudo -n`"
     }
     assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-603", "OLS-1001"}
 
