@@ -50,6 +50,9 @@ def deployed(*data: str) -> Done:
     return done
 
 
+ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
+
+
 def changes(deploy_file: str) -> set[str]:
     """Names of the operations that a run found something to do for."""
     done = pyinfra(deploy_file, "--json")

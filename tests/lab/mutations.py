@@ -231,11 +231,11 @@ OTHER_VOLUME = (
     "cp --archive /var/lib/docker/volumes/ollama-lab_ollama_data/_data/. "
     "/var/lib/docker/volumes/ollama-lab_other_data/_data"
 )
-SERVE = "http-request return status {} content-type application/json string '{}' if {{ path {} }}\n    use_backend"
+SERVE = "http-request return status {} content-type application/json string '{}' if {{ path {} }} !{{ dst_port 11435 }}\n    use_backend"
 
 
 def first(status: int, path: str, text: str = "{}") -> tuple[tuple[str, str], ...]:
-    """The gateway answers one path itself."""
+    """The gateway answers one path itself, but to the app."""
     return (("use_backend", SERVE.format(status, text, path)),)
 
 
@@ -269,7 +269,7 @@ SERVICE = {
     ),
     "OLS-509": Mutation(gateway=first(404, "/api/version")),
     "OLS-510": Mutation(
-        "docker stop ollama-gateway", "docker start ollama-gateway", also=also("509")
+        "docker stop ollama-gateway", "docker start ollama-gateway", also=also("509", "1206")
     ),
     "OLS-511": Mutation(compose={"gateway.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
     "OLS-512": Mutation(
@@ -281,7 +281,7 @@ SERVICE = {
         compose={"gateway.image": "ollama-lab/other:2"},
     ),
     "OLS-514": Mutation(gateway=(("maxconn 3 ", "maxconn 9 "),)),
-    "OLS-515": Mutation(gateway=(("ge 15", "ge 99"),)),
+    "OLS-515": Mutation(gateway=(("ge 15", "ge 99"),), also=also("1211")),
     "OLS-516": Mutation(
         "sleep 2; sed -i.lab 's/timeout connect 5s/timeout connect 6s/' /opt/ollama-lab/gateway/haproxy.cfg",
         "mv /opt/ollama-lab/gateway/haproxy.cfg.lab /opt/ollama-lab/gateway/haproxy.cfg",
@@ -510,7 +510,7 @@ APP = {
     "OLS-1209": Mutation(compose={"app.command": [*GUNICORN, "--workers", "2"]}),
     "OLS-1210": app_reads("OLLAMA_NUM_PARALLEL=4"),
     "OLS-1211": app_reads("OLLAMA_MAX_QUEUE=99"),
-    "OLS-1212": door("http-request return status 503 if { path /readyz }"),
+    "OLS-1212": app_reads("OLLAMA_HOST=http://ollama-gateway:9"),
     "OLS-1213": door("http-response del-header Content-Security-Policy"),
     "OLS-1214": door("http-response replace-header Set-Cookie '(.*); HttpOnly(.*)' '\\1\\2'"),
     "OLS-1215": Mutation(

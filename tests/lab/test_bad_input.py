@@ -168,7 +168,7 @@ def test_a_setting_that_cannot_be(data: str, sentence: str) -> None:
 
 
 def test_an_address_that_the_host_does_not_have() -> None:
-    open_door = ("gateway_enabled=false", 'allow_unusual=["ollama_bind"]')
+    open_door = ("gateway_enabled=false", "app_enabled=false", 'allow_unusual=["ollama_bind"]')
     said = refused("ollama_bind=192.0.2.1", *open_door)
     assert "@local: ollama_bind: the host has no address 192.0.2.1" in said
 

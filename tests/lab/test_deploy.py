@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from tests.lab.conftest import COMPOSE_FILE, changes, deployed, generate, run, runner, sh
-
-ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
+from tests.lab.conftest import (
+    ACTIONS,
+    COMPOSE_FILE,
+    changes,
+    deployed,
+    generate,
+    run,
+    runner,
+    sh,
+)
 
 
 def test_the_server_answers_a_real_prompt() -> None:

@@ -13,13 +13,12 @@ from lab import faults
 from lab.fleet import MEMBERS, Member
 from lab.repository import VERSIONS, Repository, docker_ce
 from lab.suffer import INVENTORY, Fault, on, serves, suffer
-from tests.lab.conftest import ROOT, Done, run
+from tests.lab.conftest import ACTIONS, ROOT, Done, run
 from tests.lab.test_audit import audit, with_status
 
 HOSTS = MEMBERS[:2]  # Debian 12 and 13
 LIMIT = [word for member in HOSTS for word in ("--limit", member.name)]
 DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
-ACTIONS = {"Take the lock", "Smoke | Ask the model", "Say what is true now"}
 
 
 def deploy(*words: str) -> Done:
