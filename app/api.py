@@ -78,12 +78,12 @@ def ask() -> Response:
 
 
 def _streamed(visit: Visit) -> Response:
-    said, gone = texts(), listener()
+    said, gone, here = texts(), listener(), desk()
 
     def events() -> Iterator[str]:
         answering = False
         try:
-            for event in desk_.follow(visit, gone):
+            for event in here.follow(visit, gone):
                 if event is None and not answering and visit.begun:
                     answering = True
                     yield _event("turn", {})
@@ -100,9 +100,8 @@ def _streamed(visit: Visit) -> Response:
         except Failed as failed:
             yield _event("failed", {"error": failed.code, "message": said[failed.code]})
 
-    desk_ = desk()
     response = Response(events(), content_type=f"{SSE}; charset=utf-8")
-    response.call_on_close(lambda: desk_.room.leave(visit))  # also if nothing was sent at all
+    response.call_on_close(lambda: here.room.leave(visit))  # also if nothing was sent at all
     return response
 
 

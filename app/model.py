@@ -14,13 +14,13 @@ from app.settings import Settings
 
 def answers(settings: Settings) -> Answer:
     """How one question is answered: streamed, within the longest answer; Failed if it is not."""
-    headers = {"Authorization": f"Bearer {settings.secret('gateway.token')}"}
     trust = ssl.create_default_context()  # once: it takes longer than a short answer's first word
 
     async def answer(prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
         # No num_ctx and no keep_alive: Ollama would load the model anew for one student.
         options = {"num_predict": max_tokens}
         try:
+            headers = {"Authorization": f"Bearer {settings.secret('gateway.token')}"}
             async with AsyncClient(
                 settings.ollama_host,
                 headers=headers,

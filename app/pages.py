@@ -57,9 +57,9 @@ def answer() -> Response:
             count=settings.app_questions_per_minute, seconds=limited.retry_after
         )
         return _refusal(429, prompt, said, limited.retry_after)
-    desk_ = desk()
+    room = desk().room
     response = Response(_growing(prompt, visit), content_type="text/html; charset=utf-8")
-    response.call_on_close(lambda: desk_.room.leave(visit))  # also if nothing was sent at all
+    response.call_on_close(lambda: room.leave(visit))  # also if nothing was sent at all
     return response
 
 

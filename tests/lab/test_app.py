@@ -162,6 +162,16 @@ def test_switched_off_it_is_gone_and_back_again_it_knows_its_students() -> None:
     assert httpx.get(f"{APP}/readyz", timeout=60, trust_env=False).status_code == 200
 
 
+def test_a_token_that_is_gone_is_made_anew_and_taken_up(client: httpx.Client) -> None:
+    token = SECRETS / "gateway.token"
+    old = token.read_text()
+    token.unlink()
+    assert short(client).json()["error"] == "unavailable"
+    deployed()
+    assert token.read_text() != old
+    assert short(client).status_code == 200
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_whatever_is_sent_is_answered_as_documented(mode: GenerationMode, tmp_path: Path) -> None:
     """Fuzzed in this process, before the real model, without a limit and with the shortest answers."""
