@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import HTTPException
 
 from app.desk import Limited
 from app.openapi import document
@@ -137,8 +137,8 @@ def problem(status: int, code: str, message: str, retry_after: int | None = None
     return response
 
 
-@blueprint.errorhandler(HTTPException)
 def refused(error: HTTPException) -> Response:
-    """Whatever Werkzeug refuses below /api, in the API's own form."""
-    code = "too_large" if error.code == 413 else "bad"
-    return problem(error.code or BadRequest.code, code, texts()["bad"])
+    """Whatever Flask refuses below /api, in the API's own form."""
+    status = error.code or 500
+    code = {413: "too_large"}.get(status, "bad" if status < 500 else "unavailable")
+    return problem(status, code, texts()["bad" if status < 500 else code])

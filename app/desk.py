@@ -103,16 +103,22 @@ class Desk:
                 yield event
         except Failed as failed:
             outcome, why = failed.code, failed.why
-            self.mishaps.append(Mishap(datetime.now(timezone.utc), outcome, why))
+            self.failed(failed)
             raise
         finally:
             self.room.leave(visit)
             self._record(visit, outcome, why)
 
+    def failed(self, failed: Failed) -> None:
+        """Keep it among the last errors."""
+        self.mishaps.append(Mishap(datetime.now(timezone.utc), failed.code, failed.why))
+
     def _record(self, visit: Visit, outcome: str, why: str) -> None:
         now = time.monotonic()
         self._outcomes.labels(outcome).inc()
-        said: dict[str, object] = {"outcome": outcome, "wait_ms": round(1000 * visit.waited)}
+        time_ = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"  # as in the gateway's log
+        said: dict[str, object] = {"time": time_, "outcome": outcome}
+        said["wait_ms"] = round(1000 * visit.waited)
         if visit.begun:
             self._wait.observe(visit.waited)
         if visit.first_text:

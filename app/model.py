@@ -9,7 +9,7 @@ import httpx
 from ollama import AsyncClient, ResponseError
 
 from app.room import Answer, Done, Failed, Piece
-from app.settings import Settings
+from app.settings import BadSecret, Settings
 
 
 def answers(settings: Settings) -> Answer:
@@ -37,6 +37,8 @@ def answers(settings: Settings) -> Answer:
                         yield Done(part.done_reason == "length", part.eval_count or 0)
                         return
             raise Failed("unavailable", "the answer broke off")
+        except BadSecret as bad:
+            raise Failed("unavailable", str(bad)) from bad
         except ResponseError as refusal:
             code = "busy" if refusal.status_code == 503 else "unavailable"
             raise Failed(code, f"{refusal.status_code}: {refusal.error[:200]}") from refusal

@@ -42,12 +42,16 @@ def _get(summary: str, kind: str) -> dict[str, Any]:
 def _ready() -> dict[str, Any]:
     schema = {
         "type": "object",
-        "required": ["ready", "seconds"],
+        "required": ["ready", "seconds", "why"],
         "properties": {
             "ready": {"type": "boolean"},
             "seconds": {
                 "type": ["number", "null"],
                 "description": "Since the model last said something",
+            },
+            "why": {
+                "type": "string",
+                "description": "What became of the question that was just asked",
             },
         },
     }

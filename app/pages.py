@@ -11,9 +11,10 @@ from flask_wtf.csrf import CSRFError
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
+from app.api import refused
 from app.desk import Limited
 from app.room import Done, Failed, Full, Piece, Place, Visit
-from app.texts import language, texts
+from app.texts import texts
 from app.visitor import desk, listener, student
 
 blueprint = Blueprint("pages", __name__)
@@ -106,11 +107,16 @@ def _refusal(status: int, prompt: str, notice: str, retry_after: int | None = No
 @blueprint.app_errorhandler(CSRFError)
 def page_too_old(_: CSRFError) -> Response:
     """A form of another day, or of somebody else's page: shown anew, with what was written."""
+    if request.blueprint == "teacher":
+        return Response(render_template("sign_in.html", notice=texts()["old"]), 400)
     return _refusal(400, request.form.get("prompt", "")[:10000], texts()["old"])
 
 
 @blueprint.app_errorhandler(HTTPException)
-def lost(error: HTTPException) -> tuple[str, int]:
-    """No such page, or no such way to ask for it."""
-    language()
-    return render_template("lost.html"), error.code or 500
+def lost(error: HTTPException) -> Response:
+    """No such page, no such way to ask for it, or a fault of our own; programs get it as JSON."""
+    if request.path.startswith("/api/"):
+        return refused(error)
+    status = error.code or 500
+    title = texts()["lost" if status == 404 else "bad" if status < 500 else "broken"]
+    return Response(render_template("lost.html", title=title), status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 
 from flask import Blueprint, Response, jsonify
@@ -11,6 +13,7 @@ from app.room import Failed, Full, Piece, Room
 from app.visitor import desk, listener
 
 blueprint = Blueprint("probes", __name__)
+log = logging.getLogger(__name__)
 
 FRESH = 60.0  # seconds that what the model said is proof
 
@@ -25,13 +28,14 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Ready if the model said something within a minute; an idle one is asked for a word."""
     room, probing = desk().room, desk().probing
-    if not _fresh(room) and probing.acquire(blocking=False):
+    why = ""
+    if not _fresh(room) and probing.acquire(timeout=FRESH / 2):  # two who look ask once
         try:
-            _ask(room)
+            why = "" if _fresh(room) else _ask(room)
         finally:
             probing.release()
     age = _age(room)
-    response = jsonify(ready=_fresh(room), seconds=None if age is None else round(age, 1))
+    response = jsonify(ready=_fresh(room), seconds=None if age is None else round(age, 1), why=why)
     response.status_code = 200 if _fresh(room) else 503
     return response
 
@@ -51,18 +55,21 @@ def _fresh(room: Room) -> bool:
     return age is not None and age < FRESH
 
 
-def _ask(room: Room) -> None:
-    """One word from the model, by the same way as a student's answer."""
+def _ask(room: Room) -> str:
+    """One word from the model, by the same way as a student's answer; why none came."""
     try:
-        visit = room.enter("hi", 1, "probe")
+        visit = room.enter("hi", 1, "probe", counted=False)
     except Full:
-        return
+        return "full"
     gone, began = listener(), time.monotonic()
     try:
         for event in room.events(visit, 1.0):
             if isinstance(event, Piece) or gone() or time.monotonic() - began > FRESH / 2:
-                return
-    except Failed:
-        return
+                break
+    except Failed as failed:
+        desk().failed(failed)
+        log.warning(json.dumps({"probe": failed.code, "why": failed.why}))
+        return failed.code
     finally:
         room.leave(visit)
+    return "" if _fresh(room) else "late"

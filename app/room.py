@@ -9,7 +9,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -71,12 +71,13 @@ class Visit:
 
     prompt: str
     max_tokens: int
+    counted: bool = True
+    """Whether its times tell how a class is served."""
     came: float = field(default_factory=time.monotonic)
     begun: float | None = None
     first_text: float | None = None
     ended: float | None = None
     left: bool = False
-    future: Future[None] | None = None
     task: asyncio.Task[None] | None = None
     said: SimpleQueue[Piece | Done | Failed] = field(default_factory=SimpleQueue)
 
@@ -125,25 +126,26 @@ class Room:
         with self._lock:
             return statistics.median(self._waits) if self._waits else None
 
-    def enter(self, prompt: str, max_tokens: int, who: str = "") -> Visit:
+    def enter(self, prompt: str, max_tokens: int, who: str = "", counted: bool = True) -> Visit:
         """A visit that has its place from now on; Full if there is none.
 
-        ``who`` is sent away keeps the time that was named, however often that one knocks.
+        ``who`` is sent away keeps the time that was named, however often that one knocks, and is
+        not sent to the end of the line for being there in time.
         """
-        visit = Visit(prompt, max_tokens)
+        visit = Visit(prompt, max_tokens, counted)
         with self._lock:
             if len(self._waiting) + len(self._answering) >= self.places + self.waiting_places:
                 raise Full(self._retry_after(who))
             self._appointments.pop(who, None)
             self._waiting.append(visit)
-            visit.future = self._pool.submit(self._run, visit)
+            self._pool.submit(self._run)
         return visit
 
     def leave(self, visit: Visit) -> None:
         """Give its place to the next; whoever is through has none to give."""
         with self._lock:
             visit.left = True
-            if visit in self._waiting and visit.future and visit.future.cancel():
+            if visit in self._waiting:
                 self._waiting.remove(visit)
             if visit.task:
                 visit.task.get_loop().call_soon_threadsafe(visit.task.cancel)
@@ -180,20 +182,25 @@ class Room:
 
     def _retry_after(self, who: str) -> int:
         """Each is to come back one freed place after the last who was sent away."""
-        now = time.monotonic()
-        known = {one: at for one, at in self._appointments.items() if at > now}
+        now, step = time.monotonic(), self._typical() / self.places
+        kept = self._appointments.items()
+        known = {one: at for one, at in kept if at > now - LONGEST_RETRY}
         if who not in known:
-            last = max(known.values(), default=now)
-            known[who] = min(last + self._typical() / self.places, now + LONGEST_RETRY)
+            known[who] = min(max([now, *known.values()]) + step, now + LONGEST_RETRY)
+        elif known[who] <= now:
+            known[who] = now + min(step, LONGEST_RETRY)
         self._appointments = known
         return math.ceil(known[who] - now)
 
-    def _run(self, visit: Visit) -> None:
+    def _run(self) -> None:
         with self._lock:
-            self._waiting.remove(visit)
+            if not self._waiting:
+                return  # whoever left has taken no thread
+            visit = self._waiting.pop(0)
             self._answering.add(visit)
             visit.begun = time.monotonic()
-            self._waits.append(visit.waited)
+            if visit.counted:
+                self._waits.append(visit.waited)
         try:
             asyncio.run(self._converse(visit))
         except asyncio.CancelledError:
@@ -227,7 +234,7 @@ class Room:
             if isinstance(part, Piece):
                 self.last_text = now
                 visit.first_text = visit.first_text or now
-            elif visit.begun:
+            elif visit.begun and visit.counted:
                 with self._lock:
                     self._took.append(now - visit.begun)
             visit.said.put(part)

@@ -8,6 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class BadSecret(Exception):
+    """A secret that cannot be read, or is too short to be one; says its file, never its text."""
+
+
 class Settings(BaseModel):
     """Each field is an environment variable in capitals; pydantic's ValidationError says what is wrong."""
 
@@ -38,8 +42,12 @@ class Settings(BaseModel):
         return cls.model_validate({name: lower[name] for name in cls.model_fields if name in lower})
 
     def secret(self, name: str) -> str:
-        """One of the secrets; OSError if it cannot be read, ValueError if it is too short."""
-        found = (self.app_secrets / name).read_text().strip()
+        """One of the secrets, as it is now; BadSecret if it is none."""
+        path = self.app_secrets / name
+        try:
+            found = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSecret(f"{path} cannot be read: {type(error).__name__}") from error
         if len(found) < 32:
-            raise ValueError(f"{self.app_secrets / name} is shorter than 32 characters")
+            raise BadSecret(f"{path} is shorter than 32 characters: openssl rand -hex 32 makes one")
         return found

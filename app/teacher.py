@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import sha256
 from hmac import compare_digest
 
@@ -16,10 +17,12 @@ from flask import (
     url_for,
 )
 
+from app.settings import BadSecret
 from app.texts import texts
 from app.visitor import desk
 
 blueprint = Blueprint("teacher", __name__, url_prefix="/teacher")
+log = logging.getLogger(__name__)
 
 
 @blueprint.get("")
@@ -50,6 +53,13 @@ def sign_out() -> Response:
     """Forget that this browser is the teacher's."""
     session.pop("teacher", None)
     return _here()
+
+
+@blueprint.errorhandler(BadSecret)
+def no_token(bad: BadSecret) -> tuple[str, int]:
+    """Without a token there is nothing to see; whoever runs the server reads why in the log."""
+    log.error("%s", bad)
+    return render_template("sign_in.html", notice=texts()["no_token"]), 503
 
 
 def _here() -> Response:

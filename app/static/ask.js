@@ -54,11 +54,12 @@
     if (name === "failed") end(data.message);
   }
 
-  function read(reader) {
+  function read(reader, question) {
     var decoder = new TextDecoder(), rest = "";
     function more() {
       return reader.read().then(function (part) {
         if (part.done) {
+          if (leaving && !answer.textContent) return again(question, 5, "restarting");
           if (leaving) end("offline");
           return;
         }
@@ -76,12 +77,12 @@
   }
 
   // Later than asked for, each by a chance of its own, so that a class does not come back at once.
-  function again(question, seconds) {
+  function again(question, seconds, why) {
     var left = Math.ceil(seconds * (1 + Math.random() / 2));
-    say("retrying", { seconds: left });
+    say(why, { seconds: left });
     timer = setInterval(function () {
       left -= 1;
-      if (left > 0) return say("retrying", { seconds: left }, true);
+      if (left > 0) return say(why, { seconds: left }, true);
       clearInterval(timer);
       send(question);
     }, 1000);
@@ -96,10 +97,13 @@
       body: JSON.stringify({ prompt: question }),
       signal: mine.signal
     }).then(function (reply) {
-      if (reply.ok) return read(reply.body.getReader());
-      return reply.json().then(function (problem) {
-        if (problem.error === "full") return again(question, Number(reply.headers.get("Retry-After")) || 5);
-        end(problem.message);
+      if (reply.ok) return read(reply.body.getReader(), question);
+      return reply.json().catch(function () { return {}; }).then(function (problem) {
+        if (leaving !== mine) return;
+        var seconds = Number(reply.headers.get("Retry-After")) || 5;
+        if (problem.error === "full") return again(question, seconds, "retrying");
+        if (problem.message) return end(problem.message);
+        again(question, seconds, "restarting"); // the gateway's own words: the app is not there
       });
     }).catch(function () {
       if (leaving === mine) end("offline");

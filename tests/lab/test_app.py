@@ -111,7 +111,7 @@ def test_secrets_and_questions_are_in_no_log_and_no_declaration(client: httpx.Cl
         assert secret.read_text() not in told
         assert secret.stat().st_mode & 0o777 == 0o600
     last = sh("docker logs --tail 1 ollama-app 2>&1")
-    assert json.loads(last).keys() == {"outcome", "wait_ms", "first_text_ms", "total_ms"}
+    assert json.loads(last).keys() == {"time", "outcome", "wait_ms", "first_text_ms", "total_ms"}
 
 
 def test_a_setting_of_the_app_replaces_the_app_alone_and_nobody_is_turned_away() -> None:

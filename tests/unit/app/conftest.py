@@ -27,6 +27,7 @@ class Double:
         self.asked: list[tuple[str, int]] = []
         self.ended: list[str] = []
         self.now = self.most = 0
+        self.trouble = ""
 
     async def __call__(self, prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
         self.asked.append((prompt, max_tokens))
@@ -36,6 +37,8 @@ class Double:
             end = time.monotonic() + 5  # a test that is red must not hang
             while not self.let.is_set() and time.monotonic() < end:
                 await asyncio.sleep(0.005)
+            if self.trouble:
+                raise Failed(self.trouble, "why it failed")
             if prompt.startswith("fail:"):
                 raise Failed(prompt.partition(":")[2], "why it failed")
             if prompt == "crash":

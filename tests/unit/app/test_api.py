@@ -79,6 +79,28 @@ def test_what_is_no_question_is_refused(
     assert not model.asked
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/api/nothing", 404, "bad"),
+        ("GET", "/api/ask", 405, "bad"),
+        ("POST", "/api/ask", 500, "unavailable"),
+    ],
+)
+def test_every_refusal_below_api_is_json(
+    method: str,
+    path: str,
+    status: int,
+    error: str,
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if status == 500:
+        monkeypatch.delitem(app.extensions, "desk")
+    reply = app.test_client().open(path, method=method, json={"prompt": "hi"})
+    assert (reply.status_code, reply.get_json()["error"]) == (status, error)
+
+
 def test_json_alone_is_taken_because_no_foreign_page_can_send_it(client: FlaskClient) -> None:
     assert client.post("/api/ask", data={"prompt": "hi"}).status_code == 415
     assert client.post("/api/ask", data='{"prompt": "hi"}').status_code == 415

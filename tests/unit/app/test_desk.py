@@ -71,7 +71,7 @@ def test_the_log_has_no_questions_unless_told(
         desk = create_app(environment | {"APP_LOG_PROMPTS": told}, model).extensions["desk"]
         asked(desk, "ann", "xyzzy 4711")
     silent, said = (json.loads(record.getMessage()) for record in caplog.records)
-    assert silent.keys() == {"outcome", "wait_ms", "first_text_ms", "total_ms"}
+    assert silent.keys() == {"time", "outcome", "wait_ms", "first_text_ms", "total_ms"}
     assert said["prompt"] == "xyzzy 4711"
 
 

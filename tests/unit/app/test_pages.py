@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from markupsafe import escape
 
 from app.texts import TEXTS
 from tests.unit.app.conftest import TOKENS, Double, occupy
@@ -151,8 +152,28 @@ def test_the_script_s_texts_are_there(client: FlaskClient) -> None:
     assert found
     texts = json.loads(unescape(found[1]))
     script = (HERE / "static" / "ask.js").read_text()
-    names = set(re.findall(r"""(?:say|end)\("(\w+)\"""", script)) | {"ask_again"}
+    names = set(re.findall(r"""(?:say\(|end\(|again\(.*, )"(\w+)\"""", script)) | {"ask_again"}
     assert names | {"done", "cut"} == texts.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [("GET", "/nothing", 404, "lost"), ("GET", "/teacher/out", 405, "bad"), ("GET", "/metrics", 500, "broken")],
+)  # fmt: skip
+def test_a_page_that_is_not_says_what_it_is(
+    method: str, path: str, status: int, said: str, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if status == 500:
+        monkeypatch.delitem(app.extensions, "desk")
+    reply = app.test_client().open(path, method=method)
+    assert reply.status_code == status
+    assert f"<h1>{escape(TEXTS['en'][said])}</h1>" in reply.text
+
+
+def test_a_teacher_s_old_form_is_the_teacher_s_again(client: FlaskClient) -> None:
+    reply = client.post("/teacher", data={"token": "any", "csrf_token": "old"})
+    assert reply.status_code == 400
+    assert 'id="token"' in reply.text
 
 
 def test_who_is_lost_finds_back(client: FlaskClient) -> None:
@@ -181,6 +202,22 @@ def test_the_teacher_s_page_opens_to_the_token_alone(app: Flask, model: Double) 
     assert "2 of 3" in client.get("/teacher/state").text
     assert client.post("/teacher/out", data={"csrf_token": csrf(client, "/teacher")}).status_code == 303  # fmt: skip
     assert client.get("/teacher/state").status_code == 403
+
+
+@pytest.mark.parametrize("text", ["maths2026", None, b"\xff" * 40])
+def test_without_a_token_there_is_a_sentence_and_students_ask_on(
+    text: str | bytes | None, environment: dict[str, str], client: FlaskClient
+) -> None:
+    token = Path(environment["APP_SECRETS"]) / "teacher.token"
+    if text is None:
+        token.unlink()
+    else:
+        token.write_bytes(text if isinstance(text, bytes) else text.encode())
+    reply = client.get("/teacher")
+    assert reply.status_code == 503
+    assert escape(TEXTS["en"]["no_token"]) in reply.text
+    assert sign_in(client, "maths2026").status_code == 503
+    assert ask(client, "hi").status_code == 200
 
 
 def test_another_token_signs_everybody_out(

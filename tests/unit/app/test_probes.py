@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import ValidationError
 
+from app.desk import Desk
 from app.settings import Settings
 from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
@@ -40,21 +41,41 @@ def test_an_answer_to_a_student_is_proof_enough(client: FlaskClient, model: Doub
     assert model.asked == [("hello", 50)]
 
 
-def test_a_model_that_says_nothing_is_not_ready(app: Flask, model: Double) -> None:
+def test_two_who_look_at_once_ask_once_and_hear_the_same(app: Flask, model: Double) -> None:
     model.let.clear()
     statuses: list[int] = []
-    first = threading.Thread(
-        target=lambda: statuses.append(app.test_client().get("/readyz").status_code)
-    )
-    first.start()
+    looks = [
+        threading.Thread(
+            target=lambda: statuses.append(app.test_client().get("/readyz").status_code)
+        )
+        for _ in range(2)
+    ]
+    for look in looks:
+        look.start()
     until(lambda: model.now == 1)
-    reply = app.test_client().get("/readyz")  # does not ask a second time
-    assert reply.status_code == 503
-    assert reply.get_json() == {"ready": False, "seconds": None}
-    assert len(model.asked) == 1
+    assert not statuses
     model.let.set()
-    first.join()
-    assert statuses == [200]
+    for look in looks:
+        look.join()
+    assert statuses == [200, 200]
+    assert len(model.asked) == 1
+
+
+def test_why_it_is_not_ready_is_said_where_people_look(
+    app: Flask, model: Double, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk: Desk = app.extensions["desk"]
+    monkeypatch.setattr(model, "trouble", "busy")
+    reply = app.test_client().get("/readyz")
+    assert reply.status_code == 503
+    assert reply.get_json() == {"ready": False, "seconds": None, "why": "busy"}
+    assert [(mishap.code, mishap.why) for mishap in desk.mishaps] == [("busy", "why it failed")]
+    assert "why it failed" in caplog.text
+
+
+def test_probes_are_no_class(client: FlaskClient, app: Flask) -> None:
+    assert client.get("/readyz").status_code == 200
+    assert app.extensions["desk"].room.median_wait is None
 
 
 def test_a_full_room_that_has_heard_nothing_is_not_ready(app: Flask, model: Double) -> None:
@@ -85,10 +106,12 @@ def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 def test_a_bad_start_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     assert gunicorn(environment).returncode == 0
-    (tmp_path / "teacher.token").write_text("short")
+    (tmp_path / "teacher.token").unlink()  # without a teacher there still is a class
+    assert gunicorn(environment).returncode == 0
+    (tmp_path / "cookie.key").write_text("short")
     done = gunicorn(environment)
     assert done.returncode != 0
-    assert "teacher.token is shorter than 32 characters" in done.stderr
+    assert "cookie.key is shorter than 32 characters" in done.stderr
     assert "Traceback" not in done.stderr
     assert all(text not in done.stderr for text in TOKENS.values())
 

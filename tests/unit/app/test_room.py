@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import pytest
 
@@ -83,6 +84,40 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
 
     assert [told("a"), told("b"), told("a"), told("c")] == [5, 10, 5, 15]
     assert max(told(str(number)) for number in range(50)) == LONGEST_RETRY
+
+
+def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
+    room: Room, model: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.room.FIRST_GUESS", 0.2)
+    model.let.clear()
+    for number in range(PLACES + WAITING):
+        room.enter(f"{number}", 9)
+    for who in ("early", *map(str, range(20))):
+        with pytest.raises(Full):
+            room.enter("no place", 9, who)
+    time.sleep(0.15)
+    with pytest.raises(Full) as again:
+        room.enter("no place", 9, "early")
+    with pytest.raises(Full) as newcomer:
+        room.enter("no place", 9, "newcomer")
+    assert (again.value.retry_after, newcomer.value.retry_after) == (1, 3)
+
+
+def test_whoever_leaves_is_forgotten_before_a_thread_is_free(room: Room, model: Double) -> None:
+    model.let.clear()
+    for number in range(PLACES):
+        room.enter(f"{number}", 9)
+    until(lambda: model.now == PLACES)
+    left = [weakref.ref(room.enter("long" * 500, 9)) for _ in range(3)]
+    for visit in left:
+        found = visit()
+        assert found
+        room.leave(found)
+    del found
+    assert [visit() for visit in left] == [None] * 3
+    model.let.set()
+    assert heard(room)
 
 
 def test_places_are_told_and_fall_when_somebody_leaves(room: Room, model: Double) -> None:
