@@ -20,6 +20,7 @@ from lab.load import METRICS, MISSED, PARALLEL, aim, places
 from lab.tables import markdown, publish
 
 APP = "http://127.0.0.1:8080"
+APP_METRICS = "http://127.0.0.1:8404/app/metrics"
 STUDENTS, ROUNDS, TOKENS = 30, 3, 48
 PATIENCE = 300  # seconds after which a student counts as lost
 HEADERS = {"Accept": "text/event-stream"}

@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from lab.classroom import APP
+from lab.classroom import APP, APP_METRICS
 from lab.tables import markdown, publish
 from ollama_stack.wheels import cache
 
@@ -118,7 +118,7 @@ def crowd(size: int) -> Iterator[None]:
 
 def gauge(name: str) -> int:
     """A figure that the app tells of itself."""
-    lines = httpx.get(f"{APP}/metrics", trust_env=False).text.splitlines()
+    lines = httpx.get(APP_METRICS, trust_env=False).text.splitlines()
     return int(float(next(line.split()[1] for line in lines if line.startswith(f"{name} "))))
 
 

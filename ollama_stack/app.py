@@ -37,7 +37,9 @@ class AppSettings(BaseModel):
         ge=1,
         le=65535,
     )
-    app_max_prompt: int = setting("longest question", "ours", 2000, unit="characters", ge=1)
+    app_max_prompt: int = setting(
+        "longest question", "ours", 2000, unit="characters", ge=1, le=10_000
+    )
     app_max_answer: int = setting(
         "longest answer",
         "ours",

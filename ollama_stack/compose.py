@@ -15,19 +15,21 @@ STARTING = "is starting"
 
 @dataclass(frozen=True)
 class ComposeProject:
-    """A resolved compose file, its services' config hashes and their ``docker inspect``."""
+    """A resolved compose file, its services' config hashes, its images' ids and ``docker inspect``."""
 
     config: dict[str, Any]
     hashes: dict[str, str]
+    images: dict[str, str]
     containers: dict[str, dict[str, Any]]
 
     @classmethod
-    def parse(cls, config: str, hashes: str, containers: str) -> ComposeProject:
-        """From ``config --format json``, ``config --hash '*'`` and ``docker inspect``."""
+    def parse(cls, config: str, hashes: str, images: str, containers: str) -> ComposeProject:
+        """From ``config --format json``, ``config --hash '*'``, ``IMAGE ID`` and ``docker inspect``."""
         live = json.loads(containers) if containers.strip() else []
         return cls(
             json.loads(config),
             dict(line.split() for line in hashes.splitlines() if line.strip()),
+            dict(line.split() for line in images.splitlines() if len(line.split()) == 2),
             {c["Config"]["Labels"][SERVICE_LABEL]: c for c in live},
         )
 
@@ -47,6 +49,8 @@ class ComposeProject:
         if container["Config"]["Labels"].get(HASH_LABEL) != self.hashes[name]:
             yield "its declaration changed"
             return
+        if self.images.get(service["image"], container["Image"]) != container["Image"]:
+            yield f"another image is called {service['image']} now"
         yield from live_drift(service, container)
         state = container["State"]
         if state["Status"] != "running":

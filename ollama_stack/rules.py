@@ -207,7 +207,7 @@ def _no_page(settings: Settings) -> Iterator[str]:
     for other in ("ollama_port", "gateway_metrics_port"):
         if settings.app_port == getattr(settings, other):
             yield f"app_port: {settings.app_port} is {other}; take another"
-    # A character may be a token; Ollama would cut the question's beginning, and say nothing.
+    # A character is seldom more than a token; Ollama would cut the question's beginning off.
     most = settings.app_max_prompt + settings.app_max_answer
     if most > settings.model_num_ctx:
         yield (

@@ -108,6 +108,8 @@ class Compose(FactBase[ComposeProject | None]):
             *("{", "test -f", QuoteString(path), "&&"),
             *(compose, "config --format json &&", "echo ---- &&"),  # JSON has no such run of dashes
             *(compose, "config --hash '*' &&", "echo ---- &&"),
+            *("for image in $(", compose, 'config --images); do echo "$image'),
+            """$(docker image inspect --format '{{.Id}}' "$image")"; done; echo ---- &&""",
             *(compose, "ps --all --quiet | xargs -r docker inspect;", "}"),
             "2>/dev/null || true",
         )
@@ -115,7 +117,7 @@ class Compose(FactBase[ComposeProject | None]):
     @override
     def process(self, output: list[str]) -> ComposeProject | None:
         parts = "\n".join(output).split("----")
-        return ComposeProject.parse(*parts) if len(parts) == 3 else None
+        return ComposeProject.parse(*parts) if len(parts) == 4 else None
 
 
 class PortOwner(FactBase[str | None]):

@@ -18,6 +18,23 @@ numbers() { ls releases 2>/dev/null | grep -E '^[0-9]+$'; }
 
 compose() { docker compose --file docker-compose.yml --progress plain "$@"; }
 
+# A name without a registry is anybody's on Docker Hub: that app's image is brought here, or not had.
+pulled() { # FILE
+    app=$(docker compose --file "$1" config --images app 2>/dev/null)
+    case ${app%%/*} in
+    *.* | *:* | localhost | '') others='' ;;
+    *)
+        docker image inspect "$app" >/dev/null 2>&1 || {
+            echo "app_image: $app is not on this host: build it from app/Dockerfile, then load it here"
+            return 1
+        }
+        others=$(docker compose --file "$1" config --services | grep -vx app)
+        ;;
+    esac
+    # shellcheck disable=SC2086 # words
+    docker compose --file "$1" --progress plain pull --quiet --policy missing $others
+}
+
 with_gateway() { compose config --services | grep -qx gateway; }
 
 address() { # CONTAINER
@@ -158,7 +175,7 @@ make_current() { # NUMBER
 run_release() { # NUMBER SECONDS; fails if it does not answer
     kept=releases/$1
     load=$(cat "$kept/generate.json")
-    docker compose --file "$kept/docker-compose.yml" pull --quiet --policy missing || return
+    pulled "$kept/docker-compose.yml" || return
     hold "$2"
     restored "$kept" && start && answers && tuned "$(cat "$kept/create.json")" "$load" && answered "$load"
     ran=$?
@@ -181,7 +198,7 @@ return_to_good() { # SECONDS
     elif still_runs "$good" || run_release "$good" "$1"; then
         echo "returned to release $good, which answers: $(cat "releases/$good/release.json")"
     else
-        echo "release $good does not answer either: read docker logs ollama and ollama-gateway"
+        echo "release $good does not answer either: see docker ps --all, then docker logs of what does not run well"
         false
     fi
 }
@@ -190,7 +207,7 @@ case $verb in
 up)
     seconds=$1 create=$2 load=$3
     shift 3
-    if compose pull --quiet --policy missing; then
+    if pulled docker-compose.yml; then
         case " $* " in *" gateway "*) ;; *" ollama "*) hold "$seconds" ;; esac
         if start "$@" && answers; then
             tuned "$create" "$load" # before who waits; it may still have to be pulled

@@ -14,6 +14,7 @@ CONFIG = {
     "name": "p",
     "services": {
         "ollama": {
+            "image": "ollama/ollama:1",
             "memswap_limit": "3221225472",
             "restart": "always",
             "networks": {"app-network": None},
@@ -27,6 +28,7 @@ CONFIG = {
     },
 }
 CONTAINER = {
+    "Image": "sha256:one",
     "Config": {
         "Labels": {
             "com.docker.compose.service": "ollama",
@@ -47,8 +49,13 @@ CONTAINER = {
 }
 
 
-def project(*containers: Any, hash_: str = "abc") -> ComposeProject:
-    return ComposeProject.parse(json.dumps(CONFIG), f"ollama {hash_}\n", json.dumps(containers))
+def project(*containers: Any, hash_: str = "abc", image: str = "sha256:one") -> ComposeProject:
+    return ComposeProject.parse(
+        json.dumps(CONFIG),
+        f"ollama {hash_}\n",
+        f"ollama/ollama:1 {image}\n",
+        json.dumps(containers),
+    )
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -70,6 +77,10 @@ def test_compose_s_rounding_of_cpus_is_no_drift() -> None:
     assert project(changed("HostConfig.NanoCpus", 1999999872)).drift() == {}
 
 
+def test_an_image_that_was_removed_meanwhile_is_no_drift() -> None:
+    assert project(CONTAINER, image="").drift() == {}
+
+
 def test_no_container_is_drift() -> None:
     assert project().drift() == {"ollama": "has no container"}
 
@@ -81,6 +92,7 @@ def test_another_declaration_is_drift() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
+        ("Image", "sha256:two", "another image is called ollama/ollama:1 now"),
         ("State.Status", "exited", "is exited"),
         ("State.Health.Status", "unhealthy", "is unhealthy"),
         ("HostConfig.Memory", 2**30, "Memory is 1073741824, declared 3221225472"),
