@@ -38,6 +38,8 @@ if host.get_fact(Which, command="dockerd"):
         commands=[
             "docker images --format '{{.Repository}}:{{.Tag}}' 'ollama-lab/*'"
             f" | xargs docker rmi --force {mirrored}",  # by name: others may use the same layers
+            # What earlier builds of the app have left.
+            "docker image prune --force --filter label=org.opencontainers.image.title=ollama-stack-app",
         ],
     )
     docker.insecure_registry(

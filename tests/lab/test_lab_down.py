@@ -23,6 +23,8 @@ def test_nothing_of_the_lab_stays_and_nothing_else_goes() -> None:
         images = sh("docker images --format '{{.Repository}}'").split()
         assert "someone/image" in images
         assert not [image for image in images if image.startswith(("ollama-lab", "172.17.0.1"))]
+        title = "label=org.opencontainers.image.title=ollama-stack-app"
+        assert sh(f"docker images --all --quiet --filter {title}") == ""
         assert not Path("/opt/ollama-lab").exists()
         assert "172.17.0.1:5000" not in sh("cat /etc/docker/daemon.json 2>/dev/null || true")
     finally:
