@@ -49,8 +49,8 @@ class ComposeProject:
         if container["Config"]["Labels"].get(HASH_LABEL) != self.hashes[name]:
             yield "its declaration changed"
             return
-        if self.images.get(service["image"], container["Image"]) != container["Image"]:
-            yield f"another image is called {service['image']} now"
+        if self.images.get(service["image"]) != container["Image"]:
+            yield f"its image is not what is called {service['image']} now"
         yield from live_drift(service, container)
         state = container["State"]
         if state["Status"] != "running":

@@ -77,8 +77,10 @@ def test_compose_s_rounding_of_cpus_is_no_drift() -> None:
     assert project(changed("HostConfig.NanoCpus", 1999999872)).drift() == {}
 
 
-def test_an_image_that_was_removed_meanwhile_is_no_drift() -> None:
-    assert project(CONTAINER, image="").drift() == {}
+def test_an_image_that_was_removed_meanwhile_is_drift() -> None:
+    """As after a build that went to the registry alone: the next start would be another one."""
+    (reason,) = project(CONTAINER, image="").drift().values()
+    assert reason == "its image is not what is called ollama/ollama:1 now"
 
 
 def test_no_container_is_drift() -> None:
@@ -92,7 +94,7 @@ def test_another_declaration_is_drift() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("Image", "sha256:two", "another image is called ollama/ollama:1 now"),
+        ("Image", "sha256:two", "its image is not what is called ollama/ollama:1 now"),
         ("State.Status", "exited", "is exited"),
         ("State.Health.Status", "unhealthy", "is unhealthy"),
         ("HostConfig.Memory", 2**30, "Memory is 1073741824, declared 3221225472"),
