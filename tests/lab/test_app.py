@@ -143,6 +143,30 @@ def test_a_setting_of_the_app_replaces_the_app_alone_and_nobody_is_turned_away()
     assert json.loads(sh("docker logs --tail 1 ollama-app 2>&1"))["prompt"] == "Do log this."
 
 
+def test_pages_wait_while_docker_knows_no_app(client: httpx.Client) -> None:
+    sh("docker stop --time 0 ollama-app; sleep 3")
+    again = threading.Timer(3, lambda: sh("docker start ollama-app"))
+    again.start()
+    try:
+        assert client.get("/").status_code == 200
+    finally:
+        again.join()
+
+
+def test_a_rebuilt_image_of_the_same_name_is_taken_up() -> None:
+    image = sh("docker inspect --format '{{.Config.Image}}' ollama-app").strip()
+    before = sh("docker inspect --format '{{.Image}}' ollama-app")
+    sh(f"printf 'FROM {image}\nLABEL rebuilt=yes\n' | docker build --tag {image} - 2>&1")
+    try:
+        deployed()
+        assert sh("docker inspect --format '{{.Config.Labels.rebuilt}}' ollama-app") == "yes\n"
+    finally:
+        sh(f"docker pull --quiet {image}")
+        deployed()
+    assert sh("docker inspect --format '{{.Image}}' ollama-app") == before
+    sh("docker image prune --force --filter label=rebuilt=yes")
+
+
 def test_the_pool_follows_the_setting_that_ollama_follows() -> None:
     key = (SECRETS / "cookie.key").read_text()
     deployed("ollama_num_parallel=2", "ollama_max_queue=10")
