@@ -33,7 +33,8 @@ AXE = "axe-core@4.14.1"
 AXE_SHA512 = (
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
 )
-LONG = "Count from one to a thousand in words."
+# The lab's small model writes at least 60 tokens about it: the shortest of 96 answers.
+LONG = "Write a very long story about a fox, a river and a school, in many chapters."
 
 
 def have(program: str, package: str) -> None:

@@ -64,7 +64,7 @@ def test_who_leaves_the_queue_gives_the_place_away(client: httpx.Client) -> None
 
 def test_who_asks_for_json_and_leaves_frees_the_slot() -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{APP}/api/ask", json={"prompt": LONG}, timeout=1, trust_env=False)
+        httpx.post(f"{APP}/api/ask", json={"prompt": LONG}, timeout=0.5, trust_env=False)
     until_busy(0, 5)
 
 
