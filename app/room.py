@@ -181,14 +181,17 @@ class Room:
         return statistics.median(self._took) if self._took else FIRST_GUESS
 
     def _retry_after(self, who: str) -> int:
-        """Each is to come back one freed place after the last who was sent away."""
+        """Each is to come back one freed place after the last who was sent away, or to look, if how
+        long an answer takes is only guessed.
+        """
         now, step = time.monotonic(), self._typical() / self.places
+        longest = LONGEST_RETRY if self._took else FIRST_GUESS
         kept = self._appointments.items()
         known = {one: at for one, at in kept if at > now - LONGEST_RETRY}
         if who not in known:
-            known[who] = min(max([now, *known.values()]) + step, now + LONGEST_RETRY)
+            known[who] = min(max([now, *known.values()]) + step, now + longest)
         elif known[who] <= now:
-            known[who] = now + min(step, LONGEST_RETRY)
+            known[who] = now + min(step, longest)
         self._appointments = known
         return math.ceil(known[who] - now)
 

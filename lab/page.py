@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from lab.classroom import APP, APP_METRICS
 from lab.tables import markdown, publish
@@ -199,14 +199,16 @@ def look(
     ``keep``: the screenshot, if docs/ has one of it.
     """
     with context(chrome, language, scheme, SHOWN.get((name, language, scheme), 390)) as fresh:
-        page, sizes = fresh.new_page(), []
-        page.on("requestfinished", lambda one: sizes.append(sum(one.sizes()[k] for k in ("responseBodySize", "responseHeadersSize"))))  # fmt: skip
+        page = fresh.new_page()
+        fetched: list[Request] = []
+        page.on("requestfinished", lambda one: fetched.append(one))  # it takes no built-in method
         with visited(page, name):
             found = violations(page)
             if keep and (name, language, scheme) in SHOWN:
                 SHOTS.mkdir(exist_ok=True)
                 page.screenshot(path=SHOTS / f"{name}-{language}.png")
-            return sum(sizes), found
+            sizes = [request.sizes() for request in fetched]
+            return sum(s["responseBodySize"] + s["responseHeadersSize"] for s in sizes), found
 
 
 def main() -> None:

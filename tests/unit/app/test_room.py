@@ -71,25 +71,33 @@ def test_who_comes_when_all_is_taken_is_sent_away(room: Room, model: Double) -> 
 
 
 def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
-    room: Room, model: Double
+    room: Room, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model.let.clear()
-    for number in range(PLACES + WAITING):
-        room.enter(f"{number}", 9)
-
     def told(who: str) -> int:
         with pytest.raises(Full) as full:
             room.enter("no place", 9, who)
         return full.value.retry_after
 
-    assert [told("a"), told("b"), told("a"), told("c")] == [5, 10, 5, 15]
+    def fill() -> None:
+        model.let.clear()
+        for number in range(PLACES + WAITING):
+            room.enter(f"{number}", 9)
+
+    monkeypatch.setattr("app.room.FIRST_GUESS", 6)
+    fill()
+    assert [told("a"), told("b"), told("a"), told("c")] == [3, 6, 3, 6]  # nobody knows yet
+    model.let.set()
+    until(lambda: room.in_flight + room.waiting == 0)
+    monkeypatch.setattr(room, "_took", [10.0])
+    fill()
+    assert [told("d"), told("e"), told("d")] == [11, 16, 11]
     assert max(told(str(number)) for number in range(50)) == LONGEST_RETRY
 
 
 def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     room: Room, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.room.FIRST_GUESS", 0.2)
+    monkeypatch.setattr(room, "_took", [0.2])
     model.let.clear()
     for number in range(PLACES + WAITING):
         room.enter(f"{number}", 9)
