@@ -194,9 +194,9 @@ SHOWN = {("answer", "en", "light"): 1000, ("waiting", "ru", "light"): 390, ("ref
 def look(
     chrome: Browser, name: str, language: str, scheme: str, keep: bool = True
 ) -> tuple[int, list[str]]:
-    """Bytes that a browser without a cache fetches for a page, and what axe-core finds.
+    """Bytes of a page's files, fetched without a cache, and what axe-core finds on it.
 
-    ``keep``: the screenshot, if docs/ has one of it.
+    What a student is answered is none of them. ``keep``: the screenshot, if docs/ has one of it.
     """
     with context(chrome, language, scheme, SHOWN.get((name, language, scheme), 390)) as fresh:
         page = fresh.new_page()
@@ -207,7 +207,7 @@ def look(
             if keep and (name, language, scheme) in SHOWN:
                 SHOTS.mkdir(exist_ok=True)
                 page.screenshot(path=SHOTS / f"{name}-{language}.png")
-            sizes = [request.sizes() for request in fetched]
+            sizes = [request.sizes() for request in fetched if request.method == "GET"]
             return sum(s["responseBodySize"] + s["responseHeadersSize"] for s in sizes), found
 
 
