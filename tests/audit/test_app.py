@@ -11,7 +11,7 @@ from tests.audit.conversation import Output
 from tests.audit.live import APP, Live
 from tests.audit.test_exposure import listening, published
 from tests.audit.test_hardening import APP_USER, owned
-from tests.audit.test_service import healthy, networks, runs
+from tests.audit.test_service import has_image, healthy, networks, runs
 
 APP_LOG = f"docker logs --tail 50 {APP}; then {DEPLOY}"
 PAGE = "OLS-1206"  # what everything at the students' door depends on
@@ -40,7 +40,7 @@ def test_app_always_restarts(live: Live) -> Finding:
 @control("OLS-1204", "The app is the declared image", "high", "ours")
 def test_app_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return live.app.read("Config.Image").equals(live.settings.companion_image)
+    return has_image(live, live.app, live.settings.companion_image)
 
 
 @control("OLS-1205", "The app is on its network alone", "medium", "ours")

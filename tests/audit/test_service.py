@@ -67,7 +67,7 @@ def test_ollama_always_restarts(live: Live) -> Finding:
 @control("OLS-506", "Ollama is the declared image", "high", "seed")
 def test_ollama_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return live.ollama.read("Config.Image").equals(live.settings.image)
+    return has_image(live, live.ollama, live.settings.image)
 
 
 @control("OLS-507", "Models are on their volume", "high", "seed")
@@ -124,7 +124,7 @@ def test_gateway_always_restarts(live: Live) -> Finding:
 @control("OLS-513", "The gateway is the declared image", "high", "ours")
 def test_gateway_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return live.gateway.read("Config.Image").equals(live.settings.haproxy_image)
+    return has_image(live, live.gateway, live.settings.haproxy_image)
 
 
 @control("OLS-514", "The gateway lets the declared number in", "high", "seed; HAProxy maxconn")
@@ -228,6 +228,21 @@ def healthy(live: Live, container: Inspected) -> Finding:
     """Whether Docker calls a container healthy."""
     live.pid(container)
     return container.read("State.Health.Status").equals("healthy")
+
+
+def has_image(live: Live, container: Inspected, declared: str) -> Finding:
+    """Whether a container is of the declared name, and of the image that has that name now."""
+    named = container.read("Config.Image")
+    if named.value != declared:
+        return named.equals(declared)
+    said = live.run(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(declared)}")
+    if said.code and "no such image" not in said.error.lower():
+        raise Unreadable(f"`{said.command}` failed: {said.last_words}")
+    now, here = said.text.strip() or "no image", container.read("Image")
+    if now == here.value:
+        return named.equals(declared)
+    evidence = said.reading(here.value, said.text + said.error)
+    return evidence.meets(f"{now}, which has that name now", False)
 
 
 def networks(live: Live, container: Inspected) -> Finding:

@@ -489,15 +489,19 @@ def door(rule: str) -> Mutation:
     )
 
 
+APP_IMAGE = "172.17.0.1:5000/ollama-stack/app:0.1.0"
+
 APP = {
     "OLS-1201": Mutation("docker stop ollama-app", "docker start ollama-app", also=also("1206")),
     "OLS-1202": Mutation(compose={"app.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
     "OLS-1203": Mutation(
         "docker update --restart no ollama-app", "docker update --restart always ollama-app"
     ),
+    # What `docker load` or another build under the same tag leaves, until the next deploy.
     "OLS-1204": Mutation(
-        before="docker tag 172.17.0.1:5000/ollama-stack/app:0.1.0 ollama-lab/other:3",
-        compose={"app.image": "ollama-lab/other:3"},
+        f"docker tag ollama-lab/other:3 {APP_IMAGE}",
+        f"docker tag $(docker inspect --format '{{{{.Image}}}}' ollama-app) {APP_IMAGE}",
+        before="docker commit --pause=false ollama-app ollama-lab/other:3",
     ),
     "OLS-1205": Mutation(
         f"docker network create --label {LABEL} ollama-lab-other; "
