@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from ollama_stack.app import AppSettings
@@ -277,9 +278,18 @@ class Settings(GatewaySettings, AppSettings):
         return self.ollama_num_parallel + self.ollama_max_queue + 16
 
     @property
+    def app_max_seconds(self) -> int:
+        """The longest that one of the app's answers may take, the gateway's queue included."""
+        return self.queue_seconds + seconds(self.gateway_answer_timeout)
+
+    @property
+    def app_silence(self) -> int:
+        """Seconds that the last in the queue hears nothing who does not stream, at worst."""
+        return self.app_max_seconds * (1 + ceil(self.ollama_max_queue / self.ollama_num_parallel))
+
+    @property
     def app_environment(self) -> dict[str, str]:
         """The app's environment; Ollama's own numbers under Ollama's own names."""
-        longest = self.queue_seconds + seconds(self.gateway_answer_timeout)
         return {
             "OLLAMA_HOST": "http://gateway:11435",
             "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
@@ -288,7 +298,7 @@ class Settings(GatewaySettings, AppSettings):
             "APP_THREADS": str(self.app_threads),
             "APP_MAX_PROMPT": str(self.app_max_prompt),
             "APP_MAX_ANSWER": str(self.app_max_answer),
-            "APP_MAX_SECONDS": str(longest),
+            "APP_MAX_SECONDS": str(self.app_max_seconds),
             "APP_QUESTIONS_PER_MINUTE": str(self.app_questions_per_minute),
             "APP_LOG_PROMPTS": str(self.app_log_prompts).lower(),
             "APP_SECRETS": "/run/secrets/app",

@@ -68,6 +68,17 @@ def test_who_asks_for_json_and_leaves_frees_the_slot() -> None:
     until_busy(0, 5)
 
 
+def test_who_asks_for_json_may_wait_longer_than_any_answer_is_silent(client: httpx.Client) -> None:
+    deployed("gateway_answer_timeout=2s", "app_max_answer=150")
+    try:
+        with crowd(3):
+            reply = short(client)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["waited"] > 2
+    finally:
+        deployed()
+
+
 def test_ready_means_a_generation_not_an_answering_port(client: httpx.Client) -> None:
     assert client.get("/readyz").json()["ready"] is True
     assert client.get("/healthz").text == "ok\n"

@@ -125,6 +125,12 @@ def test_its_numbers_are_ollama_s_own(parallel: int, queue: int) -> None:
     assert rendered["app"]["deploy"]["resources"]["limits"]["pids"] >= 2 * parallel + queue + 16
 
 
+def test_the_gateway_is_as_patient_as_the_last_in_the_queue() -> None:
+    short = {"gateway_queue_timeout": "10s", "gateway_answer_timeout": "50s"}
+    assert settings(ollama_num_parallel=3, ollama_max_queue=15, **short).app_silence == 6 * 60
+    assert settings(ollama_num_parallel=2, ollama_max_queue=11, **short).app_silence == 7 * 60
+
+
 def test_it_has_no_power_no_port_and_no_secret_in_its_declaration() -> None:
     app = services()["app"]
     assert app["user"] == "10001:10001"
