@@ -69,12 +69,12 @@ def test_who_asks_for_json_and_leaves_frees_the_slot() -> None:
 
 
 def test_who_asks_for_json_may_wait_longer_than_any_answer_is_silent(client: httpx.Client) -> None:
-    deployed("gateway_answer_timeout=2s", "app_max_answer=150")
+    deployed("gateway_answer_timeout=3s", "app_max_answer=200")
     try:
-        with crowd(3):
+        with crowd(6):
             reply = short(client)
         assert reply.status_code == 200, reply.text
-        assert reply.json()["waited"] > 2
+        assert reply.json()["waited"] > 3
     finally:
         deployed()
 
