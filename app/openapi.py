@@ -65,6 +65,7 @@ def _ready() -> dict[str, Any]:
 def _ask() -> dict[str, Any]:
     refusals = {
         "400": "Not understood, empty, or too long",
+        "411": "Without Content-Length; the gateway says so",
         "413": "Larger than any question",
         "415": "Not application/json",
         "429": "This student's questions of this minute are used up",

@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from markupsafe import escape
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.api import refused
 from app.desk import Limited
@@ -116,7 +116,11 @@ def page_too_old(_: CSRFError) -> Response:
 def lost(error: HTTPException) -> Response:
     """No such page, no such way to ask for it, or a fault of our own; programs get it as JSON."""
     if request.path.startswith("/api/"):
-        return refused(error)
-    status = error.code or 500
-    title = texts()["lost" if status == 404 else "bad" if status < 500 else "broken"]
-    return Response(render_template("lost.html", title=title), status)
+        response = refused(error)
+    else:
+        status = error.code or 500
+        title = texts()["lost" if status == 404 else "bad" if status < 500 else "broken"]
+        response = Response(render_template("lost.html", title=title), status)
+    if isinstance(error, MethodNotAllowed):
+        response.allow.update(error.valid_methods or ())
+    return response

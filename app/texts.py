@@ -13,7 +13,18 @@ TEXTS: dict[str, dict[str, str]] = {
 }
 DEFAULT = "en"
 SCRIPT = (
-    *("ask_again", "empty", "place", "turn", "writing", "done", "cut", "stopped", "retrying"),
+    *(
+        "ask_again",
+        "empty",
+        "sent",
+        "place",
+        "turn",
+        "writing",
+        "done",
+        "cut",
+        "stopped",
+        "retrying",
+    ),
     *("offline", "restarting"),
 )
 

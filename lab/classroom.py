@@ -64,7 +64,7 @@ async def ask(client: httpx.AsyncClient, chance: random.Random) -> Student:
                     if line == "event: done":
                         seen.answered = time.monotonic() - began
                 return seen
-        await asyncio.sleep(wait * (1 + chance.random() / 2))
+        await asyncio.sleep(wait + chance.random() * min(wait / 2, 3))
     return seen
 
 

@@ -54,21 +54,24 @@
     if (name === "failed") end(data.message);
   }
 
-  function read(reader, question) {
+  // Before its first word an answer is asked for again: the app was replaced meanwhile.
+  function broken(question) {
+    if (answer.textContent) return end("offline");
+    again(question, 5, "restarting");
+  }
+
+  function read(reader, mine, question) {
     var decoder = new TextDecoder(), rest = "";
     function more() {
       return reader.read().then(function (part) {
-        if (part.done) {
-          if (leaving && !answer.textContent) return again(question, 5, "restarting");
-          if (leaving) end("offline");
-          return;
-        }
+        if (leaving !== mine) return;
+        if (part.done) return broken(question);
         rest += decoder.decode(part.value, { stream: true });
         var blocks = rest.split("\n\n");
         rest = blocks.pop();
         blocks.forEach(function (block) {
-          var found = /^event: (.*)\ndata: (.*)$/.exec(block);
-          if (found && leaving) happened(found[1], JSON.parse(found[2]));
+          var found = /^event: (.*)\ndata: ([^]*)$/.exec(block);
+          if (found && leaving === mine) happened(found[1], JSON.parse(found[2]));
         });
         return more();
       });
@@ -76,13 +79,14 @@
     return more();
   }
 
-  // Later than asked for, each by a chance of its own, so that a class does not come back at once.
+  // A little later than asked for, each by a chance of its own, so that a class does not come back at
+  // once. By the clock: a locked phone lets no timer run.
   function again(question, seconds, why) {
-    var left = Math.ceil(seconds * (1 + Math.random() / 2));
-    say(why, { seconds: left });
+    var at = Date.now() + 1000 * (seconds + Math.random() * Math.min(seconds / 2, 3));
+    function left() { return Math.ceil((at - Date.now()) / 1000); }
+    say(why, { seconds: left() });
     timer = setInterval(function () {
-      left -= 1;
-      if (left > 0) return say(why, { seconds: left }, true);
+      if (left() > 0) return say(why, { seconds: left() }, true);
       clearInterval(timer);
       send(question);
     }, 1000);
@@ -97,7 +101,11 @@
       body: JSON.stringify({ prompt: question }),
       signal: mine.signal
     }).then(function (reply) {
-      if (reply.ok) return read(reply.body.getReader(), question);
+      if (reply.ok) {
+        return read(reply.body.getReader(), mine, question).catch(function () {
+          if (leaving === mine) broken(question);
+        });
+      }
       return reply.json().catch(function () { return {}; }).then(function (problem) {
         if (leaving !== mine) return;
         var seconds = Number(reply.headers.get("Retry-After")) || 5;
@@ -121,8 +129,12 @@
     now.hidden = false;
     leaving = new AbortController();
     busy(true);
-    say("turn");
+    say("sent");
     send(question);
+  });
+
+  window.addEventListener("beforeunload", function (event) {
+    if (leaving) event.preventDefault(); // a slip of the finger would give the place away
   });
 
   stop.addEventListener("click", function () {

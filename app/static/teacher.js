@@ -1,6 +1,6 @@
 "use strict";
 (function () {
-  var state = document.getElementById("state");
+  var state = document.getElementById("state"), shown = "";
   if (!window.fetch) return;
   setInterval(function () {
     if (document.hidden) return;
@@ -8,7 +8,8 @@
       if (answer.status === 403) location.reload();
       return answer.ok ? answer.text() : null;
     }).then(function (html) {
-      if (html) state.innerHTML = html; // made by our own server, escaped there
+      if (!html || html === shown) return; // what a screen reader is at stays
+      state.innerHTML = shown = html; // made by our own server, escaped there
     }).catch(function () { /* the next look may find it again */ });
   }, 3000);
 })();

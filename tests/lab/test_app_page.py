@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lab.classroom import APP
 from lab.page import LONG, NAMES, ask, chromium, context, crowd, gauge, look, sign_in, until_busy
-from tests.lab.conftest import until
+from tests.lab.conftest import sh, until
 
 SHORT = "Say hello."
 
@@ -96,6 +96,33 @@ def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> Non
         page.wait_for_timeout(1500)
         assert int(re.findall(r"\d+", status(page))[0]) < left
     answered(page, timeout=120000)
+
+
+def test_who_waits_while_the_app_is_replaced_is_asked_for_again_by_itself(
+    english: BrowserContext, page: Page
+) -> None:
+    for _ in range(3):
+        other = english.new_page()
+        other.goto(APP)
+        ask(other, LONG)
+    until_busy(3)
+    ask(page, SHORT)
+    until_busy(4)
+    sh("docker restart --time 1 ollama-app")
+    expect(page.locator("#status")).to_have_text(
+        re.compile(r"started again\. .*by itself in \d+ s"), timeout=30000
+    )
+    answered(page, timeout=60000)
+
+
+def test_what_a_model_seldom_says_is_not_lost(page: Page) -> None:
+    said = 'event: text\ndata: {"text": "one\u2028two"}\n\nevent: done\ndata: {"cut": false}\n\n'
+    page.route(
+        "**/api/ask", lambda route: route.fulfill(body=said)
+    )  # a double: it cannot be provoked
+    ask(page, SHORT)
+    page.wait_for_selector("#stop", state="hidden")
+    assert page.locator("#now .answer").text_content() == "one\u2028two"
 
 
 def test_who_asks_too_often_is_told_so(page: Page) -> None:

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import LARGEST, create_app
-from tests.unit.app.conftest import Double, occupy
+from tests.unit.app.conftest import Double, occupy, until
 
 SSE = {"Accept": "text/event-stream"}
 
@@ -40,6 +40,15 @@ def test_a_place_and_then_the_turn_are_told(app: Flask, model: Double) -> None:
     assert next(events) == b'event: place\ndata: {"number": 2, "seconds": 10}\n\n'
     model.let.set()
     assert b"".join(events).endswith(b'event: done\ndata: {"cut": false, "tokens": 1}\n\n')
+
+
+def test_who_leaves_before_the_stream_begins_gives_the_place_away(
+    app: Flask, model: Double
+) -> None:
+    occupy(app, model, 2)
+    client = app.test_client()
+    client.post("/api/ask", json={"prompt": "hi"}, headers=SSE, buffered=False).close()
+    until(lambda: app.extensions["desk"].room.waiting == 0)
 
 
 def test_a_failure_in_the_stream_is_an_event(client: FlaskClient) -> None:
@@ -99,6 +108,7 @@ def test_every_refusal_below_api_is_json(
         monkeypatch.delitem(app.extensions, "desk")
     reply = app.test_client().open(path, method=method, json={"prompt": "hi"})
     assert (reply.status_code, reply.get_json()["error"]) == (status, error)
+    assert set(reply.allow) == ({"POST", "OPTIONS"} if status == 405 else set())
 
 
 def test_json_alone_is_taken_because_no_foreign_page_can_send_it(client: FlaskClient) -> None:
@@ -150,6 +160,7 @@ def test_the_document_has_the_bounds_and_every_route(
     question = document["components"]["schemas"]["Question"]
     assert question["properties"]["prompt"]["maxLength"] == 77
     routes = {str(rule) for rule in app.url_map.iter_rules()}
-    assert set(document["paths"]) <= routes
+    pages = {"/", "/static/<path:filename>", "/teacher", "/teacher/state", "/teacher/out"}
+    assert set(document["paths"]) == routes - pages
     told = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
     assert {"bad", "empty", "too_long", "too_large", "limited", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip

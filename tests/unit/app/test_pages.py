@@ -13,8 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from markupsafe import escape
 
+from app import create_app
 from app.texts import TEXTS
-from tests.unit.app.conftest import TOKENS, Double, occupy
+from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
 HERE = Path(__file__).parents[3] / "app"
 LANGUAGES = sorted(TEXTS)
@@ -73,7 +74,7 @@ def test_whatever_is_asked_and_answered_stays_text(client: FlaskClient) -> None:
     page = ask(client, "<script>alert(1)</script> <b>").text
     assert "<script>alert" not in page
     assert "<b>" not in page
-    assert page.count("&lt;script&gt;") == 2
+    assert page.count("&lt;script&gt;") == 3  # asked, answered, and in the form again
 
 
 def test_a_growing_page_tells_the_place_first(app: Flask, model: Double) -> None:
@@ -91,6 +92,14 @@ def test_a_failed_answer_is_told_on_the_page(client: FlaskClient) -> None:
     page = ask(client, "fail:unavailable").text
     assert TEXTS["en"]["unavailable"] in page
     assert 'role="alert"' in page
+    assert ">fail:unavailable</textarea>" in page
+
+
+def test_who_leaves_before_the_page_begins_gives_the_place_away(app: Flask, model: Double) -> None:
+    occupy(app, model, 2)
+    client = app.test_client()
+    client.post("/", data={"prompt": "hi", "csrf_token": csrf(client)}, buffered=False).close()
+    until(lambda: app.extensions["desk"].room.waiting == 0)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +147,19 @@ def test_the_cookie_is_signed_and_the_app_s_alone(
     assert ("Secure" in cookie) == secure
 
 
+def test_a_cookie_that_somebody_else_has_signed_is_nobody_s(
+    environment: dict[str, str], model: Double, client: FlaskClient
+) -> None:
+    client.get("/")
+    known = client.get_cookie("student")
+    assert known
+    assert "Set-Cookie" not in client.get("/").headers
+    (Path(environment["APP_SECRETS"]) / "cookie.key").write_text("another key" * 6)
+    other = create_app(environment, model).test_client()
+    other.set_cookie("student", known.value)
+    assert "Set-Cookie" in other.get("/").headers
+
+
 def test_pages_are_light_and_ask_for_nothing_elsewhere(client: FlaskClient) -> None:
     pages = [client.get(path).text for path in ("/", "/teacher", "/nothing")]
     files = "".join(file.read_text() for file in HERE.glob("static/*"))
@@ -168,6 +190,8 @@ def test_a_page_that_is_not_says_what_it_is(
     reply = app.test_client().open(path, method=method)
     assert reply.status_code == status
     assert f"<h1>{escape(TEXTS['en'][said])}</h1>" in reply.text
+    assert f"<title>{escape(TEXTS['en'][said])}</title>" in reply.text
+    assert set(reply.allow) == ({"POST", "OPTIONS"} if status == 405 else set())
 
 
 def test_a_teacher_s_old_form_is_the_teacher_s_again(client: FlaskClient) -> None:
