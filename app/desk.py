@@ -10,16 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import FixedWindowRateLimiter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.room import Done, Event, Failed, Full, Room, Visit
 from app.settings import Settings
 
+LOOKERS = 4  # who waits for one proof of readiness at once; the other threads are the students'
 BEAT = 1.0  # seconds between two looks whether the student is still there
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
 log = logging.getLogger("app.questions")
@@ -52,15 +53,19 @@ class Desk:
         self.room = room
         self.mishaps: deque[Mishap] = deque(maxlen=10)
         self.refused = 0
-        self.probing = Lock()
+        self.threads = 0
+        """Requests that the server takes at once; 0 where it does not say."""
+        self.probing, self.lookers = Lock(), BoundedSemaphore(LOOKERS)
         self._lock = Lock()
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        # From a student's first question on; a moving window would keep every student for ever.
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.app_questions_per_minute)
         self.registry = CollectorRegistry()
         for name, meaning, read in (
             ("in_flight", "Questions being answered", lambda: room.in_flight),
             ("waiting", "Questions that wait", lambda: room.waiting),
             ("pool_threads", "Threads that the pool may have", lambda: room.places),
+            ("threads", "Requests that the server takes at once", lambda: self.threads),
             ("waiting_places", "Questions that may wait", lambda: room.waiting_places),
         ):
             Gauge(f"app_{name}", meaning, registry=self.registry).set_function(read)

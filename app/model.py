@@ -29,10 +29,10 @@ def answers(settings: Settings) -> Answer:
                 timeout=httpx.Timeout(None, connect=10),
             ) as client:
                 async for part in await client.generate(
-                    settings.app_model, prompt, stream=True, options=options
+                    settings.app_model, prompt, stream=True, think=False, options=options
                 ):
-                    if part.response:
-                        yield Piece(part.response)
+                    if part.response or part.thinking:  # some models think whatever they are told
+                        yield Piece(part.response or "")
                     if part.done:
                         yield Done(part.done_reason == "length", part.eval_count or 0)
                         return

@@ -9,7 +9,8 @@ import time
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.room import Failed, Full, Piece, Room
+from app.desk import Desk
+from app.room import Done, Failed, Full, Piece, Room
 from app.visitor import desk, listener
 
 blueprint = Blueprint("probes", __name__)
@@ -27,13 +28,8 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> Response:
     """Ready if the model said something within a minute; an idle one is asked for a word."""
-    room, probing = desk().room, desk().probing
-    why = ""
-    if not _fresh(room) and probing.acquire(timeout=FRESH / 2):  # two who look ask once
-        try:
-            why = "" if _fresh(room) else _ask(room)
-        finally:
-            probing.release()
+    room = desk().room
+    why = "" if _fresh(room) else _look(desk())
     age = _age(room)
     response = jsonify(ready=_fresh(room), seconds=None if age is None else round(age, 1), why=why)
     response.status_code = 200 if _fresh(room) else 503
@@ -55,6 +51,21 @@ def _fresh(room: Room) -> bool:
     return age is not None and age < FRESH
 
 
+def _look(here: Desk) -> str:
+    """Ask for a proof, or wait for the one that another look asks for; why there is none."""
+    if not here.lookers.acquire(blocking=False):
+        return "others are looking"
+    try:
+        if not here.probing.acquire(timeout=FRESH / 2):
+            return "late"
+        try:
+            return "" if _fresh(here.room) else _ask(here.room)
+        finally:
+            here.probing.release()
+    finally:
+        here.lookers.release()
+
+
 def _ask(room: Room) -> str:
     """One word from the model, by the same way as a student's answer; why none came."""
     try:
@@ -64,7 +75,7 @@ def _ask(room: Room) -> str:
     gone, began = listener(), time.monotonic()
     try:
         for event in room.events(visit, 1.0):
-            if isinstance(event, Piece) or gone() or time.monotonic() - began > FRESH / 2:
+            if isinstance(event, Piece | Done) or gone() or time.monotonic() - began > FRESH / 2:
                 break
     except Failed as failed:
         desk().failed(failed)

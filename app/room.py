@@ -76,7 +76,6 @@ class Visit:
     came: float = field(default_factory=time.monotonic)
     begun: float | None = None
     first_text: float | None = None
-    ended: float | None = None
     left: bool = False
     task: asyncio.Task[None] | None = None
     said: SimpleQueue[Piece | Done | Failed] = field(default_factory=SimpleQueue)
@@ -217,7 +216,6 @@ class Room:
             visit.said.put(Failed("unavailable", type(error).__name__))
         finally:
             with self._lock:
-                visit.ended = time.monotonic()
                 self._answering.remove(visit)
 
     async def _converse(self, visit: Visit) -> None:
@@ -234,8 +232,9 @@ class Room:
     async def _relay(self, visit: Visit) -> None:
         async for part in self._answer(visit.prompt, visit.max_tokens):
             now = time.monotonic()
-            if isinstance(part, Piece):
+            if isinstance(part, Piece) or part.tokens:
                 self.last_text = now
+            if isinstance(part, Piece):
                 visit.first_text = visit.first_text or now
             elif visit.begun and visit.counted:
                 with self._lock:

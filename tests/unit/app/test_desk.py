@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -49,6 +51,20 @@ def test_who_found_no_place_has_not_asked(app: Flask, desk: Desk, model: Double)
     model.let.set()
     until(lambda: desk.room.in_flight == desk.room.waiting == 0)
     asked(desk, "ann")
+
+
+def test_of_a_student_nothing_is_kept_after_the_minute(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        asked(desk, f"student-{number}")
+    kept = desk._limiter.storage.storage  # type: ignore[attr-defined]  # MemoryStorage's own
+    assert len(kept) == 20
+    later = time.time() + 61
+    monkeypatch.setattr("limits.storage.memory.time", SimpleNamespace(time=lambda: later))
+    until(lambda: not desk._limiter.storage.timer.is_alive())  # type: ignore[attr-defined]
+    asked(desk, "ann")
+    until(lambda: len(kept) == 1)
 
 
 def test_what_became_of_each_is_counted(desk: Desk, model: Double) -> None:

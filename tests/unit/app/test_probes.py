@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import ValidationError
 
-from app.desk import Desk
+from app.desk import LOOKERS, Desk
 from app.settings import Settings
 from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
@@ -33,6 +34,14 @@ def test_ready_asks_an_idle_model_once_a_minute(client: FlaskClient, model: Doub
         assert reply.status_code == 200
         assert reply.get_json()["ready"] is True
     assert model.asked == [("hi", 1)]
+
+
+def test_what_the_model_said_a_minute_ago_is_no_proof(app: Flask, model: Double) -> None:
+    client, room = app.test_client(), app.extensions["desk"].room
+    client.get("/readyz")
+    room.last_text -= 61
+    assert client.get("/readyz").get_json()["seconds"] < 5
+    assert model.asked == [("hi", 1)] * 2
 
 
 def test_an_answer_to_a_student_is_proof_enough(client: FlaskClient, model: Double) -> None:
@@ -59,6 +68,23 @@ def test_two_who_look_at_once_ask_once_and_hear_the_same(app: Flask, model: Doub
         look.join()
     assert statuses == [200, 200]
     assert len(model.asked) == 1
+
+
+def test_a_crowd_of_looks_leaves_threads_to_the_students(app: Flask, model: Double) -> None:
+    model.let.clear()
+    answers: list[Any] = []
+    looks = [
+        threading.Thread(target=lambda: answers.append(app.test_client().get("/readyz").get_json()))
+        for _ in range(LOOKERS + 3)
+    ]
+    for look in looks:
+        look.start()
+    until(lambda: len(answers) == 3)
+    assert answers == [{"ready": False, "seconds": None, "why": "others are looking"}] * 3
+    model.let.set()
+    for look in looks:
+        look.join()
+    assert [answer["ready"] for answer in answers[3:]] == [True] * LOOKERS
 
 
 def test_why_it_is_not_ready_is_said_where_people_look(

@@ -1,0 +1,106 @@
+"""What the app makes of Ollama's words: its own client, before a server that says what a test tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from app.model import answers
+from app.room import Done, Failed, Piece
+from app.settings import Settings
+from tests.unit.app.conftest import TOKENS
+
+
+class Server(HTTPServer):
+    """Stands in for the gateway: what Ollama says in these cases cannot be provoked at will."""
+
+    status = 200
+    lines: tuple[dict[str, Any], ...] = ()
+    asked: dict[str, Any] = {}  # noqa: RUF012 replaced, never changed
+    token: str | None = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked, self.server.token = json.loads(body), self.headers["Authorization"]
+        self.send_response(self.server.status)
+        self.end_headers()
+        for line in self.server.lines:
+            self.wfile.write(json.dumps(line).encode() + b"\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,)).start()
+        yield running
+        running.shutdown()
+
+
+def answered(server: Server, environment: dict[str, str]) -> list[Piece | Done]:
+    url = f"http://127.0.0.1:{server.server_port}"
+    answer = answers(Settings.read(environment | {"OLLAMA_HOST": url}))
+
+    async def collect() -> list[Piece | Done]:
+        return [part async for part in answer("hi", 7)]
+
+    return asyncio.run(collect())
+
+
+def said(response: str, **more: Any) -> dict[str, Any]:
+    return {"response": response, "done": False} | more
+
+
+END = said("", done=True, done_reason="stop", eval_count=2)
+
+
+def test_the_model_is_asked_for_no_more_than_it_may_say(
+    server: Server, environment: dict[str, str]
+) -> None:
+    server.lines = (said("Hel"), said("lo"), END)
+    assert answered(server, environment) == [Piece("Hel"), Piece("lo"), Done(False, 2)]
+    assert server.asked == {
+        "model": "qwen2.5:1.5b",
+        "prompt": "hi",
+        "stream": True,
+        "think": False,
+        "options": {"num_predict": 7},
+    }
+    assert server.token == f"Bearer {TOKENS['gateway.token']}"
+
+
+def test_a_model_that_thinks_all_the_same_is_alive(
+    server: Server, environment: dict[str, str]
+) -> None:
+    server.lines = (said("", thinking="Hm."), said("Hello"), END)
+    assert answered(server, environment) == [Piece(""), Piece("Hello"), Done(False, 2)]
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "code", "why"),
+    [
+        (503, ({"error": "server busy"},), "busy", "503: server busy"),
+        (401, ({"error": "a token is needed"},), "unavailable", "401: a token is needed"),
+        (200, (said("Hel"),), "unavailable", "the answer broke off"),
+        (200, (said("Hel"), {"error": "unexpected EOF"}), "unavailable", "-1: unexpected EOF"),
+    ],
+)
+def test_a_failure_is_told_by_what_a_student_can_do(
+    server: Server, environment: dict[str, str], status: int, lines: Any, code: str, why: str
+) -> None:
+    server.status, server.lines = status, lines
+    with pytest.raises(Failed) as failed:
+        answered(server, environment)
+    assert (failed.value.code, failed.value.why) == (code, why)
