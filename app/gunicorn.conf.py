@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,4 +23,11 @@ threads = settings.app_threads
 worker_tmp_dir = "/dev/shm"  # noqa: S108 memory: its heartbeat must not wait for a disk
 control_socket_disable = True
 graceful_timeout = 20  # seconds for answers that run, when it is replaced
+
+
+def post_worker_init(worker: Any) -> None:  # gunicorn has no types
+    """Let the app tell how many threads its worker really has."""
+    worker.wsgi.extensions["desk"].threads = worker.tpool._max_workers
+
+
 logging.basicConfig(format="%(message)s")
