@@ -7,7 +7,7 @@ from typing_extensions import override
 
 
 class FileDigests(FactBase[dict[str, str]]):
-    """``SHA-256 mode owner`` of each file in a folder, by name; empty without the folder."""
+    """``SHA-256 mode owner`` of each file in a folder that is not empty, by name."""
 
     default = dict
 
@@ -15,7 +15,7 @@ class FileDigests(FactBase[dict[str, str]]):
     def command(self, folder: str) -> StringCommand:
         return StringCommand(
             *("cd", QuoteString(folder), "2>/dev/null || exit 0; for file in *; do"),
-            'test -f "$file" || continue; sum=$(sha256sum "$file");',
+            'test -s "$file" && test -f "$file" || continue; sum=$(sha256sum "$file");',
             'echo "$file ${sum%% *} $(stat -c \'%a %u\' "$file")"; done',
         )
 

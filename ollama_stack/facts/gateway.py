@@ -9,12 +9,12 @@ from ollama_stack.facts.ollama import GATEWAY, address
 
 
 class TokenDigest(FactBase[str | None]):
-    """SHA-256 of the token in a header file; None if there is none."""
+    """SHA-256 of the token in a file, alone or in its header; None if there is none."""
 
     @override
     def command(self, path: str) -> StringCommand:
         return StringCommand(
-            *("test ! -s", QuoteString(path), "|| sed -n 's/.*Bearer //p'", QuoteString(path)),
+            *("test ! -s", QuoteString(path), "|| sed 's/.*Bearer //'", QuoteString(path)),
             "| tr -d '\\n' | sha256sum",
         )
 

@@ -125,6 +125,20 @@ passed() {
     curl -fsSk "$@" >/dev/null
 }
 
+# The app is asked as students ask it; 429 and 503 are a class at work.
+asked() { # GENERATE, of a release that knows it
+    [ -n "$1" ] && compose config --services | grep -qx app || return 0
+    for _ in 1 2 3 4 5; do
+        code=$(curl -sS --noproxy '*' --max-time 300 --output /dev/null --write-out '%{http_code}' \
+            --header 'Content-Type: application/json' --data '{"prompt": "hi", "max_tokens": 1}' \
+            "http://$(address ollama-app):8080/api/ask")
+        case $code in 200 | 429 | 503) return 0 ;; esac
+        sleep 2
+    done
+    echo "the app does not answer a question (HTTP $code): docker logs --tail 50 ollama-app"
+    false
+}
+
 loaded() { # VERSION of the configuration, within 15 s
     end=$(($(now) + 15))
     while [ "$(now)" -lt "$end" ]; do
@@ -180,14 +194,15 @@ run_release() { # NUMBER SECONDS; fails if it does not answer
     restored "$kept" && start && answers && tuned "$(cat "$kept/create.json")" "$load" && answered "$load"
     ran=$?
     go_on
-    [ $ran = 0 ] && reload && healthy && passed && make_current "$1"
+    [ $ran = 0 ] && reload && healthy && passed && asked "$load" && make_current "$1"
 }
 
 # Without a moment of waiting, if the change that failed has not come to the files.
 still_runs() { # NUMBER
     load=$(cat "releases/$1/generate.json")
     same "releases/$1" && curl -fs --noproxy '*' --max-time 30 "http://$(address ollama):11434/api/version" >/dev/null &&
-        go_on && tuned "$(cat "releases/$1/create.json")" "$load" && answered "$load" && reload && healthy && passed
+        go_on && tuned "$(cat "releases/$1/create.json")" "$load" && answered "$load" && reload &&
+        healthy && passed && asked "$load"
 }
 
 return_to_good() { # SECONDS

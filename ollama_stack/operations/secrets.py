@@ -15,8 +15,12 @@ Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()
-def kept(folder: str, secrets: Mapping[str, str], owner: int) -> Commands:
-    """Have files in ``folder`` with secrets, ``owner``'s alone; one that is there keeps its text."""
+def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Commands:
+    """Have files in ``folder`` with secrets, ``owner``'s alone; one that is there keeps its text.
+
+    ``reader``: the container that has the folder mounted. Where somebody removed the folder, it still
+    has the old one until it is restarted.
+    """
     found = host.get_fact(FileDigests, folder=folder)
     wanted = f"600 {owner}"
     if {name: found.get(name, "").partition(" ")[2] for name in secrets} == dict.fromkeys(
@@ -33,6 +37,10 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int) -> Commands:
         else:
             yield from written(f"{path}.new", text, str(owner))
             yield StringCommand("mv", QuoteString(f"{path}.new"), QuoteString(path))
+    if not found:
+        yield StringCommand(
+            "! docker container inspect", reader, ">/dev/null 2>&1 || docker restart", reader
+        )
 
 
 def written(path: str, text: str, owner: str, mode: str = "600") -> Commands:

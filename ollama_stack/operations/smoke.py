@@ -33,13 +33,15 @@ def answers(
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
 def page(url: str) -> Generator[StringCommand, None, None]:
-    """The app says, by a real generation not older than a minute, that it is ready."""
+    """The app answers a question, by the way that students' questions go; a full room is waited for."""
     curl = (
         f"curl -sS --fail --insecure --noproxy '*' --max-time {TIMEOUT} --retry 12 --retry-delay 5"
+        " --output /dev/null --header 'Content-Type: application/json'"
     )
+    body = json.dumps({"prompt": PROMPT, "max_tokens": 1})
     yield or_explain(
-        StringCommand(curl, "--output /dev/null", QuoteString(f"{url}/readyz")),
-        f"smoke: {url}/readyz says the app is not ready; read `docker logs --tail 50 ollama-app` on "
+        StringCommand(curl, "--data", QuoteString(body), QuoteString(f"{url}/api/ask")),
+        f"smoke: {url}/api/ask does not answer; read `docker logs --tail 50 ollama-app` on "
         "the host, and those of ollama-gateway",
     )
 

@@ -7,7 +7,8 @@ from secrets import token_hex
 from pyinfra import host
 
 from ollama_stack import tokens
-from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.gateway import TokenDigest
+from ollama_stack.facts.ollama import APP
 from ollama_stack.operations import secrets
 from ollama_stack.settings import Settings
 
@@ -20,11 +21,15 @@ def have_secrets(settings: Settings) -> str | None:
 
     They stay when the app is switched off: a release that has it may come back.
     """
-    known = host.get_fact(FileDigests, folder=settings.app_dir).get(GATEWAY_TOKEN, "")
+    known = host.get_fact(TokenDigest, path=f"{settings.app_dir}/{GATEWAY_TOKEN}")
     own = {name: token_hex(32) for name in ("cookie.key", GATEWAY_TOKEN, "teacher.token")}
     if settings.app_enabled:
         secrets.kept(
-            name="Have the app's secrets", folder=settings.app_dir, secrets=own, owner=USER
+            name="Have the app's secrets",
+            folder=settings.app_dir,
+            secrets=own,
+            owner=USER,
+            reader=APP,
         )
-        return known.partition(" ")[0] or tokens.digest(own[GATEWAY_TOKEN])
-    return known.partition(" ")[0] or None
+        return known or tokens.digest(own[GATEWAY_TOKEN])
+    return known

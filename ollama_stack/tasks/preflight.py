@@ -30,7 +30,7 @@ from ollama_stack.facts.docker import (
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
-from ollama_stack.facts.ollama import CONTAINERS
+from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, unfit
 from ollama_stack.manifest import Manifest
@@ -121,7 +121,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         daemon_config_valid=daemon is not None,
         engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {}))
         or host.get_fact(EngineProxy),
-        container_owners=_owners(),
+        container_owners=_owners(settings),
         port_owners=_foreign_ports(settings),
         missing_addresses=_missing_addresses(settings),
         to_pull=_to_pull(settings) if pulls else {},
@@ -129,10 +129,11 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
     )
 
 
-def _owners() -> dict[str, str]:
-    """By our containers' names that are taken: the compose project, "" for none."""
+def _owners(settings: Settings) -> dict[str, str]:
+    """By names of declared containers that are taken: the compose project, "" for none."""
     owners = {}
-    for name in CONTAINERS:
+    declared = {CONTAINER: True, GATEWAY: settings.gateway_enabled, APP: settings.app_enabled}
+    for name in (name for name in CONTAINERS if declared[name]):
         if found := host.get_fact(DockerContainer, object_id=name):
             labels = found[0]["Config"]["Labels"] or {}
             owners[name] = labels.get("com.docker.compose.project", "")

@@ -17,18 +17,20 @@ from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed
 
 # Healthy unless the compose file says "broken", and then restarted again and again; an answer unless
-# it says "silent"; a gateway if its configuration has a version.
+# it says "silent"; a gateway if its configuration has a version; an app that answers with the status
+# which the compose file names.
 DOCKER = """echo "docker $*" >>"$CALLS"
 case "$*" in
 *" up "*) ! grep -q broken docker-compose.yml;;
 *RestartCount*) if grep -q "silent\\|broken" docker-compose.yml; then wc -l <"$CALLS"; else echo 1; fi;;
 *logs*) echo "the container's last words";;
-*"config --services"*) echo ollama; ! grep -q /version gateway/haproxy.cfg || echo gateway;;
+*"config --services"*) echo ollama; ! grep -q app docker-compose.yml || echo app; ! grep -q /version gateway/haproxy.cfg || echo gateway;;
 *"show servers conn"*) echo generations/ollama 1 2 3 4 5 0;;
 esac
 """
 CURL = """echo "curl $*" >>"$CALLS"
 case "$*" in
+*8080/api/ask*) sed -n "s/.*app says //p" docker-compose.yml | tr -d "\\n";;
 *8404/version*) sed -n "s/.*string '\\([^']*\\)'.*/\\1/p" gateway/haproxy.cfg;;
 *) ! grep -q silent docker-compose.yml;;
 esac
@@ -94,6 +96,20 @@ def test_the_last_five_releases_stay(service: Host) -> None:
     changes = (service.folder / "releases" / "7" / "changes").read_text()
     assert "-v6" in changes
     assert "+v7" in changes
+
+
+@pytest.mark.parametrize(("status", "good"), [(200, True), (503, True), (429, True), (502, False)])
+def test_a_release_whose_app_answers_nobody_is_left_again(
+    status: int, good: bool, service: Host
+) -> None:
+    (service.doubles / "sleep").symlink_to("/bin/true")
+    service.keep(f"v1 app says {status}")
+    service.keep("v2 app says 200")
+    done = service.run("back", "1", "previous")
+    assert done.returncode == (0 if good else 1)
+    assert service.now.startswith("v1" if good else "v2")
+    deaf = f"the app does not answer a question (HTTP {status}): docker logs --tail 50 ollama-app\n"
+    assert (deaf in done.stdout) == (not good)
 
 
 def test_half_a_release_is_none(service: Host) -> None:
