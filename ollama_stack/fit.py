@@ -201,10 +201,13 @@ def _size(settings: Settings, profile: str | None, measured: Measured) -> Iterat
             f"ollama_cpus: {settings.ollama_cpus:g} is more than the {cpus} CPUs of the host; "
             f"lower it to {cpus} or take a bigger host"
         )
-    if size_bytes(settings.ollama_memory) > memory:
+    limits = settings.container_memory
+    if sum(map(size_bytes, limits.values())) > memory:
+        others = [f"the {name}'s {size}" for name, size in limits.items() if name != "ollama"]
+        together = f" with {' and '.join(others)}" if others else ""
         yield (
-            f"ollama_memory: {settings.ollama_memory} is more than the {memory / 2**30:.1f} GiB of "
-            "the host; lower it or take a bigger host"
+            f"ollama_memory: {settings.ollama_memory}{together} is more than the "
+            f"{memory / 2**30:.1f} GiB of the host; lower it or take a bigger host"
         )
 
 
@@ -233,9 +236,14 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
     for name, manifest in measured.to_pull.items():
         url, wanted, (registry, way_out) = places[name]
         if name == "app_image" and url.startswith(DOCKER_HUB):  # where anybody may take the name
+            build = "build it from app/Dockerfile (docs/running.md)"
             faults.append(
-                f"app_image: {wanted} is not on the host, and is not published; build it from "
-                "app/Dockerfile (docs/running.md) and load it there, or push it to a registry of yours"
+                f"app_image: {wanted} is not on the host, and is not published; {build} and load it "
+                "there, or push it to a registry of yours"
+                if measured.docker
+                else f"app_image: {wanted} is not published, and Docker does not run on the host; "
+                f"{build} and push it to a registry of yours, or deploy with app_enabled = False "
+                "first, then load it there"
             )
             continue
         if measured.engine_proxy and name != "model_name":
@@ -276,9 +284,12 @@ def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
     for name, owner in measured.container_owners.items():
         if owner != project:
             whose = f"compose project {owner}" if owner else "no compose project"
+            or_ours = (
+                f", or set ollama_project = {owner} if that was this product's" if owner else ""
+            )
             yield (
                 f"ollama_project: the container {name} belongs to {whose}, not to {project}; remove "
-                f"it (docker rm -f {name}) or set ollama_project"
+                f"it (docker rm -f {name}){or_ours}"
             )
     for setting, owner in measured.port_owners.items():
         yield (

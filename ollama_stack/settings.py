@@ -69,7 +69,7 @@ class Settings(GatewaySettings, AppSettings):
         "memory limit of the container; swap is closed",
         "seed",
         unit="binary M or G",
-        rule="at most the host's, at least what the model needs",
+        rule="with the gateway's and the app's at most the host's; at least what the model needs",
     )
     ollama_cpu_reservation: Cpus = setting(
         "CPUs reserved; Compose ignores it, only Swarm does not",
@@ -223,7 +223,7 @@ class Settings(GatewaySettings, AppSettings):
         first, _, rest = image.partition("/")
         if self.mirror:
             return _manifest(self.mirror, image)
-        if rest and re.search(r"[.:]", first):
+        if rest and (first == "localhost" or re.search(r"[.:]", first)):
             return _manifest(f"https://{first}", rest)
         return _manifest(DOCKER_HUB, image if rest else f"library/{image}")
 
@@ -278,14 +278,29 @@ class Settings(GatewaySettings, AppSettings):
         return self.ollama_num_parallel + self.ollama_max_queue + 16
 
     @property
+    def container_memory(self) -> dict[str, str]:
+        """Memory limits of the declared containers, by compose service."""
+        limits = {"ollama": self.ollama_memory}
+        limits |= {"gateway": "512M"} if self.gateway_enabled else {}
+        return limits | ({"app": "256M"} if self.app_enabled else {})
+
+    @property
     def app_max_seconds(self) -> int:
-        """The longest that one of the app's answers may take, the gateway's queue included."""
-        return self.queue_seconds + seconds(self.gateway_answer_timeout)
+        """The longest that one of the app's answers may take, the gateway's queue included.
+
+        An answer that streams may take longer than it may be silent: 2 tokens a second are slow.
+        """
+        answer = max(seconds(self.gateway_answer_timeout), self.app_max_answer // 2)
+        return self.queue_seconds + answer
 
     @property
     def app_silence(self) -> int:
-        """Seconds that the last in the queue hears nothing who does not stream, at worst."""
-        return self.app_max_seconds * (1 + ceil(self.ollama_max_queue / self.ollama_num_parallel))
+        """Seconds that the last in the queue hears nothing who does not stream, at worst.
+
+        HAProxy's timers end at 24 days.
+        """
+        rounds = 1 + ceil(self.ollama_max_queue / self.ollama_num_parallel)
+        return min(self.app_max_seconds * rounds, 24 * 86400)
 
     @property
     def app_environment(self) -> dict[str, str]:

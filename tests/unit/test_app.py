@@ -85,9 +85,14 @@ def test_a_page_left_open_by_name_is_warned_of() -> None:
 
 def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() -> None:
     wanted = replace(BARE, to_pull={"app_image": Manifest(401)})
-    assert unfit(settings(), "medium", wanted) == [
+    assert unfit(settings(), "medium", replace(wanted, docker="29.1.3")) == [
         "app_image: ollama-stack/app:0.1.0 is not on the host, and is not published; build it from "
         "app/Dockerfile (docs/running.md) and load it there, or push it to a registry of yours"
+    ]
+    assert unfit(settings(), "medium", wanted) == [
+        "app_image: ollama-stack/app:0.1.0 is not published, and Docker does not run on the host; "
+        "build it from app/Dockerfile (docs/running.md) and push it to a registry of yours, or deploy "
+        "with app_enabled = False first, then load it there"
     ]
     own = settings(app_image="registry.school.lan/app:1")
     missing = replace(BARE, to_pull={"app_image": Manifest(404)})
@@ -122,13 +127,21 @@ def test_its_numbers_are_ollama_s_own(parallel: int, queue: int) -> None:
     assert all(shared <= environment for environment in environments)
     threads = f"APP_THREADS={parallel + queue + 16}"
     assert threads in environments[1]
-    assert rendered["app"]["deploy"]["resources"]["limits"]["pids"] >= 2 * parallel + queue + 16
+    assert rendered["app"]["deploy"]["resources"]["limits"]["pids"] >= 3 * parallel + queue + 16
 
 
 def test_the_gateway_is_as_patient_as_the_last_in_the_queue() -> None:
-    short = {"gateway_queue_timeout": "10s", "gateway_answer_timeout": "50s"}
+    short = {"gateway_queue_timeout": "10s", "gateway_answer_timeout": "50s", "app_max_answer": 99}
     assert settings(ollama_num_parallel=3, ollama_max_queue=15, **short).app_silence == 6 * 60
     assert settings(ollama_num_parallel=2, ollama_max_queue=11, **short).app_silence == 7 * 60
+    longest = settings(gateway_answer_timeout="99h")
+    assert longest.app_silence == 24 * 86400  # as far as HAProxy counts
+
+
+def test_an_answer_may_take_longer_than_it_may_be_silent() -> None:
+    short = {"gateway_queue_timeout": "10s", "gateway_answer_timeout": "30s"}
+    assert settings(app_max_answer=512, **short).app_max_seconds == 10 + 256
+    assert settings(app_max_answer=20, **short).app_max_seconds == 10 + 30
 
 
 def test_it_has_no_power_no_port_and_no_secret_in_its_declaration() -> None:
@@ -175,7 +188,9 @@ def live(owner: str = "600 10001", *names: str) -> dict[str, Any]:
 
 
 def kept(answers: dict[str, Any]) -> list[str]:
-    return plan(secrets.kept, answers, folder=FOLDER, secrets=TEXTS, owner=10001)
+    return plan(
+        secrets.kept, answers, folder=FOLDER, secrets=TEXTS, owner=10001, reader="ollama-app"
+    )
 
 
 def test_secrets_are_made_once_and_never_shown() -> None:
@@ -183,6 +198,8 @@ def test_secrets_are_made_once_and_never_shown() -> None:
     assert "mv '/opt/my ollama/app/cookie.key.new' '/opt/my ollama/app/cookie.key'" in commands
     assert "chown 10001:10001 '/opt/my ollama/app/cookie.key.new' && chmod 600 '/opt/my ollama/app/cookie.key.new'" in commands  # fmt: skip
     assert not [command for command in commands for text in TEXTS.values() if text in command]
+    restart = "! docker container inspect ollama-app >/dev/null 2>&1 || docker restart ollama-app"
+    assert commands[-1] == restart  # it may still have a folder that is gone
     assert kept(live()) == []
 
 
@@ -191,9 +208,11 @@ def test_a_secret_that_is_there_keeps_its_text() -> None:
     assert "chmod 600 '/opt/my ollama/app/cookie.key'" in commands
     assert not [command for command in commands if "cookie.key.new" in command]
     assert [command for command in commands if "teacher.token.new" in command]
+    assert not [command for command in commands if "restart" in command]
 
 
 def test_the_smoke_asks_for_a_real_generation() -> None:
     (command,) = plan(smoke.page, {}, url="http://127.0.0.1:8080")
-    assert "http://127.0.0.1:8080/readyz" in command
-    assert "says the app is not ready" in command
+    assert "http://127.0.0.1:8080/api/ask" in command
+    assert '"max_tokens": 1' in command
+    assert "/api/ask does not answer" in command

@@ -53,6 +53,16 @@ def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: M
     assert unfit(settings(profile), profile, measured) == []
 
 
+def test_the_limits_of_all_containers_fit_together() -> None:
+    small = replace(SERVING, memory=int(3.6 * 2**30))
+    assert unfit(settings(), "medium", small) == []
+    assert unfit(settings(gateway_enabled=False), "medium", replace(small, memory=3 * 2**30)) == []
+    assert unfit(settings(app_enabled=True), "medium", small) == [
+        "ollama_memory: 3G with the gateway's 512M and the app's 256M is more than the 3.6 GiB of the "
+        "host; lower it or take a bigger host"
+    ]
+
+
 @pytest.mark.parametrize(
     ("measured", "refusal"),
     [
@@ -62,7 +72,8 @@ def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: M
         ),
         (
             {"memory": 2 * 2**30},
-            "ollama_memory: 3G is more than the 2.0 GiB of the host; lower it or take a bigger host",
+            "ollama_memory: 3G with the gateway's 512M is more than the 2.0 GiB of the host; lower it "
+            "or take a bigger host",
         ),
         (
             {"release": ""},
@@ -113,12 +124,13 @@ def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: M
         (
             {"container_owners": {"ollama": ""}},
             "ollama_project: the container ollama belongs to no compose project, not to ollama; "
-            "remove it (docker rm -f ollama) or set ollama_project",
+            "remove it (docker rm -f ollama)",
         ),
         (
             {"container_owners": {"ollama-gateway": "theirs"}},
             "ollama_project: the container ollama-gateway belongs to compose project theirs, not to "
-            "ollama; remove it (docker rm -f ollama-gateway) or set ollama_project",
+            "ollama; remove it (docker rm -f ollama-gateway), or set ollama_project = theirs if that "
+            "was this product's",
         ),
         (
             {"port_owners": {"ollama_port": '"nginx",pid=7'}},
