@@ -11,11 +11,14 @@ from tests.audit.conversation import Output
 from tests.audit.live import APP, Live
 from tests.audit.test_exposure import listening, published
 from tests.audit.test_hardening import APP_USER, owned
-from tests.audit.test_service import has_image, healthy, networks, runs
+from tests.audit.test_service import has_image, healthy, let_in, networks, runs
 
 APP_LOG = f"docker logs --tail 50 {APP}; then {DEPLOY}"
 PAGE = "OLS-1206"  # what everything at the students' door depends on
-POLICY = ("default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'")
+POLICY = {
+    *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'"),
+    *("connect-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"),
+}
 
 
 @control("OLS-1201", "The app runs", "critical", "ours")
@@ -120,12 +123,13 @@ def test_the_page_lets_in_no_foreign_script(live: Live) -> Finding:
     """What the model writes must stay text, whatever it writes."""
     said, _ = _answer(live, "/", headers=True)
     policy = _header(said, "Content-Security-Policy")
-    missing = [part for part in POLICY if part not in policy]
-    missing += [word for word in ("unsafe-inline", "unsafe-eval", "*") if word in policy]
+    found = {part.strip() for part in policy.split(";")}
+    wrong = [f"no {part}" for part in sorted(POLICY - found)]
+    wrong += [f"also {part}" for part in sorted(found - POLICY) if part]
     if _header(said, "X-Content-Type-Options") != "nosniff":
-        missing.append("nosniff")
-    here = said.reading(missing, policy or "no Content-Security-Policy")
-    return here.equals([], lambda found: ", ".join(found) or "nothing missing")
+        wrong.append("no nosniff")
+    here = said.reading(wrong, policy or "no Content-Security-Policy")
+    return here.equals([], lambda found: ", ".join(found) or "this policy")
 
 
 @control("OLS-1214", "The students' cookie is for the app alone", "medium", "RFC 6265bis")
@@ -134,7 +138,9 @@ def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
     said, _ = _answer(live, "/", headers=True)
     cookie = _header(said, "Set-Cookie")
     wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_tls_cert else [])]
-    found = [part for part in wanted if part in cookie.split("; ")]
+    said_of_it = cookie.split("; ")
+    found = [part for part in wanted if part in said_of_it]
+    found += [part for part in said_of_it if part.startswith("Domain=")]
     return said.reading(found, re.sub("=[^;]*", "=...", cookie, count=1)).equals(wanted, ", ".join)
 
 
@@ -152,7 +158,9 @@ def test_the_app_refuses_a_question_that_is_too_long(live: Live) -> Finding:
     body = {"prompt": "x" * (live.settings.app_max_prompt + 1), "max_tokens": 1}
     typed = " --header 'Content-Type: application/json'"
     said, code = _answer(live, "/api/ask", body=body, more=typed)
-    return said.reading(code, said.text).equals("400")
+    refusal = re.search(r'"error": *"(\w+)"', said.text)
+    here = said.reading(f"{code} {refusal[1] if refusal else 'no error'}", said.text)
+    return here.equals("400 too_long")
 
 
 @control("OLS-1217", "The app takes no form of a foreign page", "medium", "OWASP CSRF")
@@ -160,6 +168,21 @@ def test_the_app_takes_no_form_of_a_foreign_page(live: Live) -> Finding:
     """Another site could ask in a student's name."""
     said, code = _answer(live, "/", more=" --data prompt=hi --output /dev/null")
     return said.reading(code, f"HTTP {code}").equals("400")
+
+
+@control("OLS-1218", "The app has a thread for everybody who waits", "high", "gunicorn threads")
+def test_the_app_has_a_thread_for_everybody_who_waits(live: Live) -> Finding:
+    """Who finds no thread sees no page, whatever the waiting room promises."""
+    return _gauge(live, "app_threads").equals(live.settings.app_threads)
+
+
+@control(
+    "OLS-1219", "The gateway lets as many in as the app has threads", "high", "HAProxy maxconn"
+)
+def test_the_gateway_lets_as_many_in_as_the_app_has_threads(live: Live) -> Finding:
+    """Fewer wait where nobody tells them their place, more wait where nobody counts them."""
+    _declared(live)
+    return let_in(live, "app", "app").equals(live.settings.app_threads)
 
 
 def _declared(live: Live) -> None:

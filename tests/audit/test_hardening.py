@@ -16,6 +16,7 @@ GATEWAY_PIDS = 32
 GATEWAY_USER = "99:99"
 APP_USER = 10001
 APP_MEMORY = size_bytes("256M")
+APP_NANO_CPUS = 1_000_000_000
 
 
 class Part(NamedTuple):
@@ -210,8 +211,14 @@ def test_apps_memory_is_limited(live: Live) -> Finding:
 def test_apps_processes_are_limited(live: Live) -> Finding:
     """A fork bomb has to stay in the container."""
     spare = 32  # as templates/ollama/docker-compose.yml.j2 has it
-    most = live.settings.app_threads + live.settings.ollama_num_parallel + spare
+    most = live.settings.app_threads + 2 * live.settings.ollama_num_parallel + spare
     return live.app.read("HostConfig.PidsLimit").equals(most)
+
+
+@control("OLS-761", "The app's CPU is limited", "medium", "CIS Docker 5.12")
+def test_apps_cpu_is_limited(live: Live) -> Finding:
+    """A class of open pages must not take the model's CPU."""
+    return live.app.read("HostConfig.NanoCpus").equals(APP_NANO_CPUS)
 
 
 @control("OLS-741", "Nobody else writes what is deployed", "high", "CIS Docker 4; stat(1)")

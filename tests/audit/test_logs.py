@@ -6,7 +6,7 @@ import json
 import re
 
 from tests.audit.control import Finding, Reading, control
-from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
+from tests.audit.live import APP, GATEWAY, OLLAMA, Inspected, Live
 
 MINUTES = 15
 # A killed runner and a broken answer have no word `error` in them (facts by llm/server.go and
@@ -24,6 +24,8 @@ LEFT = r"context canceled"
 GATEWAY_TELLS = r"|\| 500 \|"
 # HAProxy's session state: the server broke off, or fell silent, in the middle of the data.
 BROKEN = r'"status":(500|502|504)|"end":"[Ss]D'
+# What the app could not give a student who was there to read it.
+LOST = r'"outcome": "(unavailable|late)"'
 DECLARED = {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
 
 
@@ -74,6 +76,17 @@ def test_gateways_log_tells_of_no_broken_answer(live: Live) -> Finding:
     """A refusal (503) is the queue at work; any other broken answer is one that somebody lost."""
     live.pid(live.gateway)
     log = live.log(GATEWAY, BROKEN, f"{MINUTES}m")
+    return _quiet(log, log.value.splitlines())
+
+
+@control(
+    *("OLS-906", f"The app's log tells of no lost question in the last {MINUTES} minutes", "high"),
+    *("ours", f"docker logs --since 1h {APP}"),
+)
+def test_apps_log_tells_of_no_lost_question(live: Live) -> Finding:
+    """A stream that fails is HTTP 200 to everybody else."""
+    live.pid(live.app)
+    log = live.log(APP, LOST, f"{MINUTES}m")
     return _quiet(log, log.value.splitlines())
 
 

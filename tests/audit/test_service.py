@@ -130,13 +130,16 @@ def test_gateway_is_the_declared_image(live: Live) -> Finding:
 @control("OLS-514", "The gateway lets the declared number in", "high", "seed; HAProxy maxconn")
 def test_gateway_lets_the_declared_number_in(live: Live) -> Finding:
     """More at once than Ollama has slots wait where nobody counts them."""
+    return let_in(live, "generations", "ollama").equals(live.settings.ollama_num_parallel)
+
+
+def let_in(live: Live, backend: str, server: str) -> Reading:
+    """How many requests the running gateway lets in to a server at once."""
     said = live.metrics("/metrics")
-    limit = re.search(
-        r'^haproxy_server_limit_sessions\{proxy="generations".*\} (\d+)', said.text, re.M
-    )
-    line = limit[0] if limit else "no haproxy_server_limit_sessions of generations"
-    value = int(limit[1]) if limit else None
-    return said.reading(value, line).equals(live.settings.ollama_num_parallel)
+    name = f'haproxy_server_limit_sessions{{proxy="{backend}",server="{server}"}}'
+    limit = re.search(rf"^{re.escape(name)} (\d+)", said.text, re.M)
+    line = limit[0] if limit else f"no {name}"
+    return said.reading(int(limit[1]) if limit else None, line)
 
 
 @control("OLS-515", "The gateway's queue is as declared", "high", "seed; ollama#7758")

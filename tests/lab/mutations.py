@@ -419,6 +419,7 @@ HARDENING = {
         compose={"app.deploy.resources.limits.memory": "128M", "app.memswap_limit": "128M"}
     ),
     "OLS-760": Mutation(compose={"app.deploy.resources.limits.pids": 128}),
+    "OLS-761": Mutation(compose={"app.deploy.resources.limits.cpus": "2.0"}),
     "OLS-731": Mutation(compose={"gateway.user": "0:0"}),
     "OLS-732": Mutation(
         compose={
@@ -477,9 +478,9 @@ REST = {
 GUNICORN = ["python3", "-m", "gunicorn", "--config", "/srv/app/gunicorn.conf.py"]
 
 
-def app_reads(variable: str) -> Mutation:
+def app_reads(variable: str, script: str = "") -> Mutation:
     """The container declares one environment, its process is started with another."""
-    return Mutation(compose={"app.entrypoint": ["env", variable], "app.command": GUNICORN})
+    return Mutation(script, compose={"app.entrypoint": ["env", variable], "app.command": GUNICORN})
 
 
 def door(rule: str) -> Mutation:
@@ -515,14 +516,24 @@ APP = {
     "OLS-1210": app_reads("OLLAMA_NUM_PARALLEL=4"),
     "OLS-1211": app_reads("OLLAMA_MAX_QUEUE=99"),
     "OLS-1212": app_reads("OLLAMA_HOST=http://ollama-gateway:9"),
-    "OLS-1213": door("http-response del-header Content-Security-Policy"),
-    "OLS-1214": door("http-response replace-header Set-Cookie '(.*); HttpOnly(.*)' '\\1\\2'"),
+    "OLS-906": app_reads(
+        "OLLAMA_HOST=http://ollama-gateway:9",
+        "curl -sS --max-time 60 127.0.0.1:8080/api/ask --header 'Content-Type: application/json' "
+        "--header 'Accept: text/event-stream' "
+        '--data \'{"prompt": "hi"}\'',
+    ),
+    "OLS-1213": door(
+        "http-response replace-header Content-Security-Policy '(.*script-src )(.*)' '\\1https://cdn.example \\2'"
+    ),
+    "OLS-1214": door("http-response replace-header Set-Cookie '(.*)' '\\1; Domain=example'"),
     "OLS-1215": Mutation(
         "chmod 644 /opt/ollama-lab/app/teacher.token",
         "chmod 600 /opt/ollama-lab/app/teacher.token",
     ),
     "OLS-1216": app_reads("APP_MAX_PROMPT=9999"),
     "OLS-1217": door("http-request return status 200 if { path / } METH_POST"),
+    "OLS-1218": app_reads("APP_THREADS=33"),
+    "OLS-1219": Mutation(gateway=(("app:8080 maxconn 34", "app:8080 maxconn 33"),)),
 }
 
 # On the last of three hosts that are this machine; its docker and curl answer for another one.
