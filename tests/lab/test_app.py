@@ -22,7 +22,7 @@ from app import create_app
 from lab import classroom
 from lab.classroom import APP
 from lab.page import LONG, TOKEN, crowd, gauge, until_busy
-from tests.lab.conftest import ACTIONS, URL, changes, deployed, sh, until
+from tests.lab.conftest import ACTIONS, LABEL, URL, changes, deploy, deployed, sh, until
 
 SECRETS = Path("/opt/ollama-lab/app")
 
@@ -189,6 +189,30 @@ def test_the_pool_follows_the_setting_that_ollama_follows() -> None:
     assert changes("deploy.py") == ACTIONS
 
 
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/%6detrics", "//metrics", "/metrics?a", "/./metrics"]
+)
+def test_how_a_class_works_is_not_told_at_its_door(path: str) -> None:
+    said = sh(f"curl -s --path-as-is --write-out ' %{{http_code}}' '{APP}{path}'")
+    assert said.endswith(" 404")
+    assert "app_waiting" not in said
+
+
+def test_somebody_else_s_container_of_its_name_is_in_the_way_of_the_app_alone() -> None:
+    deployed("app_enabled=False")
+    image = sh("docker inspect --format '{{.Config.Image}}' ollama").strip()
+    sh(f"docker create --name ollama-app --label {LABEL} {image}")
+    try:
+        deployed("app_enabled=False")
+        assert sh(f"docker ps --all --quiet --filter label={LABEL}")
+        done = deploy()
+        assert done.returncode == 1
+        assert "the container ollama-app belongs to no compose project" in done.stderr
+    finally:
+        sh("docker rm ollama-app")
+        deployed()
+
+
 def test_switched_off_it_is_gone_and_back_again_it_knows_its_students() -> None:
     token = TOKEN.read_text()
     deployed("app_enabled=False")
@@ -207,6 +231,17 @@ def test_a_token_that_is_gone_is_made_anew_and_taken_up(client: httpx.Client) ->
     assert short(client).json()["error"] == "unavailable"
     deployed()
     assert token.read_text() != old
+    assert short(client).status_code == 200
+
+
+def test_secrets_that_somebody_removed_with_their_folder_are_made_anew_and_read(
+    client: httpx.Client,
+) -> None:
+    sh(f"rm -r {SECRETS}")
+    assert short(client).json()["error"] == "unavailable"
+    deployed()
+    client.cookies.clear()  # signed with the key that is gone
+    client.get("/")
     assert short(client).status_code == 200
 
 
