@@ -104,50 +104,51 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+NUMBER = {"type": "number", "minimum": 0}
+ANSWER = {
+    "type": "object",
+    "required": ["answer", "cut", "tokens", "waited", "took"],
+    "properties": {
+        "answer": {"type": "string"},
+        "cut": {"type": "boolean", "description": "It reached its longest"},
+        "tokens": {"type": "integer", "minimum": 0},
+        "waited": NUMBER | {"description": "Seconds until its turn"},
+        "took": NUMBER | {"description": "Seconds in all"},
+    },
+}
+PROBLEM = {
+    "type": "object",
+    "required": ["error", "message"],
+    "properties": {
+        "error": {
+            "type": "string",
+            "enum": [
+                *("bad", "empty", "too_long", "too_large", "limited", "full"),
+                *("busy", "late", "unavailable"),
+            ],
+        },
+        "message": {"type": "string", "description": "For people, in their language"},
+    },
+}
+
+
 def _schemas(settings: Settings) -> dict[str, Any]:
-    number = {"type": "number", "minimum": 0}
-    return {
-        "Question": {
-            "type": "object",
-            "required": ["prompt"],
-            "additionalProperties": False,
-            "properties": {
-                "prompt": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": settings.app_max_prompt,
-                    "pattern": r"[^\s\x1c-\x1f\x85]",
-                },
-                "max_tokens": {
-                    "type": ["integer", "null"],
-                    "minimum": 1,
-                    "description": f"The longest answer; never more than {settings.app_max_answer}",
-                },
+    question = {
+        "type": "object",
+        "required": ["prompt"],
+        "additionalProperties": False,
+        "properties": {
+            "prompt": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": settings.app_max_prompt,
+                "pattern": r"[^\s\x1c-\x1f\x85]",
             },
-        },
-        "Answer": {
-            "type": "object",
-            "required": ["answer", "cut", "tokens", "waited", "took"],
-            "properties": {
-                "answer": {"type": "string"},
-                "cut": {"type": "boolean", "description": "It reached its longest"},
-                "tokens": {"type": "integer", "minimum": 0},
-                "waited": number | {"description": "Seconds until its turn"},
-                "took": number | {"description": "Seconds in all"},
-            },
-        },
-        "Problem": {
-            "type": "object",
-            "required": ["error", "message"],
-            "properties": {
-                "error": {
-                    "type": "string",
-                    "enum": [
-                        *("bad", "empty", "too_long", "too_large", "limited", "full"),
-                        *("busy", "late", "unavailable"),
-                    ],
-                },
-                "message": {"type": "string", "description": "For people, in their language"},
+            "max_tokens": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "description": f"The longest answer; never more than {settings.app_max_answer}",
             },
         },
     }
+    return {"Question": question, "Answer": ANSWER, "Problem": PROBLEM}

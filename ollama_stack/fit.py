@@ -218,33 +218,18 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         "model_registry" if settings.model_registry else "mirror",
         "set mirror or model_registry",
     )
+    url_of = settings.image_manifest
     places = {
-        "ollama_image": (settings.image_manifest(settings.ollama_image), settings.image, engine),
-        "gateway_image": (
-            settings.image_manifest(settings.gateway_image),
-            settings.haproxy_image,
-            engine,
-        ),
-        "app_image": (
-            settings.image_manifest(settings.app_image),
-            settings.companion_image,
-            engine,
-        ),
+        "ollama_image": (url_of(settings.ollama_image), settings.image, engine),
+        "gateway_image": (url_of(settings.gateway_image), settings.haproxy_image, engine),
+        "app_image": (url_of(settings.app_image), settings.companion_image, engine),
         "model_name": (settings.model_manifest, settings.model_source, server),
     }
     faults: list[str] = []
     for name, manifest in measured.to_pull.items():
         url, wanted, (registry, way_out) = places[name]
         if name == "app_image" and url.startswith(DOCKER_HUB):  # where anybody may take the name
-            build = "build it from app/Dockerfile (docs/running.md)"
-            faults.append(
-                f"app_image: {wanted} is not on the host, and is not published; {build} and load it "
-                "there, or push it to a registry of yours"
-                if measured.docker
-                else f"app_image: {wanted} is not published, and Docker does not run on the host; "
-                f"{build} and push it to a registry of yours, or deploy with app_enabled = False "
-                "first, then load it there"
-            )
+            faults.append(_unpublished(wanted, bool(measured.docker)))
             continue
         if measured.engine_proxy and name != "model_name":
             continue  # its proxy is the engine's own affair
@@ -258,6 +243,15 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         if manifest.status == 404:
             faults.append(f"{name}: {wanted} is not in its registry; check the name and the tag")
     return list(dict.fromkeys(faults))
+
+
+def _unpublished(image: str, engine: bool) -> str:
+    what = f"app_image: {image} is not published, and not on the host"
+    build = "build it from app/Dockerfile (docs/running.md) and push it to a registry of yours"
+    if engine:
+        return f"{what}; {build}, or load it there"
+    first = "deploy with app_enabled = False first, then load it there"
+    return f"{what}, where no Docker runs; {build}, or {first}"
 
 
 def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> list[str]:
@@ -284,12 +278,10 @@ def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
     for name, owner in measured.container_owners.items():
         if owner != project:
             whose = f"compose project {owner}" if owner else "no compose project"
-            or_ours = (
-                f", or set ollama_project = {owner} if that was this product's" if owner else ""
-            )
+            ours = f", or set ollama_project = {owner} if that was this product's" if owner else ""
             yield (
                 f"ollama_project: the container {name} belongs to {whose}, not to {project}; remove "
-                f"it (docker rm -f {name}){or_ours}"
+                f"it (docker rm -f {name}){ours}"
             )
     for setting, owner in measured.port_owners.items():
         yield (

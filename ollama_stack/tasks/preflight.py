@@ -133,8 +133,8 @@ def _owners(settings: Settings) -> dict[str, str]:
     """By names of declared containers that are taken: the compose project, "" for none."""
     owners = {}
     declared = {CONTAINER: True, GATEWAY: settings.gateway_enabled, APP: settings.app_enabled}
-    for name in (name for name in CONTAINERS if declared[name]):
-        if found := host.get_fact(DockerContainer, object_id=name):
+    for name, wanted in declared.items():
+        if wanted and (found := host.get_fact(DockerContainer, object_id=name)):
             labels = found[0]["Config"]["Labels"] or {}
             owners[name] = labels.get("com.docker.compose.project", "")
     return owners

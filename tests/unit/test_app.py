@@ -86,13 +86,13 @@ def test_a_page_left_open_by_name_is_warned_of() -> None:
 def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() -> None:
     wanted = replace(BARE, to_pull={"app_image": Manifest(401)})
     assert unfit(settings(), "medium", replace(wanted, docker="29.1.3")) == [
-        "app_image: ollama-stack/app:0.1.0 is not on the host, and is not published; build it from "
-        "app/Dockerfile (docs/running.md) and load it there, or push it to a registry of yours"
+        "app_image: ollama-stack/app:0.1.0 is not published, and not on the host; build it from "
+        "app/Dockerfile (docs/running.md) and push it to a registry of yours, or load it there"
     ]
     assert unfit(settings(), "medium", wanted) == [
-        "app_image: ollama-stack/app:0.1.0 is not published, and Docker does not run on the host; "
-        "build it from app/Dockerfile (docs/running.md) and push it to a registry of yours, or deploy "
-        "with app_enabled = False first, then load it there"
+        "app_image: ollama-stack/app:0.1.0 is not published, and not on the host, where no Docker "
+        "runs; build it from app/Dockerfile (docs/running.md) and push it to a registry of yours, or "
+        "deploy with app_enabled = False first, then load it there"
     ]
     own = settings(app_image="registry.school.lan/app:1")
     missing = replace(BARE, to_pull={"app_image": Manifest(404)})
