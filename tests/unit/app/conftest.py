@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from threading import Event as Flag
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
 
 from app import create_app
 from app.room import Done, Failed, Piece
@@ -90,6 +92,16 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.002)
+
+
+def unheard(app: Flask, path: str, **request: Any) -> None:
+    """A request that finds a place, and whose client is gone before a byte of the answer."""
+    room, environ = app.extensions["desk"].room, EnvironBuilder(path, method="POST", **request)
+    waiting = room.waiting
+    answer = app.wsgi_app(environ.get_environ(), lambda *_: lambda _: None)
+    assert room.waiting == waiting + 1
+    answer.close()  # type: ignore[attr-defined]  # werkzeug's ClosingIterator
+    assert room.waiting == waiting
 
 
 def occupy(app: Flask, model: Double, others: int) -> None:

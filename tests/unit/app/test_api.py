@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import LARGEST, create_app
-from tests.unit.app.conftest import Double, occupy, until
+from tests.unit.app.conftest import Double, occupy, unheard
 
 SSE = {"Accept": "text/event-stream"}
 
@@ -46,9 +46,7 @@ def test_who_leaves_before_the_stream_begins_gives_the_place_away(
     app: Flask, model: Double
 ) -> None:
     occupy(app, model, 2)
-    client = app.test_client()
-    client.post("/api/ask", json={"prompt": "hi"}, headers=SSE, buffered=False).close()
-    until(lambda: app.extensions["desk"].room.waiting == 0)
+    unheard(app, "/api/ask", json={"prompt": "hi"}, headers=SSE)
 
 
 def test_a_failure_in_the_stream_is_an_event(client: FlaskClient) -> None:

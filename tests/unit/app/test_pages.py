@@ -15,7 +15,7 @@ from markupsafe import escape
 
 from app import create_app
 from app.texts import TEXTS
-from tests.unit.app.conftest import TOKENS, Double, occupy, until
+from tests.unit.app.conftest import TOKENS, Double, occupy, unheard
 
 HERE = Path(__file__).parents[3] / "app"
 LANGUAGES = sorted(TEXTS)
@@ -98,8 +98,10 @@ def test_a_failed_answer_is_told_on_the_page(client: FlaskClient) -> None:
 def test_who_leaves_before_the_page_begins_gives_the_place_away(app: Flask, model: Double) -> None:
     occupy(app, model, 2)
     client = app.test_client()
-    client.post("/", data={"prompt": "hi", "csrf_token": csrf(client)}, buffered=False).close()
-    until(lambda: app.extensions["desk"].room.waiting == 0)
+    data = {"prompt": "hi", "csrf_token": csrf(client)}
+    cookie = client.get_cookie("student")
+    assert cookie
+    unheard(app, "/", data=data, headers={"Cookie": f"student={cookie.value}"})
 
 
 @pytest.mark.parametrize(
