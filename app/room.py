@@ -192,7 +192,7 @@ class Room:
         elif known[who] <= now:
             known[who] = now + min(step, longest)
         self._appointments = known
-        return math.ceil(known[who] - now)
+        return math.ceil(round(known[who] - now, 3))  # (now + 60) - now may be a hair above 60
 
     def _run(self) -> None:
         with self._lock:
