@@ -38,8 +38,9 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Co
             yield from written(f"{path}.new", text, str(owner))
             yield StringCommand("mv", QuoteString(f"{path}.new"), QuoteString(path))
     if not found:
+        container = QuoteString(reader)
         yield StringCommand(
-            "! docker container inspect", reader, ">/dev/null 2>&1 || docker restart", reader
+            "! docker container inspect", container, ">/dev/null 2>&1 || docker restart", container
         )
 
 

@@ -138,9 +138,9 @@ def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
     said, _ = _answer(live, "/", headers=True)
     cookie = _header(said, "Set-Cookie")
     wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_tls_cert else [])]
-    said_of_it = cookie.split("; ")
-    found = [part for part in wanted if part in said_of_it]
-    found += [part for part in said_of_it if part.startswith("Domain=")]
+    attributes = cookie.split("; ")
+    found = [part for part in wanted if part in attributes]
+    found += [part for part in attributes if part.startswith("Domain=")]
     return said.reading(found, re.sub("=[^;]*", "=...", cookie, count=1)).equals(wanted, ", ".join)
 
 

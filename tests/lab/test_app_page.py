@@ -117,12 +117,35 @@ def test_who_waits_while_the_app_is_replaced_is_asked_for_again_by_itself(
 
 def test_what_a_model_seldom_says_is_not_lost(page: Page) -> None:
     said = 'event: text\ndata: {"text": "one\u2028two"}\n\nevent: done\ndata: {"cut": false}\n\n'
-    page.route(
-        "**/api/ask", lambda route: route.fulfill(body=said)
-    )  # a double: it cannot be provoked
+    # A double: it cannot be provoked.
+    page.route("**/api/ask", lambda route: route.fulfill(body=said))
     ask(page, SHORT)
     page.wait_for_selector("#stop", state="hidden")
     assert page.locator("#now .answer").text_content() == "one\u2028two"
+
+
+# A double for the network: every answer is over at once, but its connection ends when told to.
+LATE_END = """() => {
+  window.connections = [];
+  window.fetch = function () {
+    var over = new TextEncoder().encode('event: done\\ndata: {"cut": false}\\n\\n');
+    return Promise.resolve(new Response(new ReadableStream({ start: function (stream) {
+      if (window.connections.push(stream) === 1) stream.enqueue(over);
+    } })));
+  };
+}"""
+
+
+def test_an_answer_s_late_end_does_not_disturb_the_next_question(page: Page) -> None:
+    page.evaluate(LATE_END)
+    ask(page, SHORT)
+    page.wait_for_selector("#stop", state="hidden")
+    ask(page, LONG)
+    page.wait_for_function("connections.length === 2")
+    page.evaluate("connections[0].close()")
+    page.wait_for_timeout(300)
+    assert status(page) == "Your question is on its way…"
+    assert page.inner_text("#now .asked") == LONG
 
 
 def test_who_asks_too_often_is_told_so(page: Page) -> None:
