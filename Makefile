@@ -3,11 +3,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 INVENTORY ?= inventories/local.py
-LAB ?= 1
 RUN := .venv/bin
 LAB_INVENTORY := inventories/lab.py
+export BEGUN := $(shell date +%s)
+# The tests end with make, even if it is killed, and take back what they changed.
+LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts lab-able rollback status test lint plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
+.PHONY: help lab lab-down lab-hosts lab-able rollback status check test test-all lint unit plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,18 +30,23 @@ lab-hosts: lab ## Debian servers of the lab's own for inventories/lab_ssh.py; HO
 
 lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
-	echo "the lab needs root on a Debian-like x86-64 machine; make test LAB=0 runs the offline part"; exit 1; }
+	echo "the lab needs root on a Debian-like x86-64 machine; make check runs the offline part"; exit 1; }
 
-ifeq ($(LAB),0)
-test: lint ## lint, unit tests and lab tests; LAB=0 leaves the lab out
-	@$(RUN)/pytest --numprocesses auto tests/unit
-else
-test: lab-able lint
-	@$(RUN)/pytest --numprocesses auto tests/unit && $(RUN)/pytest tests/lab
-endif
+check: .venv/ok ## lint and unit tests, in half a minute
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
+
+test: lab-able check ## make check, then every claim once in the lab, in ten minutes
+	@$(LAB_TESTS) -m "not slow"
+
+test-all: lab-able check ## each control broken alone, the whole list of faults, in half an hour
+	@$(LAB_TESTS)
 
 lint: .venv/ok ## ruff and mypy
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
+
+# No plugins but the one named here: to import the others takes longer than most tests.
+unit: .venv/ok
+	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/unit
 
 # pyinfra itself calls an inventory that is not there, or a limit without hosts, a success; and it
 # connects before it looks at settings.

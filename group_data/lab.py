@@ -10,6 +10,7 @@ model_name = "smollm2:135m"
 app_enabled = True
 
 docker_source = "distro"
+health_interval = "2s"  # many changes, each of which waits for it
 ollama_dir = "/opt/ollama-lab"
 ollama_project = "ollama-lab"
 

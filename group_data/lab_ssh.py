@@ -6,6 +6,7 @@ gateway_image = "haproxy:2.6.12"
 model_name = "smollm2:135m"
 
 docker_source = "distro"
+health_interval = "2s"  # many changes, each of which waits for it
 
 audit_waivers = [
     {

@@ -64,7 +64,10 @@ def sshd(folder: Path, environment: str = "", port: int = 2222) -> Iterator[Sshd
     )
     folder.chmod(0o755)  # sshd reads the key as the one who logs in
     server = subprocess.Popen(  # noqa: S603 ours
-        ["/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")]
+        [
+            *("setpriv", "--pdeathsig", "TERM"),  # it ends with this process, however that ends
+            *("/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")),
+        ]
     )
     try:
         end = time.monotonic() + 10

@@ -118,6 +118,12 @@ class Settings(GatewaySettings, AppSettings):
     ollama_project: Project = setting(
         "compose project", "ours", "ollama", rule="owns the container `ollama`, if there is one"
     )
+    health_interval: Duration = setting(
+        "time between two health checks of a container; a change waits for the first one",
+        "ours; Docker before 25 has no shorter interval for a start",
+        "5s",
+        unit="Go duration",
+    )
     model_num_ctx: int = setting(
         "context of one answer", "Ollama api/types.go", 4096, unit="tokens", ge=256
     )

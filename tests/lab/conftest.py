@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from lab.sshd import Sshd, sshd, user
 
@@ -23,8 +29,15 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run(*words: str | Path) -> Done:
-    """A command from the project's folder, its output kept."""
-    return subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
+    """A command from the project's folder, its output kept; it ends with this process."""
+    ends = ["setpriv", "--pdeathsig", "KILL"]
+    return subprocess.run(
+        [*ends, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def sh(script: str) -> str:
@@ -95,21 +108,84 @@ def remove_test_objects() -> None:
         run("sh", "-c", f"{found} | xargs -r docker {kind} rm")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep-lab", action="store_true", help="leave the lab up for the next run")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The test that takes the lab away comes last."""
     items.sort(key=lambda item: "test_lab_down" in item.nodeid)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def lab() -> Iterator[None]:
-    remove_test_objects()
-    try:
-        done = run("make", "lab")
-        assert done.returncode == 0, done.stdout + done.stderr
+LONG = 15  # seconds; a test of `make test` that takes longer has its reason beside it
+REASONS = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[REASONS] = {
+        item.nodeid: "in make test-all alone" if item.get_closest_marker("slow") else marker.args[0]
+        for item in session.items
+        if (marker := item.get_closest_marker("slow") or item.get_closest_marker("long"))
+    }
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """The ten slowest, set-up and tear-down included, with the reason of those past LONG; the total."""
+    took: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.nodeid] += report.duration
+    terminalreporter.section("the ten slowest tests")
+    reasons = config.stash.get(REASONS, {})
+    for test, seconds in sorted(took.items(), key=lambda one: -one[1])[:10]:
+        why = reasons.get(test, "NO REASON" if seconds > LONG else "")
+        terminalreporter.write_line(f"{seconds:6.1f} s  {test.removeprefix('tests/lab/')}  {why}")
+    begun = float(os.environ.get("BEGUN", "0"))  # by make
+    total = f"{time.time() - begun:.0f} s in all, " if begun else ""
+    terminalreporter.write_line(f"{total}{len(took)} tests, on {os.cpu_count()} CPUs")
+
+
+LOCK = Path("/run/ollama-lab-tests.lock")
+# What a mutation leaves outside the lab's own project, and what takes it back.
+LEFT_BEHIND = """
+test ! -e /run/docker.sock.lab || mv /run/docker.sock.lab /run/docker.sock
+test ! -e /run/ollama-lab-unreachable ||
+    ip route del unreachable $(cat /run/ollama-lab-unreachable)/32 || true
+rm -f /run/ollama-lab-unreachable /var/lib/docker/ollama-lab-*
+find /run -maxdepth 1 -name reboot-required -empty -delete
+! docker version >/dev/null 2>&1 || docker compose --project-name ollama-lab down --volumes
+rm -rf /opt/ollama-lab
+"""
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait for another run's end. What a killed one has left is put right: LOCK has its process."""
+    with LOCK.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if LOCK.read_text():
+            sh(LEFT_BEHIND)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         yield
-    finally:
+        lock.truncate(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lab(pytestconfig: pytest.Config) -> Iterator[Done]:
+    """``make lab``, as it went."""
+    with one_at_a_time():
         remove_test_objects()
-        down()
+        try:
+            done = run("make", "lab")
+            assert done.returncode == 0, done.stdout + done.stderr
+            yield done
+        finally:
+            remove_test_objects()
+            if not pytestconfig.option.keep_lab:
+                down()
 
 
 def down() -> None:
@@ -122,14 +198,17 @@ SUDOERS = Path("/etc/sudoers.d/ollama-lab")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+def server() -> Iterator[Sshd]:
     """A real sshd of this machine for three users: in Docker's group, with sudo, with nothing."""
     if not shutil.which("sudo"):
         sh("apt-get install --yes --quiet sudo")
     SUDOERS.write_text(f"{SUDOER} ALL=(ALL) NOPASSWD: ALL\n")
-    folder = tmp_path_factory.mktemp("sshd")
-    for parent in folder.parents[:2]:
-        parent.chmod(0o755)  # the key is read as the one who logs in
-    with user(MEMBER, "docker"), user(SUDOER), user(NOBODY), sshd(folder) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="ollama-lab-") as folder,  # sshd makes it readable
+        user(MEMBER, "docker"),
+        user(SUDOER),
+        user(NOBODY),
+        sshd(Path(folder)) as running,
+    ):
         yield running
-    SUDOERS.unlink()
+    SUDOERS.unlink(missing_ok=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.lab.conftest import LABEL
@@ -22,6 +23,8 @@ class Mutation:
 
     ``before``: a script before all that.
     ``compose``: values by dotted path; ``gateway``: replacements of text, loaded by the gateway.
+    ``declared``: variables of Ollama's container; ``reads``, ``app_reads``: what the server, or the
+    app, is started with all the same.
     ``also``: controls that cannot but see it too. ``doubles``: commands that answer instead of the
     host's own, for what cannot be provoked. ``waivers``: instead of the inventory's.
     """
@@ -30,14 +33,80 @@ class Mutation:
     back: str = ""
     before: str = ""
     compose: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+    reads: dict[str, str] = field(default_factory=dict)
+    app_reads: dict[str, str] = field(default_factory=dict)
     gateway: tuple[tuple[str, str], ...] = ()
     also: frozenset[str] = frozenset()
     doubles: dict[str, str] = field(default_factory=dict)
     waivers: tuple[dict[str, str], ...] | None = None
     recreate: tuple[str, ...] = ()
     """Services whose counters or logs the way back has to start anew."""
-    unhealthy: bool = False
-    """Whether the compose edit keeps a container from being healthy."""
+    uses: frozenset[str] = frozenset()
+    """What its script changes, by a name of ours: no two that change the same are broken together."""
+    alone: bool = False
+    """Whether it hides other controls, or undoes what others break."""
+
+    @property
+    def touches(self) -> set[str]:
+        """All that it changes; a replacement that keeps the old text leaves it to others."""
+        return {
+            *self.uses,
+            *self.compose,
+            *self.doubles,
+            *(f"declared {name}" for name in self.declared),
+            *(f"reads {name}" for name in self.reads),
+            *(f"app reads {name}" for name in self.app_reads),
+            *(old for old, new in self.gateway if old not in new),
+            *(() if self.waivers is None else ("waivers",)),
+        }
+
+
+Batch = dict[str, Mutation]  # by control, all of them in force at once
+
+
+def batches(mutations: Mapping[str, Mutation]) -> list[Batch]:
+    """As few as may be: each takes what changes nothing that another of it changes."""
+    found: list[Batch] = []
+    for id_, mutation in mutations.items():
+        for batch in found:
+            others = batch.values()
+            if mutation.alone or any(o.alone or o.touches & mutation.touches for o in others):
+                continue
+            batch[id_] = mutation
+            break
+        else:
+            found.append({id_: mutation})
+    return found
+
+
+def edits(batch: Iterable[Mutation]) -> dict[str, Any]:
+    """The compose file's, of all of them."""
+    merged: dict[str, Any] = {}
+    declared: dict[str, str] = {}
+    reads: dict[str, str] = {}
+    app_reads: dict[str, str] = {}
+    for mutation in batch:
+        merged |= mutation.compose
+        declared |= mutation.declared
+        reads |= mutation.reads
+        app_reads |= mutation.app_reads
+    if declared:
+        merged["ollama.environment"] = [f"{k}={v}" for k, v in (DECLARED | declared).items()]
+    if reads:
+        merged["ollama.entrypoint"] = ["env", *_words(reads), "/bin/ollama", "serve"]
+    if app_reads:
+        merged = {"app.command": GUNICORN} | merged
+        merged["app.entrypoint"] = ["env", *_words(app_reads)]
+    return merged
+
+
+def _words(variables: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in variables.items()]
+
+
+def uses(*names: str) -> frozenset[str]:
+    return frozenset(names)
 
 
 def also(*ids: str) -> frozenset[str]:
@@ -76,14 +145,22 @@ def kernel(figure: str, value: int) -> str:
 def docker_alone(options: str, *figures: tuple[str, int]) -> Mutation:
     """Docker's figures changed, the kernel's put back."""
     restored = "".join(kernel(figure, value) for figure, value in figures)
-    return Mutation(f"docker update {options} ollama; {restored}", AS_DECLARED + restored)
+    return Mutation(
+        f"docker update {options} ollama; {restored}", AS_DECLARED + restored, uses=_uses(figures)
+    )
 
 
 def kernel_alone(*figures: tuple[str, int], then: tuple[tuple[str, int], ...]) -> Mutation:
     return Mutation(
         "".join(kernel(figure, value) for figure, value in figures),
         "".join(kernel(figure, value) for figure, value in then),
+        uses=_uses(figures),
     )
+
+
+def _uses(figures: Iterable[tuple[str, int]]) -> frozenset[str]:
+    """Docker and the kernel keep memory and swap together."""
+    return frozenset(f"limit {name.replace('swap', 'memory')}" for name, _ in figures)
 
 
 LIMITS = {
@@ -118,26 +195,20 @@ VARIABLES = {
     "OLS-208": ("LLAMA_ARG_CACHE_RAM", "256", "8192"),
     "OLS-209": ("OLLAMA_NO_CLOUD", "1", "0"),
 }
-DECLARED = [f"{name}={value}" for name, value, _ in VARIABLES.values()]
+DECLARED = {name: value for name, value, _ in VARIABLES.values()}
 
-
-def server_reads(variable: str) -> dict[str, Any]:
-    """The container declares one environment, its server is started with another."""
-    return {"ollama.entrypoint": ["env", variable, "/bin/ollama", "serve"]}
-
-
-def declares(name: str, right: str, wrong: str) -> Mutation:
-    environment = [line.replace(f"{name}={right}", f"{name}={wrong}") for line in DECLARED]
-    return Mutation(compose={"ollama.environment": environment} | server_reads(f"{name}={right}"))
-
-
-ENVIRONMENT = {id_: declares(*variable) for id_, variable in VARIABLES.items()} | {
-    "OLS-210": Mutation(compose=server_reads("OLLAMA_MAX_QUEUE=512")),
-}
+# The container declares one environment, its server is started with another.
+ENVIRONMENT = {
+    id_: Mutation(declared={name: wrong}, reads={name: right})
+    for id_, (name, right, wrong) in VARIABLES.items()
+} | {"OLS-210": Mutation(reads={"OLLAMA_MAX_QUEUE": "512"})}
 
 # --- effect and model ---------------------------------------------------------------------------
 
 ADDRESS = "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' ollama | cut -d' ' -f1)"
+
+
+UNREACHABLE = "/run/ollama-lab-unreachable"
 
 
 def ask(path: str, **body: Any) -> str:
@@ -162,12 +233,13 @@ RESTORE = (
     + "docker exec ollama ollama rm lab-keep:1 lab-keep:2; "
     + UNLOAD
 )
+RUNNER = uses("runner")  # and the models that it may run
 
 
 def model_created(name: str = MODEL, then: str = "", **body: Any) -> Mutation:
     """The model made anew from the pulled one, with something else than declared."""
     made = ask("/api/create", **({"model": name, "from": PRISTINE, "stream": False} | body))
-    return Mutation(KEEP + made + then, RESTORE)
+    return Mutation(KEEP + made + then, RESTORE, uses=RUNNER)
 
 
 def tuned(**parameters: int) -> Mutation:
@@ -185,15 +257,17 @@ EFFECT = {
         f"{UNLOAD} cp {WEIGHTS} /var/lib/docker/ollama-lab-weights; truncate --size 50M {WEIGHTS}",
         f"cp /var/lib/docker/ollama-lab-weights {WEIGHTS}; rm /var/lib/docker/ollama-lab-weights",
         recreate=("ollama",),
+        alone=True,
     ),
-    "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD),
-    "OLS-303": Mutation(compose=server_reads("OLLAMA_NUM_PARALLEL=2"), also=also("210", "1210")),
-    "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD),
+    "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD, uses=RUNNER),
+    "OLS-303": Mutation(reads={"OLLAMA_NUM_PARALLEL": "2"}, also=also("210", "1210")),
+    "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
-        + generate(options={"num_predict": 8})
+        + generate(options={"num_predict": 3})
         + "docker update --cpus 2 ollama",
         recreate=("ollama",),
+        uses=RUNNER | uses("limit quota"),
     ),
     "OLS-306": Mutation(
         f"{UNLOAD} docker update --memory 150m --memory-swap 150m --memory-reservation 100m ollama; "
@@ -201,26 +275,31 @@ EFFECT = {
         + AS_DECLARED,
         also=also("903"),
         recreate=("ollama",),
+        alone=True,
     ),
     "OLS-307": Mutation(
         "kill -9 $(docker inspect --format '{{.State.Pid}}' ollama); sleep 1; " + HEALTHY,
         recreate=("ollama",),
+        alone=True,
     ),
     "OLS-308": Mutation(
         ask("/api/generate", model=MODEL, keep_alive=-1),
         ask("/api/generate", model=MODEL, keep_alive="5m"),
+        uses=RUNNER,
     ),
 }
 MODELS = {
-    "OLS-401": Mutation(f"{KEEP} docker exec ollama ollama rm {MODEL}", RESTORE),
-    "OLS-402": Mutation(f"{KEEP} docker exec ollama ollama rm {PRISTINE}", RESTORE),
+    "OLS-401": Mutation(f"{KEEP} docker exec ollama ollama rm {MODEL}", RESTORE, alone=True),
+    "OLS-402": Mutation(f"{KEEP} docker exec ollama ollama rm {PRISTINE}", RESTORE, alone=True),
     "OLS-403": tuned(num_thread=1),
     "OLS-404": tuned(num_ctx=1024),
     "OLS-405": tuned(num_predict=9),
     "OLS-406": model_created(name=PRISTINE, parameters={"top_k": 7}),
     "OLS-407": model_created(template="Answer: {{ .Prompt }}", parameters=PARAMETERS),
     "OLS-408": Mutation(
-        f"echo rotten > {BLOBS}/sha256-{'0' * 64}", f"rm {BLOBS}/sha256-{'0' * 64}"
+        f"echo rotten > {BLOBS}/sha256-{'0' * 64}",
+        f"rm {BLOBS}/sha256-{'0' * 64}",
+        uses=uses("volume"),
     ),
 }
 
@@ -241,12 +320,18 @@ def first(status: int, path: str, text: str = "{}") -> tuple[tuple[str, str], ..
 
 SERVICE = {
     "OLS-501": Mutation(
-        "mv /run/docker.sock /run/docker.sock.lab", "mv /run/docker.sock.lab /run/docker.sock"
+        "mv /run/docker.sock /run/docker.sock.lab",
+        "mv /run/docker.sock.lab /run/docker.sock",
+        alone=True,
     ),
-    "OLS-502": Mutation("docker stop ollama", "docker start ollama", also=also("509")),
-    "OLS-503": Mutation(compose={"ollama.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-502": Mutation(
+        "docker stop --time 1 ollama", "docker start ollama", also=also("509"), alone=True
+    ),
+    "OLS-503": Mutation(compose={"ollama.healthcheck.test": ["CMD", "false"]}),
     "OLS-504": Mutation(
-        f"ip route add unreachable {ADDRESS}/32", f"ip route del unreachable {ADDRESS}/32"
+        f"echo {ADDRESS} >{UNREACHABLE}; ip route add unreachable $(cat {UNREACHABLE})/32",
+        f"ip route del unreachable $(cat {UNREACHABLE})/32; rm {UNREACHABLE}",
+        alone=True,
     ),
     "OLS-505": Mutation(
         "docker update --restart no ollama", "docker update --restart always ollama"
@@ -261,17 +346,22 @@ SERVICE = {
             "ollama.volumes": ["other_data:/root/.ollama"],
             "/volumes": {"ollama_data": None, "other_data": None},
         },
+        uses=uses("volume"),
     ),
     "OLS-508": Mutation(
         f"docker network create --label {LABEL} ollama-lab-other; "
         "docker network connect ollama-lab-other ollama",
         "docker network disconnect ollama-lab-other ollama; docker network rm ollama-lab-other",
+        uses=uses("network"),
     ),
     "OLS-509": Mutation(gateway=first(404, "/api/version")),
     "OLS-510": Mutation(
-        "docker stop ollama-gateway", "docker start ollama-gateway", also=also("509", "1206")
+        "docker stop --time 1 ollama-gateway",
+        "docker start ollama-gateway",
+        also=also("509", "1206"),
+        alone=True,
     ),
-    "OLS-511": Mutation(compose={"gateway.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-511": Mutation(compose={"gateway.healthcheck.test": ["CMD", "false"]}),
     "OLS-512": Mutation(
         "docker update --restart no ollama-gateway",
         "docker update --restart always ollama-gateway",
@@ -281,13 +371,16 @@ SERVICE = {
         compose={"gateway.image": "ollama-lab/other:2"},
     ),
     "OLS-514": Mutation(gateway=(("maxconn 3 ", "maxconn 9 "),)),
-    "OLS-515": Mutation(gateway=(("ge 15", "ge 99"),), also=also("1211")),
+    "OLS-515": Mutation(gateway=(("ge 15", "ge 98"),), also=also("1211")),
     "OLS-516": Mutation(
         "sleep 2; sed -i.lab 's/timeout connect 5s/timeout connect 6s/' /opt/ollama-lab/gateway/haproxy.cfg",
         "mv /opt/ollama-lab/gateway/haproxy.cfg.lab /opt/ollama-lab/gateway/haproxy.cfg",
+        alone=True,
     ),
     "OLS-517": Mutation(gateway=first(200, "/api/generate", '{"response":""}')),
-    "OLS-518": Mutation(gateway=(("    no log\n", "    no log\n    http-request deny\n"),)),
+    "OLS-518": Mutation(
+        gateway=(("    no log\n", "    no log\n    http-request deny\n"),), alone=True
+    ),
 }
 
 # --- exposure -----------------------------------------------------------------------------------
@@ -296,10 +389,11 @@ SERVICE = {
 def listener(address: str, port: int) -> Mutation:
     """Another program listens, for a minute at most."""
     serve = f"timeout 60 python3 -m http.server --bind {address} {port}"
+    pid = f"/tmp/ollama-lab-listener-{port}"  # noqa: S108 the lab is root's machine
     return Mutation(
-        f"{serve} >/dev/null 2>&1 & echo $! > /tmp/ollama-lab-listener; "
+        f"{serve} >/dev/null 2>&1 & echo $! > {pid}; "
         f"timeout 10 sh -c 'until ss -Hltn | grep -q {address}:{port}; do sleep 0.1; done'",
-        "kill $(cat /tmp/ollama-lab-listener); rm /tmp/ollama-lab-listener",
+        f"kill $(cat {pid}); rm {pid}",
     )
 
 
@@ -456,11 +550,13 @@ REST = {
         "kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}'); wait; "
         + generate(),  # the server notes it with the next question
         recreate=("ollama",),
+        alone=True,
     ),
     "OLS-904": Mutation(
         "docker restart --time 0 ollama & "
         f"curl -sS --max-time 60 127.0.0.1:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))}; wait; {HEALTHY}",
         recreate=("ollama", "gateway"),
+        alone=True,
     ),
     "OLS-1001": Mutation(doubles={"date": "exec /bin/date --date '10 minutes' \"$@\""}),
     "OLS-1002": Mutation(
@@ -478,9 +574,9 @@ REST = {
 GUNICORN = ["python3", "-m", "gunicorn", "--config", "/srv/app/gunicorn.conf.py"]
 
 
-def app_reads(variable: str, script: str = "") -> Mutation:
+def app_reads(name: str, value: str, script: str = "") -> Mutation:
     """The container declares one environment, its process is started with another."""
-    return Mutation(script, compose={"app.entrypoint": ["env", variable], "app.command": GUNICORN})
+    return Mutation(script, app_reads={name: value})
 
 
 def door(rule: str) -> Mutation:
@@ -493,8 +589,14 @@ def door(rule: str) -> Mutation:
 APP_IMAGE = "172.17.0.1:5000/ollama-stack/app:0.1.0"
 
 APP = {
-    "OLS-1201": Mutation("docker stop ollama-app", "docker start ollama-app", also=also("1206")),
-    "OLS-1202": Mutation(compose={"app.healthcheck.test": ["CMD", "false"]}, unhealthy=True),
+    "OLS-1201": Mutation(
+        "docker stop --time 1 ollama-app",
+        "docker start ollama-app",
+        gateway=(("    retries 30 ", "    retries 2 "),),  # seconds that a page waits for the app
+        also=also("1206"),
+        alone=True,
+    ),
+    "OLS-1202": Mutation(compose={"app.healthcheck.test": ["CMD", "false"]}),
     "OLS-1203": Mutation(
         "docker update --restart no ollama-app", "docker update --restart always ollama-app"
     ),
@@ -508,16 +610,20 @@ APP = {
         f"docker network create --label {LABEL} ollama-lab-other; "
         "docker network connect ollama-lab-other ollama-app",
         "docker network disconnect ollama-lab-other ollama-app; docker network rm ollama-lab-other",
+        uses=uses("network"),
     ),
-    "OLS-1206": door("http-request return status 404 if { path / } METH_GET !{ path_beg /api }"),
+    "OLS-1206": replace(
+        door("http-request return status 404 if { path / } METH_GET !{ path_beg /api }"), alone=True
+    ),
     "OLS-1207": Mutation(compose={"app.ports": ["127.0.0.2:8089:8080"]}),
     "OLS-1208": listener("127.0.0.3", 8080),
     "OLS-1209": Mutation(compose={"app.command": [*GUNICORN, "--workers", "2"]}),
-    "OLS-1210": app_reads("OLLAMA_NUM_PARALLEL=4"),
-    "OLS-1211": app_reads("OLLAMA_MAX_QUEUE=99"),
-    "OLS-1212": app_reads("OLLAMA_HOST=http://ollama-gateway:9"),
+    "OLS-1210": app_reads("OLLAMA_NUM_PARALLEL", "4"),
+    "OLS-1211": app_reads("OLLAMA_MAX_QUEUE", "99"),
+    "OLS-1212": app_reads("OLLAMA_HOST", "http://ollama-gateway:9"),
     "OLS-906": app_reads(
-        "OLLAMA_HOST=http://ollama-gateway:9",
+        "OLLAMA_HOST",
+        "http://ollama-gateway:9",
         "curl -sS --max-time 60 127.0.0.1:8080/api/ask --header 'Content-Type: application/json' "
         "--header 'Accept: text/event-stream' "
         '--data \'{"prompt": "hi"}\'',
@@ -530,9 +636,9 @@ APP = {
         "chmod 644 /opt/ollama-lab/app/teacher.token",
         "chmod 600 /opt/ollama-lab/app/teacher.token",
     ),
-    "OLS-1216": app_reads("APP_MAX_PROMPT=9999"),
+    "OLS-1216": app_reads("APP_MAX_PROMPT", "9999"),
     "OLS-1217": door("http-request return status 200 if { path / } METH_POST"),
-    "OLS-1218": app_reads("APP_THREADS=33"),
+    "OLS-1218": app_reads("APP_THREADS", "33"),
     "OLS-1219": Mutation(gateway=(("app:8080 maxconn 34", "app:8080 maxconn 33"),)),
 }
 

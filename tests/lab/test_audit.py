@@ -1,4 +1,4 @@
-"""The audit is green on what was deployed, and every control turns red, alone, when it is broken."""
+"""The audit is green on what was deployed, and every control turns red when it is broken."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import httpx
 import jsonschema
 import pytest
 import yaml
 
+from ollama_stack.inventory import Target, read_inventory
+from tests.audit.controls import specs
+from tests.audit.looking import look
 from tests.lab.conftest import (
     COMPOSE_FILE,
     INVENTORY,
@@ -26,19 +31,24 @@ from tests.lab.conftest import (
     remove_test_objects,
     run,
     sh,
+    until,
 )
-from tests.lab.mutations import MODEL, OPEN, Mutation, generate
+from tests.lab.mutations import MODEL, OPEN, Batch, Mutation, batches, edits, generate
 
 GATEWAY_FILE = Path("/opt/ollama-lab/gateway/haproxy.cfg")
 DEEP = {"OLS-408", "OLS-517", "OLS-1212"}
+CONTAINERS = {"ollama": "ollama", "gateway": "ollama-gateway", "app": "ollama-app"}
 Edits = dict[str, Any]
 
 
-def audit(
-    inventory: str | Path, folder: Path, *words: str, doubles: str = ""
-) -> tuple[Done, dict[str, Any]]:
-    """An audit with its report."""
-    path = f"{doubles}:{os.environ['PATH']}" if doubles else os.environ["PATH"]
+def name(batch: Batch) -> str:
+    """Of a test: the first control of its batch, and how many others there are."""
+    more = f"+{len(batch) - 1}" if len(batch) > 1 else ""
+    return f"{next(iter(batch))}{more}"
+
+
+def audit(inventory: str | Path, folder: Path, *words: str) -> tuple[Done, dict[str, Any]]:
+    """An audit as people start it, with its report."""
     done = subprocess.run(
         [
             ".venv/bin/pytest",
@@ -51,7 +61,6 @@ def audit(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=os.environ | {"PATH": path},
     )
     assert (folder / "report.json").exists(), done.stdout + done.stderr
     return done, json.loads((folder / "report.json").read_text())
@@ -73,15 +82,16 @@ class Deployed:
         self.url = url
         self.original = COMPOSE_FILE.read_text()
         self.gateway = GATEWAY_FILE.read_text()
-        self.edits: Edits | None = None
+        self.edits: Edits = {"none": "yet"}
 
-    def compose_is(self, edits: Edits, unhealthy: bool = False) -> None:
+    def compose_is(self, edits: Edits) -> None:
         """Bring the project up as edited; with health checks every second, not to wait for them."""
         if edits == self.edits:
             return
         self.edits = edits
         quick = {"ollama.healthcheck.interval": "1s", "gateway.healthcheck.interval": "1s"}
         quick |= {"app.healthcheck.interval": "1s", "app.stop_grace_period": "1s"}
+        quick |= {"ollama.healthcheck.start_period": "0s"}
         project = yaml.safe_load(self.original)
         for path, value in (quick | edits).items():
             *parents, last = path.strip("/").split(".")
@@ -90,16 +100,21 @@ class Deployed:
                 place = place[parent]
             place[last] = value
         COMPOSE_FILE.write_text(yaml.safe_dump(project, sort_keys=False))
-        self.up("" if unhealthy else "--wait")
-        if unhealthy:
-            sh("sleep 6")
+        self.up()
+
+    def settled(self) -> None:
+        """Wait until each container is well, but for those whose edited check calls them ill."""
+        ill = [service for service in CONTAINERS if f"{service}.healthcheck.test" in self.edits]
+        wanted = ["unhealthy" if service in ill else "healthy" for service in CONTAINERS]
+        look = "docker inspect --format '{{.State.Health.Status}}' " + " ".join(CONTAINERS.values())
+        until(lambda: sh(look).split() == wanted)
 
     def up(self, *words: str) -> None:
         sh(f"docker compose --file {COMPOSE_FILE} up --detach {' '.join(words)}")
         knock = f"curl -sk -o /dev/null -w %{{http_code}} {self.url}/api/version"
         sh(f"timeout 30 sh -c 'until {knock} | grep -E \"200|401\"; do sleep 0.2; done'")
 
-    def gateway_is(self, edits: tuple[tuple[str, str], ...]) -> None:
+    def gateway_is(self, edits: Iterable[tuple[str, str]]) -> None:
         """Have the gateway run its configuration as edited."""
         text = self.gateway
         for old, new in edits:
@@ -107,24 +122,63 @@ class Deployed:
             text = text.replace(old, new)
         if text != GATEWAY_FILE.read_text():
             GATEWAY_FILE.write_text(text)
-            sh("docker kill --signal USR2 ollama-gateway; sleep 1")
+            reload_gateway()
+
+
+def reload_gateway() -> None:
+    """As a deploy does; the old worker is gone, or has its last answers to give, when it returns."""
+    workers = "docker top ollama-gateway -eo pid | tail -n +3"
+    before = sh(workers).split()
+    sh("docker kill --signal USR2 ollama-gateway")
+    until(lambda: bool(set(sh(workers).split()) - set(before)))
+    until(lambda: httpx.get("http://127.0.0.1:8404/none").status_code > 0)
 
 
 @contextmanager
-def broken(state: Deployed, mutation: Mutation) -> Iterator[None]:
-    """The lab as a mutation leaves it, until it is put back."""
-    if mutation.before:
-        sh(mutation.before)
-    state.compose_is(mutation.compose, mutation.unhealthy)
-    state.gateway_is(mutation.gateway)
-    try:
-        sh(mutation.script or "true")
+def broken(state: Deployed, *together: Mutation) -> Iterator[None]:
+    """The lab as mutations leave it, until it is put back."""
+    for mutation in together:
+        sh(mutation.before or "true")
+    state.compose_is(edits(together))
+    state.settled()
+    with ExitStack() as back:
+        back.callback(state.gateway_is, ())
+        state.gateway_is(edit for mutation in together for edit in mutation.gateway)
+        for mutation in together:
+            back.callback(sh, mutation.back or "true")
+            sh(mutation.script or "true")
         yield
-    finally:
-        sh(mutation.back or "true")
-        state.gateway_is(())
-        if mutation.recreate:
-            state.up("--wait", "--force-recreate", *mutation.recreate)
+        back.close()
+        if again := {service for mutation in together for service in mutation.recreate}:
+            state.up("--wait", "--force-recreate", *again)
+
+
+def seen(targets: Sequence[Target], batch: Batch, doubles: Path) -> dict[str, set[str]]:
+    """Controls that are red or cannot be looked at, by host, by a look in this process.
+
+    Each answered by the batch's doubles, with the deep controls where the batch has one.
+    """
+    doubles.mkdir()
+    for mutation in batch.values():
+        for name, script in mutation.doubles.items():
+            (doubles / name).write_text(f"#!/bin/sh\n{script}\n")
+            (doubles / name).chmod(0o755)
+        if mutation.waivers is not None:
+            waivers = {"audit_waivers": [*mutation.waivers]}
+            targets = [replace(target, data=target.data | waivers) for target in targets]
+    chosen = [spec for spec in specs() if not spec.deep or DEEP & batch.keys()]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PATH", f"{doubles}:{os.environ['PATH']}")
+        audits = look(targets, chosen)
+    return {
+        host.host: {one.control for one in host.results if one.status in ("finding", "error")}
+        for host in audits
+    }
+
+
+def expected(batch: Batch) -> set[str]:
+    """What is to be red, and nothing else."""
+    return {*batch, *(id_ for mutation in batch.values() for id_ in mutation.also)}
 
 
 @pytest.fixture(scope="module")
@@ -139,26 +193,30 @@ def as_deployed() -> Iterator[Deployed]:
     run("sh", "-c", "docker rmi ollama-lab/other:1 ollama-lab/other:2 ollama-lab/other:3")
 
 
-@pytest.mark.parametrize("id_", OPEN)
+@pytest.fixture(scope="module")
+def lab_targets() -> list[Target]:
+    return read_inventory(INVENTORY)
+
+
+def turns_red(batch: Batch, state: Deployed, targets: Sequence[Target], folder: Path) -> None:
+    with broken(state, *batch.values()):
+        (red,) = seen(targets, batch, folder / "doubles").values()
+    assert red == expected(batch)
+
+
+@pytest.mark.parametrize("batch", batches(OPEN), ids=name)
 def test_what_is_broken_turns_red_and_nothing_else(
-    id_: str, as_deployed: Deployed, tmp_path: Path
+    batch: Batch, as_deployed: Deployed, lab_targets: list[Target], tmp_path: Path
 ) -> None:
-    mutation = OPEN[id_]
-    doubles = tmp_path / "doubles"
-    doubles.mkdir()
-    for name, script in mutation.doubles.items():
-        (doubles / name).write_text(f"#!/bin/sh\n{script}\n")
-        (doubles / name).chmod(0o755)
-    inventory: str | Path = INVENTORY
-    if mutation.waivers is not None:
-        inventory = tmp_path / "lab.py"
-        inventory.write_text(f"medium = [('@local', {{'audit_waivers': {[*mutation.waivers]!r}}})]")
-    words = ["--deep"] if id_ in DEEP else []
-    with broken(as_deployed, mutation):
-        done, report = audit(inventory, tmp_path / "report", *words, doubles=str(doubles))
-    red = with_status(report, "finding", "error")
-    assert red.keys() == {id_} | mutation.also, done.stdout
-    assert done.returncode == 1, done.stdout
+    turns_red(batch, as_deployed, lab_targets, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id_", [id_ for batch in batches(OPEN) if len(batch) > 1 for id_ in batch])
+def test_each_control_turns_red_alone(
+    id_: str, as_deployed: Deployed, lab_targets: list[Target], tmp_path: Path
+) -> None:
+    turns_red({id_: OPEN[id_]}, as_deployed, lab_targets, tmp_path)
 
 
 def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.sshd import ADDRESSES, Sshd
+from ollama_stack.inventory import Target, read_inventory
 from tests.lab.conftest import SUDOER, URL, deployed, run, sh
-from tests.lab.mutations import LOCKED
-from tests.lab.test_audit import Deployed, audit, broken, with_status
+from tests.lab.mutations import LOCKED, batches
+from tests.lab.test_audit import Deployed, audit, turns_red, with_status
 
 SECRETS = {
     "admin": "0123456789abcdef-admin-of-the-lab",
@@ -72,12 +73,21 @@ def test_who_may_not_read_the_token_uses_sudo(
     assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-608", "OLS-517"}
 
 
-@pytest.mark.parametrize("id_", LOCKED)
+@pytest.fixture(scope="module")
+def targets(inventory: Path) -> list[Target]:
+    return read_inventory(str(inventory))
+
+
 def test_what_is_broken_turns_red_and_nothing_else(
-    id_: str, inventory: Path, as_deployed: Deployed, tmp_path: Path
+    targets: list[Target], as_deployed: Deployed, tmp_path: Path
 ) -> None:
-    with broken(as_deployed, LOCKED[id_]):
-        done, report = audit(inventory, tmp_path)
-    red = with_status(report, "finding", "error")
-    assert red.keys() == {id_} | LOCKED[id_].also, done.stdout
-    assert done.returncode == 1, done.stdout
+    (batch,) = batches(LOCKED)
+    turns_red(batch, as_deployed, targets, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id_", LOCKED)
+def test_each_control_turns_red_alone(
+    id_: str, targets: list[Target], as_deployed: Deployed, tmp_path: Path
+) -> None:
+    turns_red({id_: LOCKED[id_]}, as_deployed, targets, tmp_path)

@@ -103,3 +103,11 @@ def test_volume_and_network_belong_to_the_project(name: str, medium: Settings) -
     """No ``name:`` of their own: two projects on one host never share models."""
     (declared,) = yaml.safe_load(render_compose(medium))[name].values()
     assert declared is None
+
+
+def test_every_container_is_asked_as_often_as_declared() -> None:
+    for name in ("ollama", "gateway", "app"):
+        rendered = service(
+            name, app_enabled=True, app_image="registry.example/app:1", health_interval="2s"
+        )
+        assert rendered["healthcheck"]["interval"] == "2s"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from ollama_stack.inventory import ROOT, Target, read_inventory
 from ollama_stack.settings import PROFILES
+from tests.unit.commands import command
 
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
 BARE = {
@@ -30,13 +30,7 @@ BARE = {
 
 
 def pyinfra(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pyinfra", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    return command("pyinfra", *words)
 
 
 @cache

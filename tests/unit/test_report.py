@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ollama_stack.inventory import ROOT
+from tests.unit.commands import command
 from tests.unit.test_plan import BARE
 
 FAKE = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": BARE, "_sudo": False}
@@ -23,12 +23,7 @@ GONE, KEYLESS = "nobody.invalid", ("nokey.invalid", {"ssh_key": "no such key"})
 def plan(folder: Path, hosts: list[Any], *words: str) -> subprocess.CompletedProcess[str]:
     inventory = folder / "hosts.py"
     inventory.write_text(f"medium = {hosts!r}")
-    return subprocess.run(
-        [sys.executable, "-m", "ollama_stack.plan", str(inventory), *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return command("ollama_stack.plan", str(inventory), *words)
 
 
 def report(folder: Path, *hosts: Any) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -154,12 +149,7 @@ def test_people_get_a_table(tmp_path: Path) -> None:
     ],
 )
 def test_no_hosts_are_a_mistake(words: list[str], fault: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ollama_stack.plan", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = command("ollama_stack.plan", *words)
     assert done.returncode == 3
     assert fault in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,49 @@
+"""The project's command lines, run for real: each in a fork of a process that has imported them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+from ollama_stack.inventory import ROOT
+
+# Without pyinfra_cli: its import replaces the sockets of whoever imports it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["ollama_stack.fit", "ollama_stack.tasks.preflight", "rich.table"])
+
+
+def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """``python -m MODULE WORDS`` in the project's folder, its output kept; no terminal at its input."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_run, args=(module, words, *said))
+        process.start()
+        process.join()
+        texts = [path.read_text() for path in said]
+    return subprocess.CompletedProcess([module, *words], process.exitcode or 0, *texts)
+
+
+def _run(module: str, words: tuple[str, ...], stdout: Path, stderr: Path) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in enumerate((stdout, stderr), 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(ROOT)
+    sys.argv = [module, *words]
+    # multiprocessing has replaced these; a command has them from its start.
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "rw"[n > 0]) for n in range(3))
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
