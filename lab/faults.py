@@ -169,7 +169,14 @@ CLOCK_WRONG = Fault(
     after=sh("rm -f /etc/ld.so.preload; sed -i /FAKETIME/d /etc/environment"),
     host=1,
 )
-QUICK = [CUT, TWO, ENGINE, REBOOT, FULL, killed(9.0)]
+NOT_SERVING = Fault(
+    "image that does not serve",
+    "the change, which waits for an answer",
+    "the run: the last good release",
+    code=1,
+    says=r"returned to release \d+, which answers",
+    data=("ollama_image=haproxy:2.6.12",),
+)
 FAULTS = [
     Fault(
         "image tag that does not exist",
@@ -179,14 +186,7 @@ FAULTS = [
         says=r"ollama_image: \S+ is not in its registry; check the name and the tag",
         data=("ollama_image=ollama/ollama:0.0.0",),
     ),
-    Fault(
-        "image that does not serve",
-        "the change, which waits for an answer",
-        "the run: the last good release",
-        code=1,
-        says=r"returned to release \d+, which answers",
-        data=("ollama_image=haproxy:2.6.12",),
-    ),
+    NOT_SERVING,
     Fault(
         "model that does not exist",
         "the preflight, before anything changes",
@@ -267,6 +267,8 @@ FAULTS = [
         before=sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine"),
     ),
 ]
+
+LIST = [*FAULTS, killed(9.0)]  # of `make test-all`
 
 
 def row(fault: Fault, suffered: Suffered) -> tuple[str, ...]:

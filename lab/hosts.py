@@ -6,7 +6,7 @@ from pyinfra.facts.server import LinuxDistribution
 from lab import fleet, images, operations
 
 release = host.get_fact(LinuxDistribution)["release_meta"]
-for codename in host.loop(sorted({member.codename for member in fleet.MEMBERS})):
+for codename in host.loop(sorted({member.codename for member in fleet.chosen()})):
     operations.image(
         name="Build a Debian server",
         recipe=images.server(codename),

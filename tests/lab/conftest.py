@@ -11,10 +11,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import httpx
 import pytest
 from _pytest.terminal import TerminalReporter
 
@@ -96,6 +99,35 @@ def runner() -> str:
     return sh("docker top ollama | grep ' runner '")
 
 
+@contextmanager
+def class_at_work(students: int) -> Iterator[list[int]]:
+    """Students who ask one question after another; the status of each answer, 0 of one cut off."""
+    statuses: list[int] = []
+    over = Event()
+    short = {"model": "smollm2:135m", "prompt": "hi", "options": {"num_predict": 4}}
+
+    def ask() -> None:
+        with httpx.Client(timeout=180) as client:
+            while not over.is_set():
+                try:
+                    answer = client.post(f"{URL}/api/generate", json=short)
+                    cut = answer.is_success and '"done":true' not in answer.text
+                    statuses.append(0 if cut else answer.status_code)
+                except httpx.HTTPError:
+                    statuses.append(0)
+
+    with ThreadPoolExecutor(students) as pool:
+        for _ in range(students):
+            pool.submit(ask)
+        try:
+            until(lambda: len(statuses) > students)
+            yield statuses
+            asked = len(statuses)
+            until(lambda: len(statuses) > asked + students)
+        finally:
+            over.set()
+
+
 # On every container, network and volume that a test makes beside the lab's.
 LABEL = "ollama-lab-test"
 
@@ -113,8 +145,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test that takes the lab away comes last."""
-    items.sort(key=lambda item: "test_lab_down" in item.nodeid)
+    """The audit's come first, before the logs tell of others'; what takes the lab away comes last."""
+    items.sort(key=lambda item: ("test_audit" not in item.nodeid, "test_lab_down" in item.nodeid))
 
 
 LONG = 15  # seconds; a test of `make test` that takes longer has its reason beside it

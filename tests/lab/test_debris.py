@@ -31,6 +31,7 @@ def deploying(*words: str) -> Iterator[Iterator[str]]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.5, 4, 12])
 def test_a_deploy_killed_at_any_moment(seconds: float) -> None:
     """From a host without container, model or compose file."""
@@ -44,6 +45,7 @@ def test_a_deploy_killed_at_any_moment(seconds: float) -> None:
 @pytest.mark.skipif(
     Path("/run/systemd/system").exists(), reason="systemd itself restarts a killed engine"
 )
+@pytest.mark.slow
 def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
     pid = int(Path("/run/docker.pid").read_text())
     os.kill(pid, signal.SIGKILL)
@@ -61,6 +63,7 @@ def arrived() -> int:
     return int(re.findall(r'"Completed":(\d+)', part)[0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_pull_is_shown_and_resumed() -> None:
     """The line to the mirror is slowed to 4 MB/s, and the run killed in the middle."""
     sh("docker exec ollama ollama rm smollm2:135m smollm2:135m-pristine")

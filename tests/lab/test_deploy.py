@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from tests.lab.conftest import (
-    ACTIONS,
-    COMPOSE_FILE,
-    changes,
-    deployed,
-    generate,
-    run,
-    runner,
-    sh,
-)
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.lab.conftest import ACTIONS, COMPOSE_FILE, Done, changes, deployed, generate, sh
+from tests.lab.test_plan import planned
+
+MODELS = "docker exec ollama ollama list | sort | awk '{print $1, $2}'"
+APP_TOKEN = Path("/opt/ollama-lab/app/gateway.token")
+APP_ASKED = "http://127.0.0.1:8080/api/ask"
 
 
 def test_the_server_answers_a_real_prompt() -> None:
@@ -25,23 +26,11 @@ def test_a_second_run_changes_nothing() -> None:
     assert changes("deploy.py") == ACTIONS
 
 
-def test_make_lab_says_what_is_true_and_how_long_it_took() -> None:
-    done = run("make", "lab")
-    assert done.returncode == 0, done.stderr
-    assert "2 threads, 3 parallel, 12288 tokens" in done.stderr
-    assert "2 CPU, 3 GiB" in done.stderr
-    assert "Next: make audit INVENTORY=inventories/lab.py" in done.stderr
-    assert "The lab is up after " in done.stdout
-
-
-def test_threads_follow_the_cpu_limit_and_come_back() -> None:
-    """The server alone would take 2 threads on this machine: 1 proves the tuning."""
-    deployed("ollama_cpus=1", "ollama_num_parallel=2")
-    assert "--threads 1 " in runner()
-    assert "--parallel 2 " in runner()
-    deployed()
-    assert "--threads 2 " in runner()
-    assert "--parallel 3 " in runner()
+def test_make_lab_says_what_is_true_and_how_long_it_took(lab: Done) -> None:
+    assert "2 threads, 3 parallel, 12288 tokens" in lab.stderr
+    assert "2 CPU, 3 GiB" in lab.stderr
+    assert "Next: make audit INVENTORY=inventories/lab.py" in lab.stderr
+    assert "The lab is up after " in lab.stdout
 
 
 def test_the_model_keeps_its_pristine_copy_and_no_mirror_s_name() -> None:
@@ -49,6 +38,29 @@ def test_the_model_keeps_its_pristine_copy_and_no_mirror_s_name() -> None:
     assert sorted(names) == ["smollm2:135m", "smollm2:135m-pristine"]
 
 
+MEMORY = "docker inspect --format '{{.HostConfig.Memory}}' ollama"
+
+
+@pytest.mark.long("two plans, and a run that replaces all three containers")
+def test_one_run_mends_what_somebody_broke_by_hand() -> None:
+    declared, secret = COMPOSE_FILE.read_text(), APP_TOKEN.read_text()
+    models = sh(MODELS)
+    sh("docker update --memory 1g --memory-swap 1g ollama")
+    assert planned()["changes"] == ["Ollama | Start Ollama"]
+    assert sh(MEMORY) == f"{2**30}\n"
+    COMPOSE_FILE.write_text("services: [broken")
+    sh(f"docker rm --force ollama-gateway; rm -r {COMPOSE_FILE.parent}/gateway {APP_TOKEN.parent}")
+    deployed()
+    assert COMPOSE_FILE.read_text() == declared
+    assert sh(MEMORY) == f"{3 * 2**30}\n"
+    assert generate()["response"]
+    assert APP_TOKEN.read_text() != secret
+    assert httpx.post(APP_ASKED, json={"prompt": "hi", "max_tokens": 1}, timeout=60).is_success
+    assert sh(MODELS) == models
+    assert planned()["changes"] == []
+
+
+@pytest.mark.slow
 def test_the_old_compose_file_s_text_comes_back() -> None:
     declared = COMPOSE_FILE.read_text()
     COMPOSE_FILE.write_text("services: [broken")
@@ -56,8 +68,9 @@ def test_the_old_compose_file_s_text_comes_back() -> None:
     assert COMPOSE_FILE.read_text() == declared
 
 
+@pytest.mark.slow
 def test_a_removed_container_comes_back_with_its_models() -> None:
-    before = sh("docker exec ollama ollama list | sort | awk '{print $1, $2}'")
+    before = sh(MODELS)
     sh("docker rm --force ollama")
     deployed()
-    assert sh("docker exec ollama ollama list | sort | awk '{print $1, $2}'") == before
+    assert sh(MODELS) == before

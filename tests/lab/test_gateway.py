@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ import pytest
 
 from tests.lab.conftest import URL, deploy, deployed, generate, sh, until
 
+MIRRORS = "docker ps --all --quiet --filter name=ollama-lab-"
 METRICS = "http://127.0.0.1:8404/metrics"
 MODEL = "smollm2:135m"
 
@@ -67,7 +67,7 @@ def unload() -> None:
 @pytest.mark.parametrize("cold", [False, True])
 def test_the_queue_is_bounded_warm_or_cold(cold: bool) -> None:
     unload() if cold else generate()
-    answers, flight, queue = at_once(40, tokens=48)
+    answers, flight, queue = at_once(40, tokens=16)
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 503}
     assert (flight, queue) == (3, 15)
@@ -120,28 +120,6 @@ def test_short_requests_do_not_wait_and_who_leaves_frees_a_place() -> None:
     assert generate()["eval_count"] > 0  # the slots are free at once
 
 
-def test_who_waits_too_long_is_told() -> None:
-    deployed("gateway_queue_timeout=1s")
-    try:
-        with busy(running=3, waiting=0):
-            answer = ask()
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "5"
-        assert answer.json()["error"].startswith("no place became free in time")
-    finally:
-        deployed()
-
-
-def test_an_answer_may_be_longer_than_every_timeout() -> None:
-    deployed("gateway_queue_timeout=1s", "gateway_answer_timeout=3s")
-    try:
-        began = time.monotonic()
-        assert last_line(400)["done"]
-        assert time.monotonic() - began > 3
-    finally:
-        deployed()
-
-
 def test_a_stream_comes_token_by_token() -> None:
     arrivals = []
     with httpx.stream("POST", f"{URL}/api/generate", json=question(24, stream=True)) as answer:
@@ -152,6 +130,7 @@ def test_a_stream_comes_token_by_token() -> None:
     assert arrivals[-1][0] - arrivals[0][0] > 0.1  # not all at once
 
 
+@pytest.mark.slow
 def test_a_reload_cuts_no_answer() -> None:
     deployed("ollama_max_queue=17")
     before = sh("docker inspect --format '{{.State.StartedAt}}' ollama-gateway")
@@ -175,17 +154,21 @@ def last_line(tokens: int) -> dict[str, Any]:
     return last
 
 
+@pytest.mark.slow
 def test_ollama_s_restart_is_survived() -> None:
     sh("docker restart ollama")
     until(lambda: httpx.get(f"{URL}/api/version").status_code == 200)
     assert generate()["eval_count"] > 0
 
 
-def test_the_gateway_can_be_left_out_and_put_back() -> None:
+@pytest.mark.long("two runs that replace all containers")
+def test_gateway_and_app_can_be_left_out_and_put_back() -> None:
     deployed("gateway_enabled=false", "app_enabled=false")
     try:
-        assert sh("docker ps --quiet --filter name=ollama-gateway") == ""
+        assert sh("docker ps --all --quiet --filter name=ollama-") == sh(MIRRORS)
         assert generate()["eval_count"] > 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get("http://127.0.0.1:8080")
     finally:
         deployed()
     assert generate()["eval_count"] > 0
@@ -208,28 +191,6 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(tmp_path: Path) ->
     deployed()
 
 
-def test_a_certificate_makes_it_https(tmp_path: Path) -> None:
-    name = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    sh(
-        f"cd {tmp_path}; openssl req -x509 -newkey rsa:2048 -nodes -days 1 {name} -keyout key -out crt"
-    )
-    sh(f"cd {tmp_path}; cat crt key >tls.pem")
-    done = deployed(f"gateway_tls_cert={tmp_path}/tls.pem")
-    try:
-        assert "PRIVATE KEY" not in done.stdout + done.stderr
-        trusted = ssl.create_default_context(cafile=tmp_path / "crt")
-        with httpx.Client(verify=trusted) as client:
-            url = "https://127.0.0.1:11434/api/generate"
-            assert client.post(url, json=question(), timeout=300).json()["eval_count"] > 0
-        assert sh("stat -c '%a %u' /opt/ollama-lab/gateway/tls.pem") == "600 99\n"
-        # With HTTP/2 one refusal of five came as a broken stream.
-        refused = "curl -sk --http2 -d '{}' -o /dev/null -w '%{http_code} ' https://127.0.0.1:11434"
-        assert sh(f"for i in $(seq 40); do {refused}/api/pull; done").split() == ["403"] * 40
-    finally:
-        deployed()
-    assert sh("ls /opt/ollama-lab/gateway") == "haproxy.cfg\n"
-
-
 def test_a_log_line_tells_all_but_the_prompt() -> None:
     httpx.post(f"{URL}/api/generate", json=question() | {"prompt": "my secret prompt"})
     httpx.get(f"{URL}/unknown/my-secret-path?q=my-secret-query")
@@ -242,12 +203,14 @@ def test_a_log_line_tells_all_but_the_prompt() -> None:
     assert (lines[-1]["route"], lines[-1]["status"]) == ("-", 404)
 
 
+@pytest.mark.slow
 def test_somebody_removed_the_folder_under_the_gateway() -> None:
     sh("rm -r /opt/ollama-lab/gateway")
     deployed()
     assert generate()["eval_count"] > 0
 
 
+@pytest.mark.slow
 def test_ten_thousand_idle_and_dribbling_connections_disturb_nobody() -> None:
     """At the container's own address, as they come from other machines.
 

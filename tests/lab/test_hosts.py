@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,36 +17,47 @@ from tests.lab.conftest import ACTIONS, ROOT, Done, run
 from tests.lab.test_audit import audit, with_status
 
 HOSTS = MEMBERS[:2]  # Debian 12 and 13
-LIMIT = [word for member in HOSTS for word in ("--limit", member.name)]
 DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
 
 
+def limit(members: Sequence[Member]) -> list[str]:
+    return [word for member in members for word in ("--limit", member.name)]
+
+
 def deploy(*words: str) -> Done:
-    return run(*DEPLOY, *LIMIT, *words)
+    return run(*DEPLOY, *limit(HOSTS), *words)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@contextmanager
+def bare(members: Sequence[Member]) -> Iterator[None]:
+    """Servers as an installer leaves them."""
+    run("docker", "rm", "--force", "--volumes", *(member.container for member in members))
+    hosts = run("env", f"HOSTS={len(members)}", *DEPLOY[:2], "inventories/lab.py", "lab/hosts.py")
+    assert hosts.returncode == 0, hosts.stderr
+    for member in members:
+        assert on(member, "command -v docker").returncode != 0
+    try:
+        yield
+    finally:
+        run("docker", "rm", "--force", "--volumes", *(member.container for member in members))
+
+
+@pytest.mark.long("a server from bare: packages, images, model, and a change that fails")
+def test_a_bare_server_serves_and_what_fails_goes_back(tmp_path: Path) -> None:
+    (member,) = members = HOSTS[:1]
+    with bare(members):
+        done = run(*DEPLOY, *limit(members))
+        assert done.returncode == 0, done.stderr
+        assert serves(member)
+        found, _ = audit(INVENTORY, tmp_path, f"--limit={member.name}")
+        assert found.returncode == 0, found.stdout
+        assert not suffer(faults.NOT_SERVING).wrong  # whose last run changes nothing
+
+
+@pytest.fixture(scope="module")
 def servers() -> Iterator[None]:
-    """Two of them, as an installer leaves them."""
-    for member in HOSTS:
-        run("docker", "rm", "--force", "--volumes", member.container)
-    done = subprocess.run(
-        [
-            "env",
-            f"HOSTS={len(HOSTS)}",
-            ".venv/bin/pyinfra",
-            "-y",
-            "inventories/lab.py",
-            "lab/hosts.py",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    yield
-    for member in HOSTS:
-        run("docker", "rm", "--force", "--volumes", member.container)
+    with bare(HOSTS):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +79,7 @@ def official(packages: Repository, folder: Path, **other: str) -> Path:
     return inventory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -91,10 +103,9 @@ def version(member: Member) -> str:
     return on(member, "dpkg-query --show --showformat '${Version}' docker-ce").stdout
 
 
+@pytest.mark.slow
 def test_bare_servers_serve_after_one_run(packages: Repository, tmp_path: Path) -> None:
-    for member in HOSTS:
-        assert on(member, "command -v docker").returncode != 0
-    done = run(".venv/bin/pyinfra", "-y", official(packages, tmp_path), "deploy.py", *LIMIT)
+    done = run(".venv/bin/pyinfra", "-y", official(packages, tmp_path), "deploy.py", *limit(HOSTS))
     assert done.returncode == 0, done.stderr
     assert all(map(serves, HOSTS))
     assert on(HOSTS[0], "systemctl is-active docker").stdout == "active\n"
@@ -102,6 +113,7 @@ def test_bare_servers_serve_after_one_run(packages: Repository, tmp_path: Path) 
     assert on(HOSTS[1], "dpkg --status docker.io").returncode == 0
 
 
+@pytest.mark.slow
 def test_apt_leaves_a_pinned_engine_until_the_setting_says_otherwise(
     packages: Repository, tmp_path: Path
 ) -> None:
@@ -115,6 +127,8 @@ def test_apt_leaves_a_pinned_engine_until_the_setting_says_otherwise(
     assert serves(member)
 
 
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
 def test_a_second_run_changes_nothing() -> None:
     done = deploy("--json")
     assert done.returncode == 0, done.stderr
@@ -122,17 +136,23 @@ def test_a_second_run_changes_nothing() -> None:
     assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS
 
 
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
 def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
     done, report = audit(INVENTORY, tmp_path, *(f"--limit={member.name}" for member in HOSTS))
     assert not with_status(report, "finding", "error"), done.stdout
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("fault", faults.QUICK, ids=lambda fault: fault.what)
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", faults.LIST, ids=lambda fault: fault.what)
 def test_nothing_is_lost_and_the_next_run_mends_it(fault: Fault) -> None:
     assert not suffer(fault).wrong
 
 
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
 def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     before = on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout
     broken = '"ssh_port": 2301, "ollama_image": "haproxy:2.6.12"'  # another program by that name
@@ -145,6 +165,8 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     assert on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout == before
 
 
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
 def test_the_app_comes_by_sudo_and_goes_by_a_rollback(tmp_path: Path) -> None:
     assert deploy().returncode == 0  # a release without it
     inventory = tmp_path / "lab_ssh.py"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import time
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event
 
-import httpx
 import pytest
 
-from tests.lab.conftest import COMPOSE_FILE, INVENTORY, URL, deploy, deployed, generate, run, sh
+from tests.lab.conftest import (
+    COMPOSE_FILE,
+    INVENTORY,
+    class_at_work,
+    deploy,
+    deployed,
+    generate,
+    run,
+    sh,
+)
 from tests.lab.test_debris import deploying
 
 RELEASES = COMPOSE_FILE.parent / "releases"
@@ -21,6 +24,9 @@ RELEASES = COMPOSE_FILE.parent / "releases"
 
 def current() -> int:
     return int((RELEASES / "current").readlink().name)
+
+
+ID = "docker inspect --format '{{.Id}}' ollama"
 
 
 def queue() -> str:
@@ -34,6 +40,7 @@ def as_declared() -> Iterator[None]:
     deployed()
 
 
+@pytest.mark.long("a run that waits for an answer in vain, and the way back")
 def test_an_image_that_does_not_serve_goes_back_by_itself() -> None:
     before, kept = COMPOSE_FILE.read_text(), current()
     done = deploy("ollama_image=haproxy:2.6.12")  # another program under Ollama's name
@@ -44,6 +51,7 @@ def test_an_image_that_does_not_serve_goes_back_by_itself() -> None:
     assert current() == kept
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
     kept = current()
     done = deploy(f"model_digest={'f' * 64}")
@@ -55,9 +63,13 @@ def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
     assert sorted(names) == ["smollm2:135m", "smollm2:135m-pristine"]
 
 
-def test_a_release_is_kept_and_can_be_gone_back_to() -> None:
-    before = current()
-    deployed("ollama_max_queue=12")
+@pytest.mark.long("a run and a rollback, each of which replaces Ollama, with a class at work")
+def test_a_release_is_kept_and_gone_back_to_and_nobody_loses_an_answer() -> None:
+    before, container = current(), sh(ID)
+    with class_at_work(5) as told:
+        deployed("ollama_max_queue=12")
+    assert sh(ID) != container
+    assert set(told) == {200}
     after = current()
     assert after > before
     assert "-      - OLLAMA_MAX_QUEUE=15" in (RELEASES / str(after) / "changes").read_text()
@@ -65,13 +77,21 @@ def test_a_release_is_kept_and_can_be_gone_back_to() -> None:
     assert done.returncode == 0, done.stderr
     assert queue() == "15"
     assert current() == before
-    done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"TO={after}")
-    assert done.returncode == 0, done.stderr
-    assert queue() == "12"
+    done = run("make", "status", f"INVENTORY={INVENTORY}")
+    assert re.search(rf"@local +│ {before} +│ yes ", done.stdout), done.stdout
+
+
+@pytest.mark.slow
+def test_a_rollback_can_be_gone_back_from() -> None:
+    before = current()
+    deployed("ollama_max_queue=12")
+    after = current()
+    for number, places in ((before, "15"), (after, "12")):
+        done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"TO={number}")
+        assert done.returncode == 0, done.stderr
+        assert queue() == places
     deployed()
     assert queue() == "15"
-    done = run("make", "status", f"INVENTORY={INVENTORY}")
-    assert re.search(rf"@local +│ {current()} +│ yes ", done.stdout), done.stdout
 
 
 def test_an_unknown_release_changes_nothing() -> None:
@@ -83,6 +103,7 @@ def test_an_unknown_release_changes_nothing() -> None:
     assert current() == kept
 
 
+@pytest.mark.long("a run that is killed in the middle, one that is refused, one that mends")
 def test_a_second_run_is_told_of_the_first_and_a_killed_one_holds_nothing() -> None:
     with deploying("--data", "ollama_max_queue=13") as lines:
         next(line for line in lines if "Ollama | " in line)
@@ -100,54 +121,3 @@ def test_requests_that_a_killed_change_left_waiting_go_on() -> None:
     sh(f"docker exec ollama-gateway bash -c '{says}' '{held}'")
     deployed()
     assert generate()["response"]
-
-
-@contextmanager
-def class_at_work(students: int) -> Iterator[list[tuple[int, float]]]:
-    """Students who ask one question after another; status and seconds of each answer."""
-    told: list[tuple[int, float]] = []
-    over = Event()
-    body = {
-        **{"model": "smollm2:135m", "prompt": "hi", "stream": False},
-        "options": {"num_predict": 8},
-    }
-
-    def ask() -> None:
-        with httpx.Client(timeout=180) as client:
-            while not over.is_set():
-                began = time.monotonic()
-                try:
-                    status = client.post(f"{URL}/api/generate", json=body).status_code
-                except httpx.HTTPError:
-                    status = 0
-                told.append((status, time.monotonic() - began))
-
-    with ThreadPoolExecutor(students) as pool:
-        for _ in range(students):
-            pool.submit(ask)
-        try:
-            time.sleep(2)
-            yield told
-            time.sleep(2)
-        finally:
-            over.set()
-
-
-def test_nobody_loses_an_answer_while_ollama_is_replaced() -> None:
-    before = sh("docker inspect --format '{{.Id}}' ollama")
-    with class_at_work(5) as told:
-        deployed("ollama_keep_alive=6m")
-    assert sh("docker inspect --format '{{.Id}}' ollama") != before
-    statuses = Counter(status for status, _ in told)
-    assert statuses.keys() == {200}, statuses
-    deployed()
-
-
-def test_a_change_of_the_gateway_restarts_nothing_and_loses_nobody() -> None:
-    state = "docker inspect --format '{{.Id}} {{.State.StartedAt}}' ollama ollama-gateway"
-    before = sh(state)
-    with class_at_work(5) as told:
-        deployed("gateway_answer_timeout=14m")
-    assert sh(state) == before
-    assert {status for status, _ in told} == {200}
-    deployed()
