@@ -41,52 +41,50 @@ def knocking() -> Iterator[list[int]]:
         thread.join()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def changed() -> Iterator[tuple[bool, set[int], set[int]]]:
-    """Whether Ollama and gateway ran on; statuses of answers, and of pages."""
-    before = sh(STATE)
-    with class_at_work(3) as told, knocking() as pages:
-        deployed(
-            *("gateway_queue_timeout=1s", f"gateway_answer_timeout={PATIENCE}s"),
-            *("app_max_answer=200", "app_log_prompts=True"),
-        )
-    yield sh(STATE) == before, set(told), set(pages)
-    deployed()
-
-
 @pytest.mark.long("the change itself, and the way back")
-def test_gateway_and_app_change_and_nobody_is_turned_away(
-    changed: tuple[bool, set[int], set[int]],
-) -> None:
-    assert changed == (True, {200}, {200})
-
-
-def test_who_waits_too_long_is_told() -> None:
-    with busy(running=3, waiting=0):
-        answer = ask()
-    assert answer.status_code == 503
-    assert answer.headers["Retry-After"] == "5"
-    assert answer.json()["error"].startswith("no place became free in time")
-
-
-def test_an_answer_may_be_longer_than_every_timeout() -> None:
-    began = time.monotonic()
-    assert last_line(400)["done"]
-    assert time.monotonic() - began > PATIENCE
-
-
-@pytest.mark.long("two answers of 200 tokens, one after the other")
-def test_who_asks_for_json_may_wait_longer_than_any_answer_is_silent() -> None:
-    with httpx.Client(base_url=APP, trust_env=False, timeout=120) as client, crowd(6):
-        client.get("/")
-        reply = client.post("/api/ask", json={"prompt": "Say hello.", "max_tokens": 2})
-    assert reply.status_code == 200, reply.text
-    assert reply.json()["waited"] > PATIENCE
-
-
-def test_prompts_are_logged_where_the_setting_says_so() -> None:
+def test_gateway_and_app_change_and_nobody_is_turned_away() -> None:
+    before = sh(STATE)
+    with class_at_work(5) as told, knocking() as pages:
+        deployed("gateway_answer_timeout=14m", "app_max_answer=100", "app_log_prompts=True")
+    assert sh(STATE) == before
+    assert (set(told), set(pages)) == ({200}, {200})
     with httpx.Client(base_url=APP, trust_env=False, timeout=120) as client:
         asked = {"prompt": "Do log this.", "max_tokens": 2}
         assert client.post("/api/ask", json=asked).status_code == 200
     log = sh("docker logs --tail 5 ollama-app 2>&1").splitlines()
     assert "Do log this." in [json.loads(line).get("prompt") for line in log]
+    deployed()
+
+
+@pytest.fixture(scope="class")
+def short_timeouts() -> Iterator[None]:
+    deployed(
+        "gateway_queue_timeout=1s", f"gateway_answer_timeout={PATIENCE}s", "app_max_answer=200"
+    )
+    yield
+    deployed()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_timeouts")
+class TestShortTimeouts:
+    """Of the queue, and of silence in an answer."""
+
+    def test_who_waits_too_long_is_told(self) -> None:
+        with busy(running=3, waiting=0):
+            answer = ask()
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert answer.json()["error"].startswith("no place became free in time")
+
+    def test_an_answer_may_be_longer_than_every_timeout(self) -> None:
+        began = time.monotonic()
+        assert last_line(400)["done"]
+        assert time.monotonic() - began > PATIENCE
+
+    def test_who_asks_for_json_may_wait_longer_than_any_answer_is_silent(self) -> None:
+        with httpx.Client(base_url=APP, trust_env=False, timeout=120) as client, crowd(6):
+            client.get("/")
+            reply = client.post("/api/ask", json={"prompt": "Say hello.", "max_tokens": 2})
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["waited"] > PATIENCE
