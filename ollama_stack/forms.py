@@ -94,6 +94,7 @@ class ModelShape(TypedDict):
     kv_heads: Count
     head_dim: NotRequired[Count]
     vocabulary: Count
+    feed_forward: NotRequired[Count]
 
 
 class Waiver(TypedDict):

@@ -24,10 +24,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ollama_stack.capacity import MIB
-from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, memory_sum, unfit
+from ollama_stack.fit import unfit
 from ollama_stack.inventory import ROOT, Target, limited, missing_keys, read_inventory
 from ollama_stack.rules import run_faults, warnings
 from ollama_stack.settings import Settings, profile_of, read_settings
+from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, memory_sum
 
 # Operations that ask or tell: they run every time, and change nothing.
 ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
@@ -236,7 +237,7 @@ def _sum(total: Sum, unit: float, digits: int = 0) -> str:
     return (
         f"{total.shown(unit, digits)} = {total.needed / unit:.{digits}f} of "
         f"{total.available / unit:.{digits}f}, {total.headroom / unit:.{digits}f} left "
-        f"({total.source})"
+        f"({'; '.join(filter(None, (total.source, total.formula)))})"
     )
 
 

@@ -138,10 +138,11 @@ class Settings(GatewaySettings, AppSettings):
         "memory figures of a model that neither its server nor we know",
         "config.json of the model; weights as its file is large",
         None,
-        rule="needed for such a model",
+        rule="needed for such a model; `head_dim` where it is not embedding / heads, `feed_forward` "
+        "(intermediate_size) for Ollama 0.30 and later, else 8 embeddings are reckoned with",
         examples=[
             '{"weights": "935M", "layers": 28, "embedding": 1536, "heads": 12, "kv_heads": 2, '
-            '"vocabulary": 151936}'
+            '"vocabulary": 151936, "feed_forward": 8960}'
         ],
     )
     mirror: Registry = setting(

@@ -46,6 +46,19 @@ def ask(path: str, body: object = None) -> StringCommand:
     return StringCommand(call(path, body, fail="--fail"), "2>/dev/null || true")
 
 
+class OllamaVersion(FactBase[str | None]):
+    """Version of the server that answers; None while none does."""
+
+    @override
+    def command(self) -> StringCommand:
+        return ask("/api/version")
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        found = re.search(r'"version":\s*"([^"]+)"', "".join(output))
+        return found[1] if found else None
+
+
 @dataclass(frozen=True)
 class Runner:
     """Threads, slots and total context of a runner, from its command line."""

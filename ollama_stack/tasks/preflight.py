@@ -30,12 +30,13 @@ from ollama_stack.facts.docker import (
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
-from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY
+from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY, OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
-from ollama_stack.fit import LOOKS, MEASURED_FILE, Measured, unfit
+from ollama_stack.fit import unfit
 from ollama_stack.manifest import Manifest
 from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings, profile_of, read_settings
+from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured
 from ollama_stack.tasks.docker import release
 
 
@@ -126,6 +127,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         missing_addresses=_missing_addresses(settings),
         to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
+        ollama=host.get_fact(OllamaVersion),
     )
 
 

@@ -125,7 +125,7 @@ SHAPE = {
 }
 LIKE = (
     'write it like {"weights": "935M", "layers": 28, "embedding": 1536, "heads": 12, '
-    '"kv_heads": 2, "vocabulary": 151936}'
+    '"kv_heads": 2, "vocabulary": 151936, "feed_forward": 8960}'
 )
 
 

@@ -1,0 +1,145 @@
+"""Pure: what was measured on a host, and what a model needs there of memory and disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
+
+from ollama_stack.capacity import (
+    IMAGES,
+    WIDEST,
+    Shape,
+    budget,
+    formula,
+    known_shape,
+    runs_llama_server,
+)
+from ollama_stack.forms import size_bytes
+from ollama_stack.manifest import Manifest
+from ollama_stack.settings import Settings
+
+UNPACKED = 3  # an image on disk against its layers at the registry; the lab's is 2.6
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the preflight read on one host; memory and disk in bytes."""
+
+    release: str
+    architecture: str
+    cpus: int
+    memory: int
+    disk_free: int
+    data_root: str
+    docker: str | None
+    daemon_config_valid: bool
+    engine_proxy: bool
+    """The engine pulls through a proxy or mirrors of its own."""
+    container_owners: dict[str, str]
+    """Compose project ("" for none) of each container that has a name of ours."""
+    port_owners: dict[str, str]
+    """Who else has a port that is to be ours, by setting."""
+    missing_addresses: list[str]
+    """Settings whose address the host does not have."""
+    to_pull: dict[str, Manifest]
+    """What is not there yet, by setting, as its registry has it."""
+    model_shape: Shape | None = None
+    """As the server has it."""
+    ollama: str | None = None
+    """Version of the server that runs there."""
+
+
+# A dry run leaves what it measured in the file that this variable names: `make plan` reads it.
+MEASURED_FILE = "OLLAMA_STACK_MEASURED"
+# By host: what was measured, or why it could not be.
+LOOKS = TypeAdapter(dict[str, Measured | list[str]])
+
+
+class Sum(BaseModel):
+    """What is needed, term by term, against what there is, in bytes; where the figures are from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    available: int
+    terms: dict[str, int]
+    source: str
+    formula: str = ""
+    """Of the memory sum: which arithmetic of the compute buffer, of which versions."""
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own idiom
+    @property
+    def needed(self) -> int:
+        """All terms together."""
+        return sum(self.terms.values())
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own idiom
+    @property
+    def headroom(self) -> int:
+        """What is left; below 0 it does not fit."""
+        return self.available - self.needed
+
+    def shown(self, unit: float, digits: int = 0) -> str:
+        """The terms on one line, in units of so many bytes."""
+        return ", ".join(f"{name} {size / unit:.{digits}f}" for name, size in self.terms.items())
+
+
+def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | None:
+    """The memory limit against what the model needs; None if nobody knows the model's shape."""
+    server = measured.model_shape if measured else None
+    manifest = measured.to_pull.get("model_name") if measured else None
+    weights = manifest.weights if manifest else None
+    known = known_shape(settings.model_name, server, weights, _declared(settings))
+    if not known:
+        return None
+    running = measured.ollama if measured else None
+    llama_server = runs_llama_server(settings.ollama_image, running)
+    guessed = llama_server and not known[0].feed_forward
+    return Sum(
+        available=size_bytes(settings.ollama_memory),
+        terms=budget(
+            known[0],
+            settings.ollama_image,
+            settings.ollama_num_parallel,
+            settings.model_num_ctx,
+            settings.ollama_cache_ram,
+            running,
+        ),
+        source=known[1] + (f", feed_forward taken as {WIDEST} x embedding" if guessed else ""),
+        formula=formula(llama_server),
+    )
+
+
+def _declared(settings: Settings) -> Shape | None:
+    given = settings.model_shape
+    if not given:
+        return None
+    return Shape(
+        weights=size_bytes(given["weights"]),
+        layers=given["layers"],
+        embedding=given["embedding"],
+        heads=given["heads"],
+        kv_heads=given["kv_heads"],
+        head_dim=given.get("head_dim", given["embedding"] // given["heads"]),
+        vocabulary=given["vocabulary"],
+        feed_forward=given.get("feed_forward"),
+    )
+
+
+def disk_sum(settings: Settings, measured: Measured) -> Sum:
+    """Docker's disk against what is still to be pulled to it."""
+    terms, sources = {}, {}
+    for name, manifest in measured.to_pull.items():
+        if manifest.size:
+            terms[name] = manifest.size * (1 if name == "model_name" else UNPACKED)
+            sources[name] = "the registry's manifest"
+        elif name in IMAGES:
+            terms[name], sources[name] = IMAGES[name], "our estimate"
+        else:
+            memory = memory_sum(settings, measured)
+            terms[name] = memory.terms["weights"] if memory else 0
+            sources[name] = "its weights"
+    if terms:
+        terms["a fifth to spare"] = sum(terms.values()) // 5
+    source = ", ".join(f"{name} by {origin}" for name, origin in sources.items())
+    return Sum(available=measured.disk_free, terms=terms, source=source)

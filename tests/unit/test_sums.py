@@ -1,0 +1,110 @@
+"""What a model needs of memory and disk, and where the figures are from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_stack.capacity import MIB, SHAPES, Shape
+from ollama_stack.manifest import Manifest
+from ollama_stack.sums import Measured, disk_sum, memory_sum
+from tests.unit.test_fit import BARE, SERVING, settings
+
+PHI = {"weights": "2G", "layers": 32, "embedding": 3072, "heads": 32, "kv_heads": 32}
+
+
+def test_the_disk_is_known_by_the_registry_s_manifest() -> None:
+    there = replace(BARE, to_pull=BARE.to_pull | {"ollama_image": Manifest(200, 2 * 10**9)})
+    del there.to_pull["gateway_image"]
+    assert disk_sum(settings(), there).terms == {
+        "ollama_image": 6 * 10**9,
+        "model_name": 986 * 10**6,
+        "a fifth to spare": (6 * 10**9 + 986 * 10**6) // 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "measured", "weights", "source"),
+    [
+        ({}, replace(BARE, to_pull={"model_name": Manifest(401)}), int(934.69 * MIB), "our table"),
+        ({}, BARE, 980 * 10**6, "our table, weights from the registry's manifest"),
+        ({}, SERVING, int(934.69 * MIB), "the server"),
+        (
+            {"model_name": "phi:3b", "model_shape": PHI | {"vocabulary": 51200}},
+            replace(BARE, to_pull={"model_name": Manifest(401)}),
+            2 * 2**30,
+            "model_shape, feed_forward taken as 8 x embedding",
+        ),
+        (
+            {"model_name": "phi:3b", "model_shape": PHI | {"vocabulary": 1, "feed_forward": 8192}},
+            replace(BARE, to_pull={"model_name": Manifest(401)}),
+            2 * 2**30,
+            "model_shape",
+        ),
+    ],
+)
+def test_the_memory_sum_says_where_its_figures_are_from(
+    own: dict[str, Any], measured: Measured, weights: int, source: str
+) -> None:
+    total = memory_sum(settings(**own), measured)
+    assert total
+    assert (total.terms["weights"], total.source) == (weights, source)
+    assert total.formula.startswith("Ollama 0.30 and later: ")
+
+
+@pytest.mark.parametrize(
+    ("image", "ollama", "era"),
+    [
+        ("ollama/ollama:0.9.3", None, "before 0.30"),
+        ("ollama/ollama:latest", None, "0.30 and later"),
+        ("ollama/ollama:latest", "0.9.3", "before 0.30"),
+    ],
+)
+def test_the_memory_sum_says_which_versions_arithmetic_it_is(
+    image: str, ollama: str | None, era: str
+) -> None:
+    total = memory_sum(settings(ollama_image=image), replace(SERVING, ollama=ollama))
+    assert total
+    assert total.formula.startswith(f"Ollama {era}: ")
+
+
+def test_a_server_s_own_metadata_is_believed() -> None:
+    shown: dict[str, Any] = {
+        "model_info": {
+            "general.architecture": "qwen2",
+            "qwen2.block_count": 28,
+            "qwen2.embedding_length": 1536,
+            "qwen2.attention.head_count": 12,
+            "qwen2.attention.head_count_kv": 2,
+            "qwen2.feed_forward_length": 8960,
+        },
+        "tensors": [{"name": "token_embd.weight", "type": "Q6_K", "shape": [1536, 151936]}],
+    }
+    assert Shape.parse(shown, 7) == replace(SHAPES["qwen2.5:1.5b"], weights=7)
+    shown["model_info"] |= {"qwen2.attention.key_length": 256, "qwen2.block_count": [28, 28]}
+    assert Shape.parse(shown, 7).head_dim == 256
+    assert Shape.parse(shown, 7).layers == 28
+    shown["model_info"] |= {"qwen2.feed_forward_length": [8960, 18944]}  # as Gemma's 3n has it
+    assert Shape.parse(shown, 7).feed_forward == 18944
+    del shown["model_info"]["qwen2.feed_forward_length"]
+    assert Shape.parse(shown, 7).feed_forward is None
+    for nonsense in ("28", 0, None, -1):
+        shown["model_info"]["qwen2.block_count"] = nonsense
+        with pytest.raises((ValueError, TypeError)):
+            Shape.parse(shown, 7)
+
+
+def test_windows_and_models_without_a_memory_are_read_from_the_server() -> None:
+    def shown(family: str, **own: Any) -> dict[str, Any]:
+        figures = {"block_count": 2, "embedding_length": 8, "attention.head_count": 2} | own
+        info = {f"{family}.{name}": value for name, value in figures.items()}
+        tensors = [{"name": "token_embd.weight", "shape": [8, 99]}]
+        return {"model_info": {"general.architecture": family} | info, "tensors": tensors}
+
+    window = {"attention.sliding_window": 512}
+    assert Shape.parse(shown("gemma3", **window), 7).window == 512
+    assert Shape.parse(shown("mistral", **window), 7).window == 0  # llama.cpp takes no notice there
+    assert Shape.parse(shown("nomic-bert", **{"attention.causal": False}), 7).kv_heads == 0
+    assert Shape.parse(shown("nomic-bert"), 7).kv_heads == 2
