@@ -125,6 +125,12 @@ class Live(Conversation):
         line = next(line for line in said.value.splitlines() if line.startswith(f"{field}:"))
         return Reading(line.split(":", 1)[1].strip(), said.command, line)
 
+    def environment(self, pid: int) -> Reading:
+        """The variables that a process was started with, by name; its secrets are in no evidence."""
+        said = self.ask(f"cat /proc/{pid}/environ")
+        found = dict(entry.partition("=")[::2] for entry in said.text.split("\0") if entry)
+        return Reading(found, said.command, "")
+
     def _cat(self, path: str) -> Reading:
         said = self.ask(f"cat {path}")
         return said.reading(said.text.strip(), said.text)
@@ -241,6 +247,7 @@ class Live(Conversation):
             processes.reading(),
             weights[1] if weights else "",
             lambda pattern: self.log(OLLAMA, pattern),
+            self.environment,
         )
 
     def log(self, container: str, pattern: str, since: str = "") -> Reading:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.audit.control import Reading, Unreadable
 
 Log = Callable[[str], Reading]  # lines of the log that match a pattern, by the pattern
+Environment = Callable[[int], Reading]  # the variables that a process was started with, by its pid
 Version = tuple[int, ...]
 
 SILENT = (0, 11, 5)  # from here the runner's command line shows nothing, the log does
@@ -24,7 +25,9 @@ class Runner:
     context: Reading
 
     @classmethod
-    def read(cls, version: Version, processes: Reading, weights: str, log: Log) -> Runner:
+    def read(
+        cls, version: Version, processes: Reading, weights: str, log: Log, environment: Environment
+    ) -> Runner:
         """From ``docker top`` and the log (llm/server.go and llm/llama_server.go at each tag).
 
         ``weights``: part of the name of our model's blob. Unreadable if there is not one runner of
@@ -35,15 +38,16 @@ class Runner:
         if len(lines) != 1:
             raise Unreadable(f"{len(lines)} runners are there, one is expected: {everyone}")
         if version < SILENT or version >= LLAMA_SERVER:
-            return cls._of_flags(
-                version, Reading(lines[0], processes.command, lines[0].strip()), log
-            )
+            shown = Reading(lines[0], processes.command, lines[0].strip())
+            return cls._of_flags(version, shown, log, environment)
         if len(everyone) > 1:
             raise _unreadable(version, "the log does not tell several models' loads apart")
         return cls._of_load(version, log("msg=load request="))
 
     @classmethod
-    def _of_flags(cls, version: Version, shown: Reading, log: Log) -> Runner:
+    def _of_flags(
+        cls, version: Version, shown: Reading, log: Log, environment: Environment
+    ) -> Runner:
         def flag(names: str) -> int | None:
             found = re.search(rf"\s(?:{names})\s(\d+)", shown.value)
             return int(found[1]) if found else None
@@ -52,7 +56,11 @@ class Runner:
         total = flag("--ctx-size|-c")
         if not parallel or not total:
             raise _unreadable(version, shown.line)
-        of_threads = _here(shown, threads) if threads else cls._of_system_info(version, log)
+        of_threads = (
+            _here(shown, threads)
+            if threads
+            else cls._of_system_info(log) or _of_environment(version, shown, environment)
+        )
         return cls(of_threads, _here(shown, parallel), _here(shown, total / parallel))
 
     @classmethod
@@ -76,14 +84,21 @@ class Runner:
         )
 
     @staticmethod
-    def _of_system_info(version: Version, log: Log) -> Reading:
-        """llama.cpp's own word where no thread count was given to it, since it was last started."""
+    def _of_system_info(log: Log) -> Reading | None:
+        """llama.cpp's own word where no thread count was given to it, as long as its log has it."""
         said = log('n_threads = |msg="starting llama-server"')
         since = said.value.rpartition('msg="starting llama-server"')[2]
         found = re.findall(r"\bn_threads = (\d+)", since)
-        if not found:
-            raise _unreadable(version, "neither the command line nor the log has the threads")
-        return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}")
+        return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}") if found else None
+
+
+def _of_environment(version: Version, shown: Reading, environment: Environment) -> Reading:
+    """What llama-server takes where it got no flag (llama.cpp common/arg.cpp)."""
+    said = environment(int(shown.line.split()[0]))
+    threads = said.value.get("LLAMA_ARG_THREADS", "")
+    if not threads.isdigit():
+        raise _unreadable(version, "neither the command line nor the log has the threads")
+    return Reading(int(threads), said.command, f"LLAMA_ARG_THREADS={threads}")
 
 
 def runners(version: Version, processes: str) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socketserver
+import subprocess
+import threading
 from typing import Any
 
 import pytest
@@ -95,7 +98,47 @@ def test_swap_is_closed_and_the_container_has_no_power(medium: Settings) -> None
     assert rendered["cap_drop"] == ["ALL"]
     assert rendered["security_opt"] == ["no-new-privileges:true"]
     assert rendered["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
-    assert rendered["healthcheck"]["test"] == ["CMD", "ollama", "ps"]
+
+
+class Answers(socketserver.StreamRequestHandler):
+    """Stands in for Go's server: it has an answer of its own to a ping, the app for all else."""
+
+    def handle(self) -> None:
+        ping = self.rfile.readline() == b"OPTIONS * HTTP/1.0\r\n"
+        self.wfile.write(self.server.says if ping else b"HTTP/1.0 404 No\r\n\r\n")  # type: ignore[attr-defined]
+
+
+def looked(says: bytes) -> int:
+    """The exit status of Ollama's health check where a server says so."""
+    cmd, *words = service()["healthcheck"]["test"]
+    assert cmd == "CMD"
+    with socketserver.TCPServer(("127.0.0.1", 0), Answers) as server:
+        server.says = says  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_address[1])
+        inside = [word.replace("11434", port).replace("$$", "$") for word in words]
+        done = subprocess.run(inside, capture_output=True)
+        server.shutdown()
+    return done.returncode
+
+
+@pytest.mark.parametrize(
+    ("says", "healthy"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.0 503 Busy\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_health_is_an_answer_of_which_ollama_logs_nothing(says: bytes, healthy: bool) -> None:
+    """A request that reached Ollama's own router would be a line in its log every 5 s."""
+    assert (looked(says) == 0) is healthy
+
+
+def test_a_server_that_does_not_listen_is_not_healthy() -> None:
+    *_, script = service()["healthcheck"]["test"]
+    closed = script.replace("11434", "1").replace("$$", "$")
+    assert subprocess.run(["bash", "-c", closed], capture_output=True).returncode != 0
 
 
 @pytest.mark.parametrize("name", ["volumes", "networks"])

@@ -39,14 +39,20 @@ def load(operation: str, parallel: int, total: int, threads: int, flash: str = "
     )
 
 
-def read(version: Version, processes: str, *log: str, weights: str = "") -> tuple[int, int, int]:
+def read(
+    version: Version, processes: str, *log: str, weights: str = "", **environment: str
+) -> tuple[int, int, int]:
     """Threads, slots, tokens a slot."""
 
     def lines(pattern: str) -> Reading:
         found = "\n".join(line for line in log if re.search(pattern, line))
         return Reading(found, "docker logs", found)
 
-    runner = Runner.read(version, Reading(processes, "docker top", processes), weights, lines)
+    def variables(pid: int) -> Reading:
+        return Reading(environment, f"cat /proc/{pid}/environ", "")
+
+    shown = Reading(processes, "docker top", processes)
+    runner = Runner.read(version, shown, weights, lines, variables)
     return runner.threads.value, runner.parallel.value, runner.context.value
 
 
@@ -97,6 +103,12 @@ def test_without_a_thread_count_llama_cpp_tells(line: str) -> None:
 def test_threads_that_nobody_tells_are_no_pass() -> None:
     with pytest.raises(Unreadable, match="neither the command line nor the log has the threads"):
         read((0, 32, 15), LLAMA_SERVER, "system_info: n_threads = 64 / 64 |", STARTED)
+
+
+def test_threads_that_the_log_no_longer_has_are_the_runner_s_own_variable() -> None:
+    assert read((0, 32, 15), LLAMA_SERVER, LLAMA_ARG_THREADS="2") == (2, 3, 4096)
+    shown = "system_info: n_threads = 8 (n_threads_batch = 8) / 16"
+    assert read((0, 32, 15), LLAMA_SERVER, STARTED, shown, LLAMA_ARG_THREADS="2") == (8, 3, 4096)
 
 
 def test_flags_of_another_era_are_no_pass() -> None:
