@@ -4,7 +4,7 @@ from pyinfra import host, inventory
 from pyinfra.facts.server import LinuxDistribution
 
 from lab import images, operations
-from ollama_stack.operations import docker
+from ollama_stack.operations import packages
 from ollama_stack.rules import check_inventory
 from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
@@ -23,7 +23,7 @@ wheels = unpacked(images.HERE / "wheels.txt")
 ollama = images.ollama(wheels)
 
 install_docker(settings=settings)
-docker.packages(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
+packages.installed(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
 
 for recipe in host.loop([images.MIRROR, images.HAPROXY, images.PYTHON, ollama]):
     operations.image(

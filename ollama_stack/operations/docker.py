@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Generator
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
@@ -13,9 +12,8 @@ from pathlib import PurePosixPath
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.files import FileContents, Sha256File
-from pyinfra.operations import apt, files
+from pyinfra.facts.files import FileContents
+from pyinfra.operations import files
 from pyinfra.operations.util.files import generate_color_diff
 
 from ollama_stack.compose import STARTING
@@ -33,80 +31,10 @@ PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`
 DAEMON_JSON = "/etc/docker/daemon.json"
 DOCKERD = '"$(command -v dockerd || echo /usr/sbin/dockerd)"'  # docker-ce has it in /usr/bin
-KEYRING = "/etc/apt/keyrings/docker.asc"
-SOURCES = "/etc/apt/sources.list.d/docker.sources"
-PIN = "/etc/apt/preferences.d/docker"
 ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"
 ENGINE_LOG = "/var/log/dockerd.log"
 
 Commands = Generator[PyinfraCommand | str, None, None]
-
-
-@operation()
-def packages(packages: list[str]) -> Commands:
-    """Have Debian packages (``name`` or ``name=version``, which may end with ``*``).
-
-    The package lists are refreshed only when one is missing.
-    """
-    installed = host.get_fact(DebPackages)
-    missing = [package for package in packages if not _installed(package, installed)]
-    if not missing:
-        host.noop(f"already installed: {', '.join(packages)}")
-        return
-    host.log(f"install {', '.join(missing)}")
-    yield "dpkg --configure --pending"  # what a killed run may have left
-    yield from apt.update._inner()
-    yield from apt.packages._inner(
-        packages=missing,
-        no_recommends=True,
-        extra_install_args="-o DPkg::Lock::Timeout=300",
-    )
-
-
-def _installed(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
-    name, _, version = package.partition("=")
-    return any(fnmatchcase(found, version or "*") for found in installed.get(name, ()))
-
-
-@operation()
-def repository(url: str, suite: str, key_sha256: str) -> Commands:
-    """Have Docker's apt repository, with the declared key.
-
-    It is added only after packages of its own have been found, signed with that key.
-    """
-    text = f"Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: stable\nSigned-By: {KEYRING}\n"
-    known = host.get_fact(FileContents, path=SOURCES) == text.splitlines()
-    if known and host.get_fact(Sha256File, path=KEYRING) == key_sha256:
-        host.noop(f"{url} is already known")
-        return
-    new = "/etc/apt/keyrings/new"  # apt looks at nothing there
-    yield f"rm -rf {new} && mkdir -p -m 755 {new}"
-    yield or_explain(
-        StringCommand(
-            "curl -fsSL --max-time 60 --output", f"{new}/docker.asc", QuoteString(f"{url}/gpg")
-        ),
-        f"docker_repository: there is no key at {url}/gpg; Docker was not installed; name a folder "
-        "that has it, or set docker_source = distro",
-    )
-    yield or_explain(
-        StringCommand(f"echo '{key_sha256}  {new}/docker.asc' | sha256sum --check --quiet"),
-        f"docker_repository_key: {url}/gpg is another key than the declared one; Docker was not "
-        "installed; compare it with the one Docker publishes, then set docker_repository_key",
-    )
-    staged = text.replace(KEYRING, f"{new}/docker.asc")
-    yield StringCommand("printf %s", QuoteString(staged), f">{new}/docker.sources")
-    yield f"chmod 644 {new}/docker.* && mkdir -p {new}/lists/partial"
-    yield or_explain(
-        StringCommand(
-            f"apt-get update -o Dir::Etc::sourcelist={new}/docker.sources"
-            f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}"
-        ),
-        f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
-        "installed; see apt's words above, mend the mirror, or set docker_repository",
-    )
-    yield f"mv {new}/docker.asc {KEYRING}"
-    yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
-    yield f"mv {new}/docker.sources {SOURCES} && rm -rf {new}"
 
 
 @operation()

@@ -13,7 +13,7 @@ from pyinfra.operations import files, systemd
 from ollama_stack.facts.docker import ComposeVersion, InitSystem
 from ollama_stack.fit import RELEASES
 from ollama_stack.forms import host_of
-from ollama_stack.operations import docker
+from ollama_stack.operations import docker, packages
 from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
@@ -25,10 +25,10 @@ BESIDE = ["containerd.io", "docker-buildx-plugin", "docker-compose-plugin"]
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
-    docker.packages(
+    packages.installed(
         name="Install what the deploy needs",
         packages=["ca-certificates", "curl", "iproute2"],
-        _retries=3,  # apt's lists have a lock that it does not wait for
+        _retries=3,  # somebody may come between the wait for apt's locks and the step
         _retry_delay=15,
     )
     official = settings.docker_source == "docker-ce"
@@ -37,7 +37,7 @@ def install_docker(settings: Settings) -> None:
         _keep_theirs(settings)
     else:
         wanted = _official(settings) if official else _from_distribution()
-        docker.packages(name="Install Docker", packages=wanted, _retries=3, _retry_delay=15)
+        packages.installed(name="Install Docker", packages=wanted, _retries=3, _retry_delay=15)
     docker.compose_plugin(name="Have Compose v2")
     run_docker()
     if settings.mirror.startswith("http://"):
@@ -72,20 +72,20 @@ def _keep_theirs(settings: Settings) -> None:
 def _official(settings: Settings) -> list[str]:
     """Docker's own packages; its repository is known, and a declared version pinned, before."""
     meta = host.get_fact(LinuxDistribution)["release_meta"]
-    docker.repository(
+    packages.repository(
         name="Have Docker's repository",
         url=f"{settings.docker_repository}/{meta['ID']}",
         suite=meta["VERSION_CODENAME"],
         key_sha256=settings.docker_repository_key,
     )
     if not settings.docker_version:
-        files.file(name="Pin no version", path=docker.PIN, present=False)
+        files.file(name="Pin no version", path=packages.PIN, present=False)
         return [*ENGINE, *BESIDE]
     version = f"5:{settings.docker_version}-*"
     files.put(
         name="Pin the version",
         src=StringIO(f"Package: {' '.join(ENGINE)}\nPin: version {version}\nPin-Priority: 990\n"),
-        dest=docker.PIN,
+        dest=packages.PIN,
         mode="644",
     )
     return [*(f"{package}={version}" for package in ENGINE), *BESIDE]

@@ -14,61 +14,7 @@ from ollama_stack.operations import docker
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
 
-DPKG = "ii  curl  7.88.1-10+deb12u14  amd64  transfers a URL"
 FILE = "/opt/o/docker-compose.yml"
-
-
-def test_installed_packages_are_left_alone_without_a_refresh() -> None:
-    assert plan(docker.packages, {"dpkg -l": DPKG}, packages=["curl"]) == []
-
-
-def test_missing_packages_are_installed_after_one_refresh() -> None:
-    mend, refresh, install = plan(
-        docker.packages, {"dpkg -l": DPKG}, packages=["curl", "docker.io"]
-    )
-    assert mend == "dpkg --configure --pending"
-    assert refresh == "apt-get update"
-    assert install.endswith("install --no-install-recommends -o DPkg::Lock::Timeout=300 docker.io")
-
-
-CE = "ii  docker-ce  5:28.5.2-1~debian.12~bookworm  amd64  an engine"
-
-
-def test_a_pinned_version_is_installed_where_there_is_another() -> None:
-    kept = {"dpkg -l": CE}
-    assert plan(docker.packages, kept, packages=["docker-ce=5:28.5.2-*"]) == []
-    assert plan(docker.packages, kept, packages=["docker-ce"]) == []
-    *_, install = plan(docker.packages, kept, packages=["docker-ce=5:28.5.3-*"])
-    assert install.endswith(" 'docker-ce=5:28.5.3-*'")
-
-
-REPOSITORY: dict[str, Any] = {
-    "url": "https://m.lan/docker/debian",
-    "suite": "bookworm",
-    "key_sha256": "1" * 64,
-}
-SOURCES = """Types: deb
-URIs: https://m.lan/docker/debian
-Suites: bookworm
-Components: stable
-Signed-By: /etc/apt/keyrings/docker.asc"""
-
-
-def test_a_repository_that_is_known_is_left_alone() -> None:
-    known = {"docker.sources": SOURCES.splitlines(), "sha256sum": f"{'1' * 64}  {docker.KEYRING}"}
-    assert plan(docker.repository, known, **REPOSITORY) == []
-    for other in ({"key_sha256": "2" * 64}, {"suite": "trixie"}):
-        assert plan(docker.repository, known, **REPOSITORY | other) != []
-
-
-def test_apt_learns_of_a_repository_last() -> None:
-    commands = plan(docker.repository, **REPOSITORY)
-    first = {
-        word: next(place for place, command in enumerate(commands) if word in command)
-        for word in ("curl", "sha256sum --check", "apt-get update", "sources.list.d")
-    }
-    assert list(first.values()) == sorted(first.values())
-    assert "sources.list.d" in commands[-1]
 
 
 @pytest.mark.parametrize("version", ["2.26.1", "v2.22.0", "5.6.1", "2.40.3+ds1-0ubuntu1"])

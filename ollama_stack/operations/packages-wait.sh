@@ -1,0 +1,29 @@
+# Wait until no other program changes this host's packages, $1 seconds at most; say for whom.
+set -u
+patience=$1
+
+now() { cut -d. -f1 /proc/uptime; } # seconds, whatever is done to the clock
+
+holder() { # of a lock of dpkg's or apt's, by the kernel's own table; fails if there is none
+    for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock \
+        /var/cache/apt/archives/lock; do
+        inode=$(stat -c %i "$file" 2>/dev/null) || continue
+        pid=$(awk -v inode="$inode" '$2 == "POSIX" && $6 ~ ":" inode "$" {print $5; exit}' /proc/locks)
+        [ -n "$pid" ] || continue
+        echo "$(cat "/proc/$pid/comm" 2>/dev/null || echo 'another program') (process $pid)"
+        return
+    done
+    return 1
+}
+
+end=$(($(now) + patience)) told=''
+while who=$(holder); do
+    [ "$(now)" -lt "$end" ] || {
+        echo "apt: $who has been changing packages for more than $patience s; wait until it is done, or" \
+            "find out why it hangs, then run again"
+        exit 1
+    }
+    [ "$who" = "$told" ] || echo "waiting for $who, which is changing packages"
+    told=$who
+    sleep 1
+done

@@ -1,0 +1,107 @@
+"""Debian packages, as politely as others who change them at the same time allow."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.files import FileContents, Sha256File
+
+from ollama_stack.shell import or_explain, run_now
+
+WAIT = Path(__file__).with_name("packages-wait.sh")
+PATIENCE = 900  # seconds: the updates of a first boot take minutes
+KEYRING = "/etc/apt/keyrings/docker.asc"
+SOURCES = "/etc/apt/sources.list.d/docker.sources"
+PIN = "/etc/apt/preferences.d/docker"
+# Who comes between the wait and the step is waited for by apt itself.
+APT = f"DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout={PATIENCE}"
+KEEP = "--force-confdef --force-confold"  # a configuration that somebody edited stays
+CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {KEEP} --configure --pending"
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+def wait(state: State, host: Host) -> bool:
+    """Wait until nobody else changes packages, and say for whom."""
+    command = StringCommand("sh -c", QuoteString(WAIT.read_text()), "packages-wait", str(PATIENCE))
+    ok, said = run_now(state, host, command, show=True)
+    if not ok:
+        host.log_styled(" ".join(said[-1:]), fg="red", log_func=logger.error)
+    return ok
+
+
+def unlocked(command: str | StringCommand) -> Commands:
+    """An apt or dpkg step, once nobody else is at work."""
+    yield FunctionCommand(wait, (), {})
+    yield command
+
+
+@operation()
+def installed(packages: list[str]) -> Commands:
+    """Have Debian packages (``name`` or ``name=version``, which may end with ``*``).
+
+    The package lists are refreshed only when one is missing.
+    """
+    there = host.get_fact(DebPackages)
+    missing = [package for package in packages if not _is_there(package, there)]
+    if not missing:
+        host.noop(f"already installed: {', '.join(packages)}")
+        return
+    host.log(f"install {', '.join(missing)}")
+    yield from unlocked(CONFIGURE)  # what a killed run may have left
+    yield from unlocked(f"{APT} update")
+    options = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    names = map(QuoteString, missing)
+    yield from unlocked(StringCommand(APT, options, "install --no-install-recommends", *names))
+
+
+def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
+    name, _, version = package.partition("=")
+    return any(fnmatchcase(found, version or "*") for found in installed.get(name, ()))
+
+
+@operation()
+def repository(url: str, suite: str, key_sha256: str) -> Commands:
+    """Have Docker's apt repository, with the declared key.
+
+    It is added only after packages of its own have been found, signed with that key.
+    """
+    text = f"Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: stable\nSigned-By: {KEYRING}\n"
+    known = host.get_fact(FileContents, path=SOURCES) == text.splitlines()
+    if known and host.get_fact(Sha256File, path=KEYRING) == key_sha256:
+        host.noop(f"{url} is already known")
+        return
+    new = "/etc/apt/keyrings/new"  # apt looks at nothing there
+    yield f"rm -rf {new} && mkdir -p -m 755 {new}"
+    yield or_explain(
+        StringCommand(
+            "curl -fsSL --max-time 60 --output", f"{new}/docker.asc", QuoteString(f"{url}/gpg")
+        ),
+        f"docker_repository: there is no key at {url}/gpg; Docker was not installed; name a folder "
+        "that has it, or set docker_source = distro",
+    )
+    yield or_explain(
+        StringCommand(f"echo '{key_sha256}  {new}/docker.asc' | sha256sum --check --quiet"),
+        f"docker_repository_key: {url}/gpg is another key than the declared one; Docker was not "
+        "installed; compare it with the one Docker publishes, then set docker_repository_key",
+    )
+    staged = text.replace(KEYRING, f"{new}/docker.asc")
+    yield StringCommand("printf %s", QuoteString(staged), f">{new}/docker.sources")
+    yield f"chmod 644 {new}/docker.* && mkdir -p {new}/lists/partial"
+    yield or_explain(
+        StringCommand(
+            f"{APT} update -o Dir::Etc::sourcelist={new}/docker.sources"
+            f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}"
+        ),
+        f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
+        "installed; see apt's words above, mend the mirror, or set docker_repository",
+    )
+    yield f"mv {new}/docker.asc {KEYRING}"
+    yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
+    yield f"mv {new}/docker.sources {SOURCES} && rm -rf {new}"
