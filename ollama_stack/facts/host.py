@@ -36,3 +36,19 @@ class FreeDisk(FactBase[int]):
     @override
     def process(self, output: list[str]) -> int:
         return int(output[0])
+
+
+class HalfInstalled(FactBase[dict[str, str]]):
+    """Packages that dpkg has begun with and not finished, each with its status as ``dpkg -l`` has it."""
+
+    default = dict
+
+    @override
+    def command(self) -> str:
+        return "dpkg-query --show --showformat '${db:Status-Abbrev}\\t${Package}\\n'"
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        # Half-configured, half-installed, unpacked, and triggers that still have to run.
+        pairs = (line.split("\t") for line in output if "\t" in line)
+        return {name: status.rstrip() for status, name in pairs if status[1:2] in "FHUWt"}

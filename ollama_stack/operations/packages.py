@@ -12,6 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
+from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.shell import or_explain, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
@@ -21,8 +22,14 @@ SOURCES = "/etc/apt/sources.list.d/docker.sources"
 PIN = "/etc/apt/preferences.d/docker"
 # Who comes between the wait and the step is waited for by apt itself.
 APT = f"DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout={PATIENCE}"
-KEEP = "--force-confdef --force-confold"  # a configuration that somebody edited stays
-CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {KEEP} --configure --pending"
+KEEP = ("--force-confdef", "--force-confold")  # a configuration that somebody edited stays
+INSTALL = f"{APT} {' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} install"
+CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {' '.join(KEEP)} --configure --pending"
+# Lists that are there cannot be read; where only the sources cannot, the lists are not to blame.
+TORN = (
+    "! said=$(LC_ALL=C apt-cache gencaches 2>&1)"
+    ' && case $said in *"list of sources"*) false ;; esac'
+)
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -42,6 +49,40 @@ def unlocked(command: str | StringCommand) -> Commands:
     yield command
 
 
+def refreshed() -> Commands:
+    """The package lists anew; those that a power loss has torn are fetched once more, whole."""
+    return unlocked(
+        or_explain(
+            StringCommand(
+                f"{APT} update || {{ {TORN} && rm -rf /var/lib/apt/lists/* && {APT} update; }}"
+            ),
+            "apt: the package lists of this host cannot be refreshed; mend what apt says above",
+        )
+    )
+
+
+@operation()
+def mended() -> Commands:
+    """Have no package half-installed, whoever began with it: a power loss, or a killed run."""
+    half = host.get_fact(HalfInstalled)
+    if not half:
+        host.noop("dpkg has finished all that it began")
+        return
+    host.log(f"finish {', '.join(f'{name} ({status})' for name, status in half.items())}")
+    torn = [name for name, status in half.items() if status.endswith("R")]
+    if torn:  # not even whole on the disk
+        yield from refreshed()
+        names = map(QuoteString, torn)
+        yield from unlocked(StringCommand(INSTALL, "--reinstall", *names))
+    yield from unlocked(
+        or_explain(
+            StringCommand(CONFIGURE),
+            f"apt: dpkg cannot finish {', '.join(half)}; see its words above, mend or remove what it "
+            "names, then run again",
+        )
+    )
+
+
 @operation()
 def installed(packages: list[str]) -> Commands:
     """Have Debian packages (``name`` or ``name=version``, which may end with ``*``).
@@ -55,10 +96,9 @@ def installed(packages: list[str]) -> Commands:
         return
     host.log(f"install {', '.join(missing)}")
     yield from unlocked(CONFIGURE)  # what a killed run may have left
-    yield from unlocked(f"{APT} update")
-    options = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    yield from refreshed()
     names = map(QuoteString, missing)
-    yield from unlocked(StringCommand(APT, options, "install --no-install-recommends", *names))
+    yield from unlocked(StringCommand(INSTALL, "--no-install-recommends", *names))
 
 
 def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:

@@ -11,6 +11,7 @@ from pyinfra.facts.server import LinuxDistribution, Which
 from pyinfra.operations import files, systemd
 
 from ollama_stack.facts.docker import ComposeVersion, InitSystem
+from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.fit import RELEASES
 from ollama_stack.forms import host_of
 from ollama_stack.operations import docker, packages
@@ -25,6 +26,7 @@ BESIDE = ["containerd.io", "docker-buildx-plugin", "docker-compose-plugin"]
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
+    packages.mended(name="Finish what dpkg left half-done", _retries=3, _retry_delay=15)
     packages.installed(
         name="Install what the deploy needs",
         packages=["ca-certificates", "curl", "iproute2"],
@@ -33,7 +35,8 @@ def install_docker(settings: Settings) -> None:
     )
     official = settings.docker_source == "docker-ce"
     ours = ENGINE[0] if official else "docker.io"
-    if host.get_fact(Which, command="dockerd") and ours not in host.get_fact(DebPackages):
+    known = {*host.get_fact(DebPackages), *host.get_fact(HalfInstalled)}
+    if host.get_fact(Which, command="dockerd") and ours not in known:
         _keep_theirs(settings)
     else:
         wanted = _official(settings) if official else _from_distribution()

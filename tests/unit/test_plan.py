@@ -180,6 +180,24 @@ def test_an_engine_from_elsewhere_is_kept(tmp_path: Path) -> None:
     assert "Docker | Add Docker's repository" not in names
 
 
+@pytest.mark.parametrize(
+    ("source", "half", "installs"),
+    [("distro", "docker.io", True), ("docker-ce", "docker-ce", True), ("docker-ce", "x", False)],
+)
+def test_a_half_configured_engine_is_nobody_else_s(
+    source: str, half: str, installs: bool, tmp_path: Path
+) -> None:
+    """After a power loss: dockerd is there, its package is not yet what dpkg calls installed."""
+    lost = {"command -v dockerd": "/usr/sbin/dockerd", "dpkg-query": [f"iF \t{half}"]}
+    lost |= {"compose version": "2.26.1"}
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | lost, docker_source=source)
+    run = pyinfra(fakes, "deploy.py", "--dry", "--json")
+    names = [op["name"] for op in json.loads(run.stdout)["plan"] if op["hosts_with_change"]]
+    mend = names.index("Docker | Finish what dpkg left half-done")
+    assert ("Docker | Install Docker" in names) is installs
+    assert mend < names.index("Docker | Install what the deploy needs")
+
+
 def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
     fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"getconf": "1"})
     run = pyinfra(fakes, "deploy.py", "-y")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyinfra.api import StringCommand
 
 from ollama_stack.operations import packages
 from tests.unit.harness import plan
@@ -27,13 +28,78 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     assert commands[0::2] == ["wait()"] * 3
     mend, refresh, install = commands[1::2]
     assert mend.endswith(" --configure --pending")
-    assert refresh.endswith(" update")
+    assert " update || " in refresh
     assert install.endswith(" install --no-install-recommends docker.io")
+
+
+HALF = {
+    "dpkg-query": ["ii \tcurl", "iF \tdocker.io", "iHR\tcontainerd", "rc \tnginx", "it \tman-db"]
+}
+
+
+def test_what_dpkg_left_half_done_is_finished_before_anything_else() -> None:
+    wait, refresh, _, reinstall, _, configure = plan(packages.mended, HALF)
+    assert wait == "wait()"
+    assert " update" in refresh
+    assert reinstall.endswith(" install --reinstall containerd")
+    assert " --configure --pending || " in configure
+    assert "apt: dpkg cannot finish docker.io, containerd, man-db; see its words above" in configure
+    whole = {"dpkg-query": ["ii \tcurl", "rc \tnginx", "un \tdocker.io", "hi \tkept"]}
+    assert plan(packages.mended, whole) == []
+    assert plan(packages.mended) == []
+
+
+APT = """echo "$*" >>"$CALLS"
+case "$*" in
+*update*) test ! -e "$LISTS/torn" && exit "${UPDATE:-0}"; exit 100;;
+esac
+"""
+GENCACHES = """test ! -e "$LISTS/torn" || { echo "E: LZ4F: ... Unexpected end of file" >&2; exit 100; }
+test -z "$SOURCES" || { echo "E: Conflicting values set for option Signed-By
+E: The list of sources could not be read." >&2; exit 100; }
+"""
+
+
+def refreshed(folder: Path, torn: bool, **environment: str) -> tuple[int, list[str], list[str]]:
+    """Exit status, apt's calls and the lists that are left, of doubles."""
+    lists, calls = folder / "lists", folder / "calls"
+    lists.mkdir()
+    (lists / ("torn" if torn else "whole")).touch()
+    for name, script in (("apt-get", APT), ("apt-cache", GENCACHES)):
+        (folder / name).write_text(f"#!/bin/sh\n{script}")
+        (folder / name).chmod(0o755)
+    (_, step) = packages.refreshed()
+    command = step.get_raw_value() if isinstance(step, StringCommand) else str(step)
+    done = subprocess.run(
+        ["sh", "-c", command.replace("/var/lib/apt/lists", str(lists))],
+        env={"PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(calls), "LISTS": str(lists)}
+        | environment,
+        capture_output=True,
+    )
+    return done.returncode, calls.read_text().splitlines(), [p.name for p in lists.iterdir()]
+
+
+def test_lists_that_a_power_loss_has_torn_are_fetched_anew(tmp_path: Path) -> None:
+    code, calls, left = refreshed(tmp_path, torn=True)
+    assert (code, len(calls), left) == (0, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [({}, 0), ({"UPDATE": "100"}, 1), ({"UPDATE": "100", "SOURCES": "bad"}, 1)],
+)
+def test_whole_lists_stay_whatever_else_is_wrong(
+    environment: dict[str, str], code: int, tmp_path: Path
+) -> None:
+    """As without a network, or with a source that apt refuses: others still need the lists."""
+    found, calls, left = refreshed(tmp_path, torn=False, **environment)
+    assert (found, len(calls), left) == (code, 1, ["whole"])
 
 
 def steps() -> list[str]:
     """Every command that may be planned here."""
     return [
+        *plan(packages.mended, HALF),
         *plan(packages.installed, packages=["docker.io"]),
         *plan(packages.repository, **REPOSITORY),
     ]
@@ -42,9 +108,10 @@ def steps() -> list[str]:
 def test_every_step_of_apt_and_dpkg_waits_for_minutes() -> None:
     commands = steps()
     asked = [place for place, command in enumerate(commands) if "apt-get" in command]
-    assert len(asked) == 3
+    assert len(asked) == 5
     for place in asked:
-        assert "-o DPkg::Lock::Timeout=900" in commands[place]
+        command = commands[place]
+        assert command.count("-o DPkg::Lock::Timeout=900") == command.count("apt-get")
     for place in [p for p, command in enumerate(commands) if " dpkg " in command]:
         assert commands[place - 1] == "wait()"
 
