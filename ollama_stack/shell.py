@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from pyinfra.api import Host, QuoteString, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 
@@ -12,6 +14,15 @@ def or_explain(command: StringCommand, explanation: str) -> StringCommand:
         command,
         "||",
         StringCommand("{ printf '%s\\n'", QuoteString(explanation), ">&2; exit 1; }"),
+    )
+
+
+def renamed(new: str, path: str) -> StringCommand:
+    """Give a whole file its name, once it is on the disk: a power loss leaves the old one or this."""
+    folder = str(PurePosixPath(path).parent)
+    return StringCommand(
+        *("sync", QuoteString(new), "&& mv", QuoteString(new), QuoteString(path)),
+        *("&& sync", QuoteString(folder)),
     )
 
 

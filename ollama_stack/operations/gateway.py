@@ -14,7 +14,7 @@ from pyinfra.operations.util.files import generate_color_diff
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations.secrets import written
-from ollama_stack.shell import or_explain
+from ollama_stack.shell import or_explain, renamed
 
 CONFIG = "haproxy.cfg"
 INSIDE = "/usr/local/etc/haproxy"  # the official image's own place
@@ -29,7 +29,8 @@ def local_token(path: str, token: str) -> Commands:
     if host.get_fact(TokenDigest, path=path):
         host.noop("the host already has its own token")
         return
-    yield from written(path, f"Authorization: Bearer {token}\n", "0")
+    yield from written(f"{path}.new", f"Authorization: Bearer {token}\n", "0")
+    yield renamed(f"{path}.new", path)
 
 
 @operation()
@@ -66,7 +67,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
     )
     # File by file: the folder is mounted, so it must stay the same folder.
     for name in sorted(files, key=CONFIG.__eq__):  # last what names the others
-        yield StringCommand("mv", QuoteString(f"{staged}/{name}"), QuoteString(f"{folder}/{name}"))
+        yield renamed(f"{staged}/{name}", f"{folder}/{name}")
     others = [bit for name in files for bit in ("! -name", QuoteString(name))]
     yield StringCommand("rmdir", new, "&& find", live, "-type f", *others, "-delete")
 

@@ -14,7 +14,7 @@ from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.model import LoadedModels, Model, Models
 from ollama_stack.facts.ollama import OllamaRunner, Runner, call
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import or_explain, renamed, run_now
 
 PROGRESS = Path(__file__).with_name("pull-progress.sh")
 PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
@@ -159,8 +159,9 @@ def recorded(model: str, path: str, digest: str = "") -> Commands:
     digest = digest or (host.get_fact(Models) or {}).get(model, "")  # none before the pull
     yield StringCommand(
         *("printf '%s  %s\\n'", QuoteString(digest), QuoteString(model)),
-        *("| install -m 644 /dev/stdin", QuoteString(path)),
+        *("| install -m 644 /dev/stdin", QuoteString(f"{path}.new")),
     )
+    yield renamed(f"{path}.new", path)
 
 
 @operation()

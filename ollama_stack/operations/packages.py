@@ -13,7 +13,7 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
 from ollama_stack.facts.host import HalfInstalled
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
@@ -142,6 +142,7 @@ def repository(url: str, suite: str, key_sha256: str) -> Commands:
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
         "installed; see apt's words above, mend the mirror, or set docker_repository",
     )
-    yield f"mv {new}/docker.asc {KEYRING}"
+    yield renamed(f"{new}/docker.asc", KEYRING)
     yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
-    yield f"mv {new}/docker.sources {SOURCES} && rm -rf {new}"
+    yield renamed(f"{new}/docker.sources", SOURCES)
+    yield f"rm -rf {new}"

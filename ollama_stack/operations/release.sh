@@ -169,7 +169,7 @@ same() { # FOLDER: whether what is here is what was kept there
 }
 
 replaced() { # BY FILE
-    cmp -s "$1" "$2" || { cp -p "$1" "$2.new" && mv "$2.new" "$2"; }
+    cmp -s "$1" "$2" || { cp -p "$1" "$2.new" && sync "$2.new" && mv "$2.new" "$2" && sync .; }
 }
 
 # Secrets that are here stay: a token in an old release may have been taken away since.
@@ -183,7 +183,7 @@ restored() { # FOLDER
 }
 
 make_current() { # NUMBER
-    ln -sfn "$1" releases/next && mv -T releases/next releases/current
+    ln -sfn "$1" releases/next && mv -T releases/next releases/current && sync releases
 }
 
 run_release() { # NUMBER SECONDS; fails if it does not answer

@@ -10,6 +10,7 @@ from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.files import FileDigests
+from ollama_stack.shell import renamed
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -36,7 +37,7 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Co
             yield StringCommand("chmod 600", QuoteString(path))
         else:
             yield from written(f"{path}.new", text, str(owner))
-            yield StringCommand("mv", QuoteString(f"{path}.new"), QuoteString(path))
+            yield renamed(f"{path}.new", path)
     if not found:
         container = QuoteString(reader)
         yield StringCommand(

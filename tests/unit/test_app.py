@@ -14,6 +14,7 @@ from ollama_stack.manifest import Manifest
 from ollama_stack.operations import secrets, smoke
 from ollama_stack.rules import faults, warnings
 from ollama_stack.settings import Settings, read_settings
+from ollama_stack.shell import renamed
 from ollama_stack.tasks.gateway import gateway_files
 from ollama_stack.tasks.ollama import render_compose
 from tests.unit.conftest import group_data
@@ -195,7 +196,7 @@ def kept(answers: dict[str, Any]) -> list[str]:
 
 def test_secrets_are_made_once_and_never_shown() -> None:
     commands = kept({})
-    assert "mv '/opt/my ollama/app/cookie.key.new' '/opt/my ollama/app/cookie.key'" in commands
+    assert str(renamed(f"{FOLDER}/cookie.key.new", f"{FOLDER}/cookie.key")) in commands
     assert "chown 10001:10001 '/opt/my ollama/app/cookie.key.new' && chmod 600 '/opt/my ollama/app/cookie.key.new'" in commands  # fmt: skip
     assert not [command for command in commands for text in TEXTS.values() if text in command]
     restart = "! docker container inspect ollama-app >/dev/null 2>&1 || docker restart ollama-app"

@@ -81,11 +81,14 @@ def test_what_is_there_is_left_alone() -> None:
 def test_a_changed_file_is_checked_before_it_replaces_the_old() -> None:
     commands = configure({})
     checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
-    moved = next(i for i, c in enumerate(commands) if c.startswith("mv "))
+    moved = next(i for i, c in enumerate(commands) if " && mv " in c)
     assert checked < moved
     assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
     assert "the old one is untouched" in commands[checked]
-    assert commands.index("mv '/opt/my ollama/gateway.new/tokens.map' '/opt/my ollama/gateway/tokens.map'") == moved  # fmt: skip
+    assert (
+        "mv '/opt/my ollama/gateway.new/tokens.map' '/opt/my ollama/gateway/tokens.map'"
+        in (commands[moved])
+    )
 
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:

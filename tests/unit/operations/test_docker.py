@@ -68,7 +68,7 @@ def test_trusting_a_registry_keeps_the_engine_s_other_settings_and_needs_no_rest
         docker.insecure_registry, {"test -s": '{"bip": "10.1.0.1/24"}'}, registry="10.0.0.9:5000"
     )
     assert commands[0] == "mkdir -p /etc/docker"
-    assert commands[-2] == "mv /etc/docker/daemon.json.new /etc/docker/daemon.json"
+    assert "mv /etc/docker/daemon.json.new /etc/docker/daemon.json" in commands[-2]
     assert commands[-1] == 'kill -HUP "$(cat /run/docker.pid)"'
     (written,) = uploads(
         docker.insecure_registry,
@@ -118,7 +118,9 @@ def test_a_new_compose_file_replaces_the_old_only_when_compose_accepts_it() -> N
         "docker compose --file '/opt/o k/c.yml.new' --progress quiet pull --policy missing || "
         "{ printf '%s\\n' 'ollama_image: no' >&2; exit 1; }"
     )
-    assert move == "mv '/opt/o k/c.yml.new' '/opt/o k/c.yml'"
+    assert move == (
+        "sync '/opt/o k/c.yml.new' && mv '/opt/o k/c.yml.new' '/opt/o k/c.yml' && sync '/opt/o k'"
+    )
 
 
 def compose_answer(*containers: object) -> dict[str, str]:

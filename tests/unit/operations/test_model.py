@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ollama_stack.operations import model
+from ollama_stack.shell import renamed
 from tests.unit.harness import fake_host, plan
 
 TAGS = '{"models":[{"name":"m:1","digest":"d1"},{"name":"m:1-pristine","digest":"d0"}]}'
@@ -96,7 +97,7 @@ def test_a_declared_digest_is_the_record() -> None:
     asked = {"model": "m:1-pristine", "path": "/opt/o/model.digest"}
     assert plan(model.recorded, {"model.digest": record}, **asked) == []
     assert plan(model.recorded, {"model.digest": record}, **asked, digest=D0) == []
-    (write,) = plan(model.recorded, {"model.digest": record}, **asked, digest=D1)
+    write, _ = plan(model.recorded, {"model.digest": record}, **asked, digest=D1)
     assert D1 in write
 
 
@@ -170,7 +171,8 @@ RECORD = {"path": "/opt/o l/model.digest", "model": "m:1-pristine"}
 
 def test_the_first_digest_is_recorded() -> None:
     assert plan(model.recorded, {"/api/tags": TAGS}, **RECORD) == [
-        "printf '%s  %s\\n' d0 m:1-pristine | install -m 644 /dev/stdin '/opt/o l/model.digest'"
+        "printf '%s  %s\\n' d0 m:1-pristine | install -m 644 /dev/stdin '/opt/o l/model.digest.new'",
+        str(renamed("/opt/o l/model.digest.new", "/opt/o l/model.digest")),
     ]
 
 
@@ -181,4 +183,4 @@ def test_a_record_is_not_brought_up_to_date() -> None:
 
 def test_another_model_begins_a_new_record() -> None:
     there = {"/api/tags": TAGS, "model.digest": ["before  other:1-pristine"]}
-    assert len(plan(model.recorded, there, **RECORD)) == 1
+    assert len(plan(model.recorded, there, **RECORD)) == 2

@@ -224,4 +224,5 @@ def test_apt_learns_of_a_repository_last() -> None:
         for word in ("curl", "sha256sum --check", " update -o", "sources.list.d")
     }
     assert list(first.values()) == sorted(first.values())
-    assert "sources.list.d" in commands[-1]
+    assert "sources.list.d" in commands[-2]
+    assert commands[-1].startswith("rm -rf ")
