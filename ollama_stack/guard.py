@@ -17,6 +17,7 @@ if __name__ == "__main__":
     wrong = run_faults(
         {target.name: (target.groups, target.data) for target in targets},
         (group for target in everybody for group in target.groups),
+        path,
     )
     for name, reasons in missing_keys(targets).items():
         wrong[name] = wrong.get(name, []) + reasons

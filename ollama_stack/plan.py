@@ -98,6 +98,7 @@ def make_plan(inventory: str, limit: list[str], show: bool = False) -> Plan:
     wrong = run_faults(
         {t.name: (t.groups, t.data) for t in targets},
         (group for t in everybody for group in t.groups),
+        inventory,
     )
     names = [t.name for t in targets]
     files = [f"{file}: {fault}" for file in wrong if file not in names for fault in wrong[file]]

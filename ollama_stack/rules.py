@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,9 +15,8 @@ from pyinfra.api import DeployError, Inventory
 from ollama_stack import tokens
 from ollama_stack.capacity import least_profile
 from ollama_stack.forms import size_bytes
-from ollama_stack.settings import PROFILES, PYINFRA_KEY, Settings, profile_of, read_settings
-
-ROOT = Path(__file__).parents[1]
+from ollama_stack.misplaced import file_faults, inventory_faults, no_such
+from ollama_stack.settings import PROFILES, Settings, profile_of, read_settings
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
@@ -34,19 +31,21 @@ def _checked(inventory: Inventory) -> dict[str, list[str]]:
     """Faults by host or file; pyinfra runs deploy.py once a host, this runs once a run."""
     hosts = inventory.get_active_hosts()  # within --limit
     data = {host.name: (host.groups, host.data.dict()) for host in hosts}
-    wrong = run_faults(data, (group for host in inventory for group in host.groups))
+    file = next((word for word in sys.argv[1:] if word.endswith(".py")), "")
+    wrong = run_faults(data, (group for host in inventory for group in host.groups), file)
     for name in (name for name in data if not wrong.get(name)):
         for unusual in warnings(data[name][1]):
             logger.warning(f"{name}: {unusual}")
     return wrong
 
 
-def run_faults(hosts: Hosts, groups: Iterable[str]) -> dict[str, list[str]]:
-    """Faults by file of group_data/ and by host; what a file is told is not told of each host.
+def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict[str, list[str]]:
+    """Faults by file and by host; what a file is told is not told of each host.
 
-    ``hosts``: groups and data by name; ``groups``: those of the whole inventory.
+    ``hosts``: groups and data by name; ``groups``: those of the whole inventory, which is in the file
+    ``inventory``.
     """
-    files = file_faults(groups)
+    files = file_faults(groups) | inventory_faults(inventory)
     told = {fault for found in files.values() for fault in found}
     wrong = {
         name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in told]
@@ -111,43 +110,6 @@ def secret_faults(data: Mapping[str, Any]) -> list[str]:
         except ValueError as error:
             wrong.append(f"gateway_tls_cert: {error}")
     return wrong
-
-
-def file_faults(used: Iterable[str]) -> dict[str, list[str]]:
-    """Faults of the files in group_data/: a group that nobody has, names that are no settings.
-
-    ``used``: groups of an inventory that may lie elsewhere. pyinfra itself takes such a file, and
-    such a name, in silence.
-    """
-    known = {"all", *PROFILES, *used}
-    for inventory in (ROOT / "inventories").glob("*.py"):
-        known |= {inventory.stem, *_assigned(inventory)}
-    files = sorted((ROOT / "group_data").glob("*.py"))
-    found = {f"group_data/{file.name}": _file_faults(file, known) for file in files}
-    return {name: wrong for name, wrong in found.items() if wrong}
-
-
-def _file_faults(file: Path, known: set[str]) -> list[str]:
-    wrong = []
-    if file.stem not in known and not file.stem.startswith("@"):  # @: a connector's own group
-        wrong.append(
-            f"no inventory has a group {file.stem}; {_near(file.stem, known, 'rename it')}"
-        )
-    names = sorted(name for name in _assigned(file) if not PYINFRA_KEY.match(name))
-    return wrong + [_no_such(name) for name in names if name not in Settings.model_fields]
-
-
-def _assigned(file: Path) -> set[str]:
-    """Names that a file of literals gives values to, read without running it; of broken ones none."""
-    targets: list[ast.expr] = []
-    try:
-        nodes = ast.parse(file.read_bytes()).body
-    except (SyntaxError, ValueError):  # pyinfra says so itself when it comes to read the file
-        return set()
-    for node in nodes:
-        targets += node.targets if isinstance(node, ast.Assign) else []
-        targets += [node.target] if isinstance(node, ast.AnnAssign) else []
-    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _impossible(settings: Settings) -> Iterator[str]:
@@ -248,7 +210,7 @@ def _sentence(fault: Any) -> str:
         case "missing":
             return f"{setting}: has no value; write it like {_examples(fault)}"
         case "extra_forbidden" if "." not in setting:
-            return _no_such(setting)
+            return no_such(setting)
         case "extra_forbidden":
             return f"{setting}: no such setting; write it like {_examples(fault)}"
         case "string_pattern_mismatch":
@@ -261,13 +223,3 @@ def _sentence(fault: Any) -> str:
 
 def _examples(fault: Any) -> str:
     return " or ".join(Settings.model_fields[fault["loc"][0]].examples or ())
-
-
-def _no_such(setting: str) -> str:
-    hint = _near(setting.lower(), Settings.model_fields, "docs/settings.md lists them all")
-    return f"{setting}: no such setting; {hint}"
-
-
-def _near(name: str, known: Iterable[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise

@@ -262,6 +262,16 @@ def test_every_fault_of_every_host_is_on_one_screen(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+def test_a_setting_at_the_top_of_an_inventory_stops_the_run(tmp_path: Path) -> None:
+    fakes = Path(as_fakes("inventories/local.py", tmp_path, BARE))
+    fakes.write_text(fakes.read_text() + "\nstudents = 30\n")
+    run = pyinfra(str(fakes), "deploy.py", "-y")
+    assert run.returncode == 1
+    assert (
+        f"    {fakes}: students: is a setting, and there one of no host; put it into" in run.stderr
+    )
+
+
 def test_a_limit_goes_on_without_the_refused_host(tmp_path: Path) -> None:
     wrong = {"ollama_port": 0, "fake_delay": 0, "fake_delay_jitter": 0}
     fakes = Path(as_fakes("inventories/local.py", tmp_path, BARE))

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pyinfra.api import DeployError
 
-from ollama_stack import rules
+from ollama_stack import misplaced
 from ollama_stack.capacity import least_profile
-from ollama_stack.rules import check_inventory, faults, file_faults, run_faults, warnings
+from ollama_stack.misplaced import file_faults, inventory_faults
+from ollama_stack.rules import check_inventory, faults, run_faults, warnings
 from tests.unit.conftest import group_data
 from tests.unit.harness import fake_host
 
@@ -29,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    monkeypatch.setattr(misplaced, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -55,6 +56,32 @@ def test_a_file_that_nobody_would_read_is_refused(
 ) -> None:
     (project / "group_data" / name).write_text(text)
     assert file_faults([]) == {f"group_data/{name}": [fault]}
+
+
+@pytest.mark.parametrize("name", ["students", "_sudo", "ssh_user"])
+def test_a_setting_at_the_top_of_an_inventory_is_refused(project: Path, name: str) -> None:
+    """pyinfra takes lists for groups, and drops everything else in silence."""
+    path = "inventories/school.py"
+    assert inventory_faults(path) == {}
+    text = (project / path).read_text()
+    (project / path).write_text(f"{text}{name}: int = 30\n_key = {{'ssh_user': 'ops'}}\nBASE = 2\n")
+    fault = (
+        f"{name}: is a setting, and there one of no host; put it into group_data/ or into the host"
+    )
+    assert inventory_faults(path) == {path: [fault]}
+    assert run_faults({}, [], path) == {path: [fault]}
+    assert inventory_faults("inventories/none.py") == inventory_faults("") == {}
+
+
+@pytest.mark.parametrize("name", ["medium.yml", "school/medium.py"])
+def test_a_file_where_pyinfra_does_not_look_is_refused(project: Path, name: str) -> None:
+    file = project / "group_data" / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    (project / "group_data" / "README.md").touch()
+    assert file_faults([]) == {
+        f"group_data/{name}": ["pyinfra reads group_data/GROUP.py alone; write it as that"]
+    }
 
 
 def test_a_broken_file_is_left_to_pyinfra(project: Path) -> None:
