@@ -10,6 +10,7 @@ from pathlib import Path
 
 SHORTEST = 16  # characters
 APP = "app"  # the companion app's, made on each host
+UNREADABLE = (OSError, UnicodeDecodeError, RuntimeError)  # the last one: ~ of a user without a home
 LOCAL = "local"  # the deploy's own, made on each host for smoke and audit
 
 
@@ -21,11 +22,11 @@ def secret(reference: str) -> str:
             raise ValueError(f"the environment has no {place}; export it")
         found = os.environ[place]
     else:
-        path = Path(place).expanduser()
         try:
+            path = Path(place).expanduser()
             found = path.read_text().strip()
             open_to_others = path.stat().st_mode & 0o077
-        except (OSError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{place} cannot be read ({type(error).__name__}); mend that"
             ) from error
@@ -70,7 +71,7 @@ def certificate(path: str) -> str:
     """The PEM text of a certificate and its key; ValueError if it is not both."""
     try:
         text = Path(path).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}); mend that") from error
     if "BEGIN CERTIFICATE" not in text or "PRIVATE KEY" not in text:
         raise ValueError(f"{path} needs a certificate and its private key, both in PEM")

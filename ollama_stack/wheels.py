@@ -20,8 +20,14 @@ TARGET += ["--implementation=cp"]
 
 
 def cache() -> Path:
-    """Where unpacked wheels are kept; the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ollama-stack"
+    """Where unpacked wheels are kept; the XDG base directory specification.
+
+    DeployError for a user without a home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ollama-stack"
+    except RuntimeError as error:
+        raise DeployError("this user has no home; set XDG_CACHE_HOME to a folder") from error
 
 
 def unpacked(requirements: Path) -> Path:

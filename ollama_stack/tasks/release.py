@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -104,4 +105,8 @@ def go_back(settings: Settings) -> None:
 
 def operator() -> str:
     """Who runs this, and where."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # as in a CI container, whose user has no name
+        name = f"uid-{os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import subprocess
+import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -270,6 +273,24 @@ def test_a_setting_at_the_top_of_an_inventory_stops_the_run(tmp_path: Path) -> N
     assert (
         f"    {fakes}: students: is a setting, and there one of no host; put it into" in run.stderr
     )
+
+
+class Silent(socketserver.BaseRequestHandler):
+    """Stands in for an SSH server whose banner never comes: it hangs up."""
+
+
+def test_an_ssh_server_without_a_banner_is_no_stack_trace(tmp_path: Path) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = {"ssh_hostname": "127.0.0.1", "ssh_port": server.server_address[1]}
+        own |= {"ssh_user": "ops", "ssh_known_hosts_file": str(tmp_path / "known")}
+        (tmp_path / "known").touch()
+        (tmp_path / "hosts.py").write_text(f"medium = [('class-1', {own!r})]")
+        run = pyinfra(str(tmp_path / "hosts.py"), "deploy.py", "-y")
+        server.shutdown()
+    assert run.returncode == 1
+    assert "Error reading SSH protocol banner" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_a_limit_goes_on_without_the_refused_host(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.exceptions import PyinfraError
@@ -49,6 +51,19 @@ def test_a_line_that_is_lost_stops_no_other(
     run.fail_hosts({a})
     assert run.active_hosts == {b}
     assert "it cannot be reached any more (SSH session not active)" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("no name")])
+def test_an_operator_without_a_name_is_a_number(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a CI container: Python 3.13 says it with an OSError."""
+
+    def nameless() -> str:
+        raise error
+
+    monkeypatch.setattr(release.getpass, "getuser", nameless)
+    assert release.operator().startswith(f"uid-{os.getuid()}@")
 
 
 def test_who_has_changed_nothing_has_nothing_to_go_back_from(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyinfra.api import DeployError
 
-from ollama_stack import tokens
+from ollama_stack import tokens, wheels
+from ollama_stack.inventory import Target, missing_keys
 from ollama_stack.rules import faults, secret_faults, warnings
 from tests.unit.conftest import group_data
 
@@ -29,6 +31,25 @@ def test_good_secrets_become_digests(secrets: dict[str, str]) -> None:
     assert sorted(found.values()) == ["admin", "class-1"]
     assert all(len(key) == 64 for key in found)
     assert GOOD not in str(found)
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a CI container: neither HOME nor a line in passwd."""
+
+    def homeless(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert tokens.faults({"a": "file:~/a.token"}) == [
+        "gateway_tokens.a: ~/a.token cannot be read (RuntimeError); mend that"
+    ]
+    with pytest.raises(ValueError, match="cannot be read"):
+        tokens.certificate("~/tls.pem")
+    with pytest.raises(DeployError, match="this user has no home; set XDG_CACHE_HOME"):
+        wheels.cache()
+    assert missing_keys([Target("a", (), {"ssh_key": "~/no such key"})])
 
 
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
