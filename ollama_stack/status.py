@@ -45,7 +45,7 @@ def release(target: Target, sockets: str) -> tuple[str, ...]:
         said = host.run(
             f"cd {folder} && readlink releases/current && cat releases/current/release.json && {IN_PLACE}"
         )
-        number, record, in_place = said.stdout.splitlines()
+        *_, number, record, in_place = said.stdout.splitlines()  # after what the login greets with
         told = json.loads(record)
         return number, in_place, told["version"], told["at"], told["by"], told["commit"][:8]
     except RuntimeError as error:  # testinfra's word for ssh's own failure

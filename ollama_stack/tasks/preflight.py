@@ -94,7 +94,15 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
 
 def _no_rights() -> list[str]:
     """Root, by login or by sudo: every other look at the host would fail for the same reason."""
-    user = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
+    said = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
+    greeting, _, user = (said or "").strip().rpartition("\n")
+    if greeting or " " in user:
+        noise = (greeting or user).splitlines()[0]
+        return [
+            f"ssh_user: the login's shell says {noise!r} of its own accord, and so spoils every answer; "
+            "let it greet where somebody sits alone: above that line of ~/.bashrc (or /etc/bash.bashrc), "
+            '[ -z "$PS1" ] && return'
+        ]
     if not user:
         return [
             "_sudo: sudo does not work for this user, see above; allow it on the host, or set "

@@ -91,6 +91,14 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "_sudo: ops may not install Docker; run as root, or set _sudo = True in group_data/ or",
         ),
         (
+            {"id --user": ["Welcome to class-1!", "Mind the step", "root"]},
+            "ssh_user: the login's shell says 'Welcome to class-1!' of its own accord, and so spoils",
+        ),
+        (
+            {"id --user": "Welcome to class-1! root"},
+            "ssh_user: the login's shell says 'Welcome to class-1! root' of its own accord, and so",
+        ),
+        (
             {"id --user": {"success": False, "stderr": "sudo: not found"}},
             "_sudo: sudo does not work for this user, see above; allow it on the host, or set",
         ),
