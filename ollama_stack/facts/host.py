@@ -52,3 +52,22 @@ class HalfInstalled(FactBase[dict[str, str]]):
         # Half-configured, half-installed, unpacked, and triggers that still have to run.
         pairs = (line.split("\t") for line in output if "\t" in line)
         return {name: status.rstrip() for status, name in pairs if status[1:2] in "FHUWt"}
+
+
+class LoginServer(FactBase[str | None]):
+    """The SSH server behind this login, by its process's name; else what the login began with.
+
+    The servers of Tailscale and Teleport have no process that lives as long as a login.
+    """
+
+    @override
+    def command(self) -> str:
+        return (
+            'pid=$$; while [ "$pid" -gt 1 ]; do name=$(cat "/proc/$pid/comm");'
+            " case $name in sshd*|dropbear*) break;; esac; pid=$(awk '/^PPid:/ {print $2}'"
+            ' "/proc/$pid/status"); done; echo "$name"'
+        )
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[-1] if output else None

@@ -28,7 +28,7 @@ from ollama_stack.facts.docker import (
     EngineVersion,
     PortOwner,
 )
-from ollama_stack.facts.host import FreeDisk, MemTotal
+from ollama_stack.facts.host import FreeDisk, LoginServer, MemTotal
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY, OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
@@ -81,7 +81,7 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            look = _no_rights() or _measured(read_settings(one.data.dict()), pulls)
+            look = _no_rights() or _no_holder() or _measured(read_settings(one.data.dict()), pulls)
         except PyinfraError as error:
             return [f"preflight: a command failed on the host ({error}); its words are in the log"]
         except Exception as error:  # one host's odd answer must not hide the others'
@@ -114,6 +114,17 @@ def _no_rights() -> list[str]:
             "or in the host's own data"
         ]
     return []
+
+
+def _no_holder() -> list[str]:
+    """Whether this login has what the lock belongs to (operations/lock.sh)."""
+    server = None if host.name == "@local" else host.get_fact(LoginServer)
+    if server is None or re.match("sshd|dropbear", server):
+        return []
+    return [
+        f"ssh_hostname: this login comes by {server}, which has no process for it whose end would give "
+        "the lock back; come by OpenSSH or Dropbear, or run on the host itself (inventories/local.py)"
+    ]
 
 
 def _measured(settings: Settings, pulls: bool) -> Measured:

@@ -99,6 +99,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "ssh_user: the login's shell says 'Welcome to class-1! root' of its own accord, and so",
         ),
         (
+            {"PPid": "tailscaled"},
+            "ssh_hostname: this login comes by tailscaled, which has no process for it whose end would",
+        ),
+        (
             {"id --user": {"success": False, "stderr": "sudo: not found"}},
             "_sudo: sudo does not work for this user, see above; allow it on the host, or set",
         ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ollama_stack.facts.host import LoginServer
 from ollama_stack.operations import lock
 from tests.unit.harness import plan
 
@@ -72,6 +74,41 @@ def test_a_login_that_nobody_ends_gets_no_lock(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("lock: this login has no SSH server behind it")
+
+
+SERVER = """
+import os, subprocess, sys
+open("/proc/self/comm", "w").write(sys.argv[1])
+print(os.getpid(), flush=True)
+sys.exit(subprocess.run(["sh", "-c", 'sh "$@"; exit $?', "login", *sys.argv[2:]]).returncode)
+"""
+
+
+@pytest.mark.parametrize("name", ["sshd", "sshd-session", "dropbear"])
+def test_the_login_s_own_server_holds_it(name: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", SERVER, name, str(lock.SCRIPT), f"{tmp_path}/lock", "ops@school"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lock").read_text().split()[0] == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("sshd-session", "sshd-session"), ("dropbear", "dropbear")]
+)
+def test_a_login_s_server_is_known_by_name(name: str, told: str, tmp_path: Path) -> None:
+    script = tmp_path / "fact"
+    script.write_text(LoginServer().command())
+    words = [sys.executable, "-c", SERVER, name, str(script)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == told
+
+
+def test_a_login_by_another_server_is_known_by_what_it_began_with() -> None:
+    """Here it is whatever started the tests."""
+    command = LoginServer().command()
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.stdout.strip()
+    assert not done.stdout.startswith("sh\n")
 
 
 def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
