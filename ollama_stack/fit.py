@@ -21,6 +21,7 @@ RELEASES: dict[str, list[str]] = {
     "debian 13": ["docker-cli", "docker-compose"],
     "ubuntu 22.04": ["docker-compose-v2"],
     "ubuntu 24.04": ["docker-compose-v2"],
+    "ubuntu 26.04": ["docker-compose-v2"],
 }
 
 
@@ -64,9 +65,6 @@ def _system(settings: Settings, measured: Measured) -> Iterator[str]:
         yield (
             f"ollama_image: there is none for {measured.architecture}; use an x86-64 or arm64 host"
         )
-    distro = settings.docker_source == "distro" and not RELEASES.get(measured.release)
-    if measured.architecture == "aarch64" and distro:
-        yield "docker_source: this distribution has no Compose v2 for arm64; set docker-ce"
     if not measured.daemon_config_valid:
         yield "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it"
     engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")

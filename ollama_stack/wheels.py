@@ -14,9 +14,7 @@ from pyinfra.api import DeployError
 
 COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
 
-# Linux on x86-64, whatever the controller is and whatever Python the wheel asks for.
-TARGET = [f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_17", "2010")]
-TARGET += ["--implementation=cp"]
+MACHINE = "x86_64"  # as `uname -m` has it; the other one that we serve is aarch64
 
 
 def cache() -> Path:
@@ -30,29 +28,33 @@ def cache() -> Path:
         raise DeployError("this user has no home; set XDG_CACHE_HOME to a folder") from error
 
 
-def unpacked(requirements: Path) -> Path:
+def unpacked(requirements: Path, machine: str = MACHINE) -> Path:
     """Folder with what is in the wheels of a hash-pinned requirements file; downloaded once.
+
+    They are for Linux on that ``machine``, whatever the controller is.
 
     DeployError with pip's words if they cannot be had, or do not match their hashes.
     """
-    return _fetched(requirements, "3.11", unpack=True)
+    return _fetched(requirements, "3.11", machine, unpack=True)
 
 
 def downloaded(requirements: Path, python: str) -> Path:
     """The same with the wheels themselves, for one version of Python."""
-    return _fetched(requirements, python, unpack=False)
+    return _fetched(requirements, python, MACHINE, unpack=False)
 
 
-def _fetched(requirements: Path, python: str, unpack: bool) -> Path:
+def _fetched(requirements: Path, python: str, machine: str, unpack: bool) -> Path:
     digest = sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = cache() / f"{requirements.stem}-{digest}{'' if unpack else f'-for-{python}'}"
+    name = requirements.stem if machine == MACHINE else f"{requirements.stem}-{machine}"
+    folder = cache() / f"{name}-{digest}{'' if unpack else f'-for-{python}'}"
     if folder.is_dir():
         return folder
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         pip += ["--only-binary=:all:", "--dest", temp, "--requirement", str(requirements)]
-        pip += [*TARGET, f"--python-version={python}"]
+        pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
+        pip += ["--implementation=cp", f"--python-version={python}"]
         done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
         if done.returncode:
             raise DeployError(

@@ -13,6 +13,7 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
+from pyinfra.facts.server import Arch
 from pyinfra.operations import files
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -39,13 +40,13 @@ Commands = Generator[PyinfraCommand | str, None, None]
 
 @operation()
 def compose_plugin() -> Commands:
-    """Have Compose v2: the pinned x86-64 binary, checked, where there is none or one too old."""
+    """Have Compose v2: the pinned binary for this machine, checked, where there is none or one too old."""
     version = host.get_fact(ComposeVersion)
     if version and _numbers(version) >= OLDEST_COMPOSE:
         host.noop(f"Compose {version} is already there")
         return
     yield StringCommand("mkdir -p", str(PurePosixPath(PLUGIN).parent))
-    (binary,) = unpacked(COMPOSE_PLUGIN).glob("*.data/scripts/docker-compose")
+    (binary,) = unpacked(COMPOSE_PLUGIN, host.get_fact(Arch)).glob("*.data/scripts/docker-compose")
     checksum = sha256(binary.read_bytes()).hexdigest()
     yield from files.put._inner(src=str(binary), dest=f"{PLUGIN}.new", mode="755")
     yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"

@@ -7,7 +7,7 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.server import LinuxDistribution, Which
+from pyinfra.facts.server import Arch, LinuxDistribution, Which
 from pyinfra.operations import files, systemd
 
 from ollama_stack.facts.docker import ComposeVersion, InitSystem
@@ -97,5 +97,7 @@ def _official(settings: Settings) -> list[str]:
 def _from_distribution() -> list[str]:
     beside = RELEASES[" ".join(release())]
     if not beside and not host.get_fact(ComposeVersion):
-        unpacked(COMPOSE_PLUGIN)  # now: a failed download must find the host untouched
+        unpacked(
+            COMPOSE_PLUGIN, host.get_fact(Arch)
+        )  # now: a failed download must find the host untouched
     return ["docker.io", *beside]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_stack.capacity import SHAPES
-from ollama_stack.fit import unfit
+from ollama_stack.fit import RELEASES, unfit
 from ollama_stack.manifest import Manifest
 from ollama_stack.settings import Settings, read_settings
 from ollama_stack.sums import Measured, disk_sum
@@ -78,7 +78,7 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         (
             {"release": ""},
             "docker_source: this system is not supported; use one of debian 12, debian 13, "
-            "ubuntu 22.04, ubuntu 24.04",
+            "ubuntu 22.04, ubuntu 24.04, ubuntu 26.04",
         ),
         (
             {"architecture": "riscv64"},
@@ -144,6 +144,15 @@ def test_the_limits_of_all_containers_fit_together() -> None:
 )
 def test_a_host_that_does_not_fit_is_refused(measured: dict[str, Any], refusal: str) -> None:
     assert unfit(settings(), "medium", replace(BARE, **measured)) == [refusal]
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("source", ["docker-ce", "distro"])
+@pytest.mark.parametrize("docker", ["20.10.24", "26.1.5+dfsg1", "28.5.2", "29.1.3"])
+def test_supported_hosts_are_served(architecture: str, source: str, docker: str) -> None:
+    for release in RELEASES:
+        there = replace(SERVING, release=release, architecture=architecture, docker=docker)
+        assert unfit(settings(docker_source=source), "medium", there) == []
 
 
 @pytest.mark.parametrize(("cpus", "memory"), [(3, 8.0), (4, 7.0)])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from pyinfra.api import FileUploadCommand
 
 from lab.operations import project
+from ollama_stack import wheels
 from ollama_stack.operations import docker
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
@@ -20,6 +22,26 @@ FILE = "/opt/o/docker-compose.yml"
 @pytest.mark.parametrize("version", ["2.26.1", "v2.22.0", "5.6.1", "2.40.3+ds1-0ubuntu1"])
 def test_compose_that_is_there_is_left_alone(version: str) -> None:
     assert plan(docker.compose_plugin, {"compose version": version}) == []
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_compose_is_this_machine_s(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(requirements: Path, wanted: str) -> Path:
+        assert wanted == machine
+        scripts = tmp_path / "compose.data" / "scripts"
+        scripts.mkdir(parents=True)
+        (scripts / "docker-compose").touch()
+        return tmp_path
+
+    monkeypatch.setattr(docker, "unpacked", fetched)
+    commands = plan(docker.compose_plugin, {"uname -m": machine})
+    assert f"{docker.PLUGIN}.new version" in commands  # it runs there before it has its name
+
+
+def test_compose_is_pinned_for_both_machines() -> None:
+    assert wheels.COMPOSE_PLUGIN.read_text().count("--hash=sha256:") == 2
 
 
 def uploads(operation: Any, responses: dict[str, Any], **arguments: Any) -> list[str]:
