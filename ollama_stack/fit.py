@@ -9,7 +9,7 @@ from ollama_stack.capacity import MIB
 from ollama_stack.forms import size_bytes
 from ollama_stack.manifest import Manifest
 from ollama_stack.settings import DOCKER_HUB, Settings
-from ollama_stack.sums import Measured, disk_sum, memory_sum
+from ollama_stack.sums import Measured, disk_sum, image_sum, memory_sum
 
 HIGH_CPUS = 4
 HIGH_MEMORY = 7.5e9  # bytes: a machine sold with 8 GB shows a little less
@@ -148,13 +148,17 @@ def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> 
 
 
 def _disk(settings: Settings, measured: Measured) -> Iterator[str]:
-    total = disk_sum(settings, measured)
-    if total.headroom < 0:
-        yield (
-            f"disk: {measured.data_root} has {total.available / 1e9:.1f} GB free, "
-            f"{total.needed / 1e9:.1f} GB are needed ({total.shown(1e9, 1)}; {total.source}); free "
-            "some, or move Docker's data-root"
-        )
+    places = [(measured.data_root, disk_sum(settings, measured), "Docker's data-root")]
+    if images := image_sum(settings, measured):
+        place = "containerd's root (/etc/containerd/config.toml): images go there, not to data-root"
+        places.append((str(measured.image_root), images, place))
+    for folder, total, movable in places:
+        if total.headroom < 0:
+            yield (
+                f"disk: {folder} has {total.available / 1e9:.1f} GB free, "
+                f"{total.needed / 1e9:.1f} GB are needed ({total.shown(1e9, 1)}; {total.source}); "
+                f"free some, or move {movable}"
+            )
 
 
 def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:

@@ -28,7 +28,7 @@ from ollama_stack.fit import unfit
 from ollama_stack.inventory import ROOT, Target, limited, missing_keys, read_inventory
 from ollama_stack.rules import run_faults, warnings
 from ollama_stack.settings import Settings, profile_of, read_settings
-from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, memory_sum
+from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, image_sum, memory_sum
 
 # Operations that ask or tell: they run every time, and change nothing.
 ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
@@ -52,6 +52,9 @@ class HostPlan(BaseModel):
     threads: int | None = None
     memory: Sum | None = None
     disk: Sum | None = None
+    """Of Docker's data-root."""
+    images: Sum | None = None
+    """Of the images' disk, if that is another one."""
     measured: Measured | None = None
     changes: list[str] | None = None
     """Names of operations with something to do; None while any host is refused."""
@@ -179,6 +182,7 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
         threads=settings.num_thread,
         memory=memory_sum(settings, measured),
         disk=disk_sum(settings, measured) if measured else None,
+        images=image_sum(settings, measured) if measured else None,
         measured=measured,
         changes=run.changes.get(target.name) if run.changes else None,
     )
@@ -214,8 +218,9 @@ def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
         )
     if host.memory:
         yield "memory", f"MiB: {_sum(host.memory, MIB)}"
-    if host.disk and host.disk.terms:
-        yield "disk", f"GB: {_sum(host.disk, 1e9, 1)}"
+    for name, total in (("disk", host.disk), ("images", host.images)):
+        if total and total.terms:
+            yield name, f"GB: {_sum(total, 1e9, 1)}"
     if host.verdict == "fits":
         known = "\n".join(host.changes or ()) or "none"
         yield "changes", "not known while a host is refused" if host.changes is None else known

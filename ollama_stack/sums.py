@@ -48,6 +48,10 @@ class Measured:
     """As the server has it."""
     ollama: str | None = None
     """Version of the server that runs there."""
+    image_root: str | None = None
+    """Where images go, if that is another disk than data_root's: Docker 29 keeps them with containerd."""
+    image_free: int = 0
+    """Bytes free there."""
 
 
 # A dry run leaves what it measured in the file that this variable names: `make plan` reads it.
@@ -127,9 +131,24 @@ def _declared(settings: Settings) -> Shape | None:
 
 
 def disk_sum(settings: Settings, measured: Measured) -> Sum:
-    """Docker's disk against what is still to be pulled to it."""
+    """The disk of Docker's data-root against what is still to be pulled to it."""
+    apart = measured.image_root is not None
+    names = [name for name in measured.to_pull if not (apart and name in IMAGES)]
+    return _disk_sum(settings, measured, names, measured.disk_free)
+
+
+def image_sum(settings: Settings, measured: Measured) -> Sum | None:
+    """The images' disk against those that are still to be pulled; None if it is data-root's."""
+    if measured.image_root is None:
+        return None
+    names = [name for name in measured.to_pull if name in IMAGES]
+    return _disk_sum(settings, measured, names, measured.image_free)
+
+
+def _disk_sum(settings: Settings, measured: Measured, names: list[str], free: int) -> Sum:
     terms, sources = {}, {}
-    for name, manifest in measured.to_pull.items():
+    for name in names:
+        manifest = measured.to_pull[name]
         if manifest.size:
             terms[name] = manifest.size * (1 if name == "model_name" else UNPACKED)
             sources[name] = "the registry's manifest"
@@ -142,4 +161,4 @@ def disk_sum(settings: Settings, measured: Measured) -> Sum:
     if terms:
         terms["a fifth to spare"] = sum(terms.values()) // 5
     source = ", ".join(f"{name} by {origin}" for name, origin in sources.items())
-    return Sum(available=measured.disk_free, terms=terms, source=source)
+    return Sum(available=free, terms=terms, source=source)

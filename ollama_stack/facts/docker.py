@@ -10,6 +10,8 @@ from typing_extensions import override
 
 from ollama_stack.compose import ComposeProject
 
+CONTAINERD_ROOT = "/var/lib/containerd"
+
 
 class InitSystem(FactBase[str]):
     """``systemd`` only where systemd is PID 1, else ``none``."""
@@ -70,6 +72,34 @@ class EngineRoot(FactBase[str | None]):
     @override
     def process(self, output: list[str]) -> str | None:
         return output[0] if output and output[0].startswith("/") else None
+
+
+class ImageRoot(FactBase[str | None]):
+    """Where the running engine keeps its images, if not below its own root: with containerd.
+
+    That is so in Docker 29 where it was installed anew. None too while no engine answers.
+    """
+
+    @override
+    def command(self) -> str:
+        return (
+            "docker info --format '{{json .}}' 2>/dev/null &&"
+            " { containerd config dump 2>/dev/null | grep '^root = ' || true; } || true"
+        )
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        try:
+            info, *config = output
+            said = json.loads(info)
+        except ValueError:
+            return None
+        stores = [value for _, value in said.get("DriverStatus") or ()]
+        address = (said.get("Containerd") or {}).get("Address", "")
+        # A containerd that the engine runs itself keeps them below the engine's root.
+        if "io.containerd.snapshotter.v1" not in stores or address.startswith("/run/docker/"):
+            return None
+        return config[0].partition("=")[2].strip(" \"'") if config else CONTAINERD_ROOT
 
 
 class EngineProxy(FactBase[bool]):

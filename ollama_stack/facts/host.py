@@ -38,6 +38,22 @@ class FreeDisk(FactBase[int]):
         return int(output[0])
 
 
+class MountPoint(FactBase[str | None]):
+    """The file system where ``path`` is, or will be made, by the folder that it is mounted at."""
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        return StringCommand(
+            *("p=", QuoteString(path), ";"),
+            'until [ -e "$p" ]; do p=$(dirname "$p"); done; df --output=target "$p" | tail -n 1',
+            _separator="",
+        )
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output else None
+
+
 class HalfInstalled(FactBase[dict[str, str]]):
     """Packages that dpkg has begun with and not finished, each with its status as ``dpkg -l`` has it."""
 

@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent import Greenlet
@@ -22,13 +23,15 @@ from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity import Shape
 from ollama_stack.facts.docker import (
+    CONTAINERD_ROOT,
     DaemonConfig,
     EngineProxy,
     EngineRoot,
     EngineVersion,
+    ImageRoot,
     PortOwner,
 )
-from ollama_stack.facts.host import FreeDisk, LoginServer, MemTotal
+from ollama_stack.facts.host import FreeDisk, LoginServer, MemTotal, MountPoint
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY, OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
@@ -38,6 +41,8 @@ from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings, profile_of, read_settings
 from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured
 from ollama_stack.tasks.docker import release
+
+CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
 
 
 def check_flags(argv: list[str]) -> None:
@@ -130,6 +135,7 @@ def _no_holder() -> list[str]:
 def _measured(settings: Settings, pulls: bool) -> Measured:
     daemon = host.get_fact(DaemonConfig)
     data_root = host.get_fact(EngineRoot) or (daemon or {}).get("data-root", "/var/lib/docker")
+    image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
         release=" ".join(release()).strip(),
         architecture=host.get_fact(Arch),
@@ -147,7 +153,30 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
         ollama=host.get_fact(OllamaVersion),
+        image_root=image_root,
+        image_free=host.get_fact(FreeDisk, path=image_root) if image_root else 0,
     )
+
+
+def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> str | None:
+    """Where images go, if that is another disk than that of Docker's data-root.
+
+    Docker 29 installed anew keeps them with containerd, unless its settings name a storage driver.
+    """
+    root = host.get_fact(ImageRoot)
+    if root is None and not host.get_fact(EngineVersion):
+        version = settings.docker_version
+        newest = not version or int(version.partition(".")[0]) >= CONTAINERD_STORE
+        graph = (
+            "storage-driver" in daemon
+            or daemon.get("features", {}).get("containerd-snapshotter", True) is False
+        )
+        if settings.docker_source == "docker-ce" and newest and not graph:
+            root = CONTAINERD_ROOT
+    if root is None:
+        return None
+    mounted = host.get_fact(MountPoint, path=root)
+    return None if mounted == host.get_fact(MountPoint, path=data_root) else root
 
 
 def _owners(settings: Settings) -> dict[str, str]:

@@ -40,7 +40,10 @@ def test_the_disk_has_room(live: Live) -> Finding:
     """On a full disk neither image nor model can be renewed, and logs stop."""
     root = live.ollama.read("ResolvConfPath").value.partition("/containers/")[0]
     # A new Docker 29 keeps its images with containerd.
-    said = live.run(f"df -B1 --output=avail {shlex.quote(root)} /var/lib/containerd")
+    containerd = r"containerd config dump 2>/dev/null | sed -n 's/^root = .\(.*\).$/\1/p'"
+    said = live.run(
+        f'images=$({containerd}); df -B1 --output=avail {shlex.quote(root)} "${{images:-/var/lib/containerd}}"'
+    )
     if not said.text:
         raise Unreadable(f"`{said.command}` failed: {said.last_words}")
     free = min(int(line) for line in said.text.splitlines()[1:])

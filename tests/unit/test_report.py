@@ -61,11 +61,39 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         },
         "model_shape": None,
         "ollama": None,
+        "image_root": None,
+        "image_free": 0,
     }
     assert big["memory"]["needed"] == sum(big["memory"]["terms"].values())
     assert big["memory"]["headroom"] == big["memory"]["available"] - big["memory"]["needed"]
     assert "Docker | Install Docker" in big["changes"]
     assert not [name for name in big["changes"] if "Smoke" in name or "true now" in name]
+
+
+@pytest.mark.parametrize(
+    ("version", "daemon", "root"),
+    [
+        ("", "{}", "/var/lib/containerd"),
+        ("29.0.1", "{}", "/var/lib/containerd"),
+        ("28.5.2", "{}", None),
+        ("", '{"storage-driver": "overlay2"}', None),
+        ("", '{"features": {"containerd-snapshotter": false}}', None),
+    ],
+)
+def test_where_images_will_go_is_known_before_docker_is_there(
+    version: str, daemon: str, root: str | None, tmp_path: Path
+) -> None:
+    disks = {
+        "'/var/lib/containerd'": "/",
+        "p=/var/lib/containerd;": "/",
+        "p=/var/lib/docker;": "/srv",
+    }
+    bare = {key: value for key, value in BARE.items() if key != "df -B1"}
+    answers = {"df -B1": "50000000000", "daemon.json": daemon, **disks, **bare}
+    big = ("@fake/big", FAKE | {"fake_responses": answers, "docker_version": version})
+    _, hosts = report(tmp_path, big)
+    assert hosts["@fake/big"]["measured"]["image_root"] == root
+    assert (hosts["@fake/big"]["images"] is not None) is (root is not None)
 
 
 def test_one_refused_host_stops_the_others(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ollama_stack.capacity import MIB, SHAPES, Shape
+from ollama_stack.fit import unfit
 from ollama_stack.manifest import Manifest
-from ollama_stack.sums import Measured, disk_sum, memory_sum
+from ollama_stack.sums import Measured, disk_sum, image_sum, memory_sum
 from tests.unit.test_fit import BARE, SERVING, settings
 
 PHI = {"weights": "2G", "layers": 32, "embedding": 3072, "heads": 32, "kv_heads": 32}
@@ -23,6 +24,26 @@ def test_the_disk_is_known_by_the_registry_s_manifest() -> None:
         "model_name": 986 * 10**6,
         "a fifth to spare": (6 * 10**9 + 986 * 10**6) // 5,
     }
+
+
+def test_images_count_where_they_really_go() -> None:
+    """Docker 29: /srv/docker has 500 GB, images go to / with its 3 GB."""
+    apart = replace(BARE, data_root="/srv/docker", disk_free=500 * 10**9)
+    assert image_sum(settings(), apart) is None
+    apart = replace(apart, image_root="/var/lib/containerd", image_free=3 * 10**9)
+    assert list(disk_sum(settings(), apart).terms) == ["model_name", "a fifth to spare"]
+    images = image_sum(settings(), apart)
+    assert images
+    assert list(images.terms) == ["ollama_image", "gateway_image", "a fifth to spare"]
+    (refusal,) = unfit(settings(), "medium", apart)
+    assert refusal.startswith(
+        "disk: /var/lib/containerd has 3.0 GB free, 5.0 GB are needed (ollama"
+    )
+    assert refusal.endswith(
+        "free some, or move containerd's root (/etc/containerd/config.toml): images go there, not to "
+        "data-root"
+    )
+    assert unfit(settings(), "medium", replace(apart, image_free=6 * 10**9)) == []
 
 
 @pytest.mark.parametrize(

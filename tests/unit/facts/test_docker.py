@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
     EngineVersion,
+    ImageRoot,
     InsecureRegistries,
     PortOwner,
 )
@@ -32,6 +38,34 @@ def test_a_daemon_json_that_is_none_is_not_an_empty_one() -> None:
     assert DaemonConfig().process(["{,"]) is None
     assert DaemonConfig().process(["[]"]) is None
     assert DaemonConfig().process(["{}"]) == {}
+
+
+SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "root"),
+    [
+        ({"DriverStatus": [["Backing Filesystem", "extfs"]]}, ["root = '/srv/c'"], None),
+        ({"DriverStatus": None}, [], None),
+        ({"DriverStatus": SNAPSHOTTER}, [], "/var/lib/containerd"),
+        ({"DriverStatus": SNAPSHOTTER}, ["root = '/srv/c'"], "/srv/c"),
+        ({"DriverStatus": SNAPSHOTTER}, ['root = "/srv/c"'], "/srv/c"),
+        (
+            {
+                "DriverStatus": SNAPSHOTTER,
+                "Containerd": {"Address": "/run/docker/containerd/containerd.sock"},
+            },
+            [],
+            None,
+        ),
+    ],
+)
+def test_images_are_where_their_store_is(
+    info: dict[str, Any], config: list[str], root: str | None
+) -> None:
+    assert ImageRoot().process([json.dumps(info), *config]) == root
+    assert ImageRoot().process([""]) is None
 
 
 def test_a_file_that_compose_refuses_is_no_project() -> None:
