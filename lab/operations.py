@@ -15,6 +15,7 @@ from lab import images
 from lab.facts import PublishedConfig
 from lab.fleet import KEYS, USER, Member
 from lab.images import Image
+from ollama_stack.compose import COMMAND
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.shell import or_explain
 
@@ -52,7 +53,7 @@ def project(path: str, up_failed: str) -> Commands:
     if stale is None:
         host.noop(f"{path} is already up, healthy and as declared")
         return
-    compose = StringCommand("docker compose --file", QuoteString(path))
+    compose = StringCommand(COMMAND, "--file", QuoteString(path))
     up = StringCommand(
         compose, "--progress plain up --detach --wait --wait-timeout 180 --remove-orphans"
     )

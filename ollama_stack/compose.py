@@ -11,6 +11,8 @@ from typing import Any
 HASH_LABEL = "com.docker.compose.config-hash"
 SERVICE_LABEL = "com.docker.compose.service"
 STARTING = "is starting"
+# Compose sees our file alone: no COMPOSE_PROJECT_NAME of the host's, no .env that somebody left there.
+COMMAND = 'env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}" docker compose --env-file /dev/null'
 
 
 @dataclass(frozen=True)

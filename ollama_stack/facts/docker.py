@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from ollama_stack.compose import ComposeProject
+from ollama_stack.compose import COMMAND, ComposeProject
 
 CONTAINERD_ROOT = "/var/lib/containerd"
 
@@ -133,7 +133,7 @@ class Compose(FactBase[ComposeProject | None]):
 
     @override
     def command(self, path: str) -> StringCommand:
-        compose = StringCommand("docker compose --file", QuoteString(path))
+        compose = StringCommand(COMMAND, "--file", QuoteString(path))
         return StringCommand(
             *("{", "test -f", QuoteString(path), "&&"),
             *(compose, "config --format json &&", "echo ---- &&"),  # JSON has no such run of dashes

@@ -17,7 +17,7 @@ from pyinfra.facts.server import Arch
 from pyinfra.operations import files
 from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.compose import STARTING
+from ollama_stack.compose import COMMAND, STARTING
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
@@ -130,7 +130,7 @@ def compose_file(content: str, path: str, pull_failed: str) -> Commands:
         for line in generate_color_diff(old, content.splitlines(keepends=True)):
             host.log(line)
     staged = f"{path}.new"
-    compose = StringCommand("docker compose --file", QuoteString(staged))
+    compose = StringCommand(COMMAND, "--file", QuoteString(staged))
     yield FileUploadCommand(
         StringIO(content), staged, remote_temp_filename=host.get_temp_filename(staged)
     )

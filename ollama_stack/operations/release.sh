@@ -16,11 +16,19 @@ now() { cut -d. -f1 /proc/uptime; } # seconds, whatever is done to the clock
 
 numbers() { ls releases 2>/dev/null | grep -E '^[0-9]+$'; }
 
-compose() { docker compose --file docker-compose.yml --progress plain "$@"; }
+# As ollama_stack/compose.py has it: Compose sees our file alone.
+of_file() { # FILE
+    file=$1
+    shift
+    env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}" docker compose --env-file /dev/null \
+        --file "$file" "$@"
+}
+
+compose() { of_file docker-compose.yml --progress plain "$@"; }
 
 # A name without a registry is anybody's on Docker Hub: that app's image is brought here, or not had.
 pulled() { # FILE
-    app=$(docker compose --file "$1" config --images app 2>/dev/null)
+    app=$(of_file "$1" config --images app 2>/dev/null)
     case ${app%%/*} in
     *.* | *:* | localhost | '') others='' ;;
     *)
@@ -28,11 +36,11 @@ pulled() { # FILE
             echo "app_image: $app is not on this host: build it from app/Dockerfile, then load it here"
             return 1
         }
-        others=$(docker compose --file "$1" config --services | grep -vx app)
+        others=$(of_file "$1" config --services | grep -vx app)
         ;;
     esac
     # shellcheck disable=SC2086 # words
-    docker compose --file "$1" --progress plain pull --quiet --policy missing $others
+    of_file "$1" --progress plain pull --quiet --policy missing $others
 }
 
 with_gateway() { compose config --services | grep -qx gateway; }
@@ -239,7 +247,7 @@ keep)
     number=$(($(numbers | sort -n | tail -n 1) + 1))
     rm -rf releases/new && mkdir -p releases/new
     cp -p docker-compose.yml releases/new/
-    docker compose --file releases/new/docker-compose.yml config --quiet
+    of_file releases/new/docker-compose.yml config --quiet
     [ ! -d gateway ] || cp -pR gateway releases/new/
     printf '%s\n' "$1" >releases/new/release.json
     printf '%s\n' "$2" >releases/new/create.json

@@ -86,7 +86,12 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            look = _no_rights() or _no_holder() or _measured(read_settings(one.data.dict()), pulls)
+            look = (
+                _no_rights()
+                or _no_holder()
+                or _led_astray()
+                or _measured(read_settings(one.data.dict()), pulls)
+            )
         except PyinfraError as error:
             return [f"preflight: a command failed on the host ({error}); its words are in the log"]
         except Exception as error:  # one host's odd answer must not hide the others'
@@ -129,6 +134,17 @@ def _no_holder() -> list[str]:
     return [
         f"ssh_hostname: this login comes by {server}, which has no process for it whose end would give "
         "the lock back; come by OpenSSH or Dropbear, or run on the host itself (inventories/local.py)"
+    ]
+
+
+def _led_astray() -> list[str]:
+    """Variables by which every docker command of this login would talk to another engine."""
+    found = host.get_fact(Command, command="printenv DOCKER_HOST DOCKER_CONTEXT || true")
+    if not found:
+        return []
+    return [
+        f"docker: DOCKER_HOST or DOCKER_CONTEXT is {found!r} for this login, so docker would talk to that "
+        "engine; unset it for root (see /etc/environment and root's ~/.profile)"
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.compose import ComposeProject
+from ollama_stack.compose import COMMAND, ComposeProject
+from ollama_stack.inventory import ROOT
 
 CONFIG = {
     "name": "p",
@@ -115,3 +116,12 @@ def test_what_was_changed_behind_compose_s_back_is_drift(
     path: str, value: Any, reason: str
 ) -> None:
     assert project(changed(path, value)).drift() == {"ollama": reason}
+
+
+def test_no_command_of_compose_s_is_without_that() -> None:
+    for file in (ROOT / "ollama_stack").rglob("*.py"):
+        for line in file.read_text().splitlines():
+            if "docker compose" in line and file.name != "compose.py":
+                assert "version --short" in line or "logs" in line, (file, line)
+    assert "--ignore-environment" in COMMAND
+    assert COMMAND.endswith("docker compose --env-file /dev/null")

@@ -99,6 +99,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "ssh_user: the login's shell says 'Welcome to class-1! root' of its own accord, and so",
         ),
         (
+            {"printenv": "tcp://10.0.0.7:2376"},
+            "docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2376' for this login, so docker",
+        ),
+        (
             {"PPid": "tailscaled"},
             "ssh_hostname: this login comes by tailscaled, which has no process for it whose end would",
         ),

@@ -12,6 +12,7 @@ from pyinfra.api import FileUploadCommand
 
 from lab.operations import project
 from ollama_stack import wheels
+from ollama_stack.compose import COMMAND
 from ollama_stack.operations import docker
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
@@ -132,12 +133,12 @@ def test_a_new_compose_file_replaces_the_old_only_when_compose_accepts_it() -> N
     assert "/opt/o k/c.yml.new" in upload
     assert mode == "chmod 644 '/opt/o k/c.yml.new'"
     assert check == (
-        "docker compose --file '/opt/o k/c.yml.new' config --quiet || { printf '%s\\n' "
+        f"{COMMAND} --file '/opt/o k/c.yml.new' config --quiet || {{ printf '%s\\n' "
         "'/opt/o k/c.yml: Compose refuses the new file, the old one is untouched; see its words "
         "above' >&2; exit 1; }"
     )
     assert pull == (
-        "docker compose --file '/opt/o k/c.yml.new' --progress quiet pull --policy missing || "
+        f"{COMMAND} --file '/opt/o k/c.yml.new' --progress quiet pull --policy missing || "
         "{ printf '%s\\n' 'ollama_image: no' >&2; exit 1; }"
     )
     assert move == (
@@ -162,9 +163,9 @@ def test_a_project_as_declared_is_left_alone() -> None:
 def test_a_first_start_waits_for_health() -> None:
     (up,) = plan(project, path=FILE, up_failed="ollama: no")
     assert up == (
-        f"docker compose --file {FILE} --progress plain up --detach --wait --wait-timeout 180 "
+        f"{COMMAND} --file {FILE} --progress plain up --detach --wait --wait-timeout 180 "
         "--remove-orphans || "
-        f"{{ docker compose --file {FILE} logs --no-color --tail 20 >&2; false; }} || "
+        f"{{ {COMMAND} --file {FILE} logs --no-color --tail 20 >&2; false; }} || "
         "{ printf '%s\\n' 'ollama: no' >&2; exit 1; }"
     )
 

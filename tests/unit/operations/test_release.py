@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ollama_stack.compose import COMMAND
 from ollama_stack.operations import release
 from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
@@ -46,7 +47,8 @@ class Host:
         self.doubles = folder / "bin"
         self.doubles.mkdir()
         for name, script in (("docker", DOCKER), ("curl", CURL)):
-            (self.doubles / name).write_text(f"#!/bin/sh\n{script}")
+            calls = f"CALLS='{folder}/calls'"  # no variable of the caller's comes to Compose
+            (self.doubles / name).write_text(f"#!/bin/sh\n{calls}\n{script}")
             (self.doubles / name).chmod(0o755)
         self.calls = folder / "calls"
 
@@ -54,14 +56,14 @@ class Host:
         (self.folder / "docker-compose.yml").write_text(text)
         (self.folder / "gateway" / "haproxy.cfg").write_text(f"# {text}")
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.doubles}:{os.environ['PATH']}"
         self.calls.write_text("")
         return subprocess.run(
             ["sh", release.SCRIPT, self.folder.parent / "lock", self.folder, *words],
             capture_output=True,
             text=True,
-            env=os.environ | {"PATH": path, "CALLS": str(self.calls)},
+            env=os.environ | {"PATH": path, "CALLS": str(self.calls)} | environment,
         )
 
     def keep(self, text: str) -> subprocess.CompletedProcess[str]:
@@ -265,6 +267,23 @@ def test_a_token_that_was_taken_away_does_not_come_back(service: Host) -> None:
     service.is_("silent")
     service.run("up", "1", "{}", "{}")
     assert tokens.read_text() == "leaked"
+
+
+def test_compose_sees_our_file_and_nothing_of_the_host_s(service: Host) -> None:
+    """A variable for all users, or a .env in the folder, once made a second project of it."""
+    double = service.doubles / "docker"
+    double.write_text(double.read_text().replace("CALLS=", 'env >>"$0.env"\nCALLS=', 1))
+    service.is_("v1")
+    for theirs in ({}, {"HOME": "/home/ops"}):
+        done = service.run("up", "1", "{}", "", COMPOSE_PROJECT_NAME="moodle", **theirs)
+        assert done.returncode == 0, done.stdout
+    composed = [line for line in service.calls.read_text().splitlines() if " compose " in line]
+    assert composed
+    for line in composed:
+        assert line.startswith("docker compose --env-file /dev/null --file docker-compose.yml ")
+    seen = (service.doubles / "docker.env").read_text()
+    assert "HOME=/home/ops" in seen  # where an operator's login to a registry is
+    assert COMMAND in " ".join(release.SCRIPT.read_text().replace("\\\n", "").split())
 
 
 def test_a_record_is_kept_as_it_was_told(service: Host) -> None:
