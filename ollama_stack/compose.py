@@ -6,13 +6,24 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 HASH_LABEL = "com.docker.compose.config-hash"
 SERVICE_LABEL = "com.docker.compose.service"
 STARTING = "is starting"
 # Compose sees our file alone: no COMPOSE_PROJECT_NAME of the host's, no .env that somebody left there.
 COMMAND = 'env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}" docker compose --env-file /dev/null'
+
+
+class Level(NamedTuple):
+    """What one control group allows and keeps, bytes."""
+
+    swap: float
+    low: float
+
+
+def _bytes(figure: str) -> float:
+    return math.inf if figure == "max" else int(figure)
 
 
 @dataclass(frozen=True)
@@ -23,16 +34,29 @@ class ComposeProject:
     hashes: dict[str, str]
     images: dict[str, str]
     containers: dict[str, dict[str, Any]]
+    kernel: dict[int, list[Level]]
+    """By first process: its control groups, up to the root; none on cgroup v1."""
 
     @classmethod
-    def parse(cls, config: str, hashes: str, images: str, containers: str) -> ComposeProject:
-        """From ``config --format json``, ``config --hash '*'``, ``IMAGE ID`` and ``docker inspect``."""
+    def parse(
+        cls, config: str, hashes: str, images: str, containers: str, kernel: str
+    ) -> ComposeProject:
+        """From ``config --format json``, ``config --hash '*'``, ``IMAGE ID`` and ``docker inspect``.
+
+        ``kernel``: ``PID memory.swap.max memory.low`` of each control group.
+        """
         live = json.loads(containers) if containers.strip() else []
+        levels = dict[int, list[Level]]()
+        for pid, swap, low in (
+            line.split() for line in kernel.splitlines() if line.count(" ") == 2
+        ):
+            levels.setdefault(int(pid), []).append(Level(_bytes(swap), _bytes(low)))
         return cls(
             json.loads(config),
             dict(line.split() for line in hashes.splitlines() if line.strip()),
             dict(line.split() for line in images.splitlines() if len(line.split()) == 2),
             {c["Config"]["Labels"][SERVICE_LABEL]: c for c in live},
+            levels,
         )
 
     def drift(self) -> dict[str, str]:
@@ -54,6 +78,7 @@ class ComposeProject:
         if self.images.get(service["image"]) != container["Image"]:
             yield f"its image is not what is called {service['image']} now"
         yield from live_drift(service, container)
+        yield from kernel_drift(service, self.kernel.get(container["State"].get("Pid", 0), []))
         state = container["State"]
         if state["Status"] != "running":
             yield f"is {state['Status']}"
@@ -84,6 +109,20 @@ def live_drift(service: dict[str, Any], container: dict[str, Any]) -> Iterator[s
     declared_networks = set(service.get("networks", ()))
     if declared_networks and _networks(container) != declared_networks:
         yield f"is on the networks {sorted(_networks(container))}, not {sorted(declared_networks)}"
+
+
+def kernel_drift(service: dict[str, Any], levels: list[Level]) -> Iterator[str]:
+    """What the kernel keeps otherwise than declared: the least of a figure up to the root counts."""
+    if not levels:
+        return
+    resources = service.get("deploy", {}).get("resources", {})
+    memory = resources.get("limits", {}).get("memory")
+    swap, low = (min(figures) for figures in zip(*levels, strict=True))
+    if memory and service.get("memswap_limit") == memory and swap:
+        yield f"may use {'any' if swap == math.inf else int(swap)} bytes of swap, declared 0"
+    declared = int(resources.get("reservations", {}).get("memory", 0))
+    if "cgroup_parent" in service and low < declared:  # nothing keeps it on Docker's other driver
+        yield f"keeps {int(low)} bytes under pressure, declared {declared}"
 
 
 def _networks(container: dict[str, Any]) -> set[str]:

@@ -280,6 +280,11 @@ class Settings(GatewaySettings, AppSettings):
         }
 
     @property
+    def slice(self) -> str:
+        """The containers' systemd slice; a dash in its name would put it below another one."""
+        return f"{self.ollama_project.replace('-', '_')}.slice"
+
+    @property
     def app_threads(self) -> int:
         """Requests that the app takes at once: those that wait, and 16 for pages beside them."""
         return self.ollama_num_parallel + self.ollama_max_queue + 16

@@ -17,6 +17,16 @@ def or_explain(command: StringCommand, explanation: str) -> StringCommand:
     )
 
 
+MARK = "# Written by ollama-stack: edits are undone by the next deploy."
+
+
+def ours(path: str, otherwise: str) -> StringCommand:
+    """Fail with ``otherwise`` where a file is there that begins without our mark."""
+    file = QuoteString(path)
+    marked = ("head -n 1", file, "| grep -qxF", QuoteString(MARK))
+    return or_explain(StringCommand("{ test ! -e", file, "||", *marked, "; }"), otherwise)
+
+
 def renamed(new: str, path: str) -> StringCommand:
     """Give a whole file its name, once it is on the disk: a power loss leaves the old one or this."""
     folder = str(PurePosixPath(path).parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -10,6 +11,12 @@ from typing_extensions import override
 
 from ollama_stack.compose import COMMAND, ComposeProject
 
+# ``PID memory.swap.max memory.low`` of each control group of a process; of v1 nothing.
+UP_TO_THE_ROOT = (
+    "group=$(test ! -f /sys/fs/cgroup/cgroup.controllers || sed -n 's/^0:://p' /proc/$pid/cgroup);"
+    ' while test -n "${group#/}"; do cd "/sys/fs/cgroup$group" &&'
+    ' echo "$pid $(cat memory.swap.max) $(cat memory.low)"; group=${group%/*}; done;'
+)
 CONTAINERD_ROOT = "/var/lib/containerd"
 
 
@@ -27,6 +34,41 @@ class EngineVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return "docker version --format '{{.Server.Version}}' 2>/dev/null || true"
+
+
+class Cgroups(FactBase[str | None]):
+    """The running engine's cgroup driver and version, like ``systemd 2``; None while it does not answer."""
+
+    @override
+    def command(self) -> str:
+        return "docker info --format '{{.CgroupDriver}} {{.CgroupVersion}}' 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output and re.fullmatch(r"[a-z]+ [12]", output[0]) else None
+
+
+class CgroupVersion(FactBase[str | None]):
+    """``2`` where the kernel's control groups are mounted as one hierarchy, else ``1``."""
+
+    @override
+    def command(self) -> str:
+        return "if test -f /sys/fs/cgroup/cgroup.controllers; then echo 2; else echo 1; fi"
+
+
+class SliceMemory(FactBase[list[str]]):
+    """memory.swap.max and memory.low of a systemd slice, as the kernel has them; empty without it."""
+
+    default = list
+
+    @override
+    def command(self, unit: str) -> StringCommand:
+        folder = QuoteString(f"/sys/fs/cgroup/{unit}")
+        return StringCommand("cd", folder, "2>/dev/null && cat memory.swap.max memory.low || true")
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output
 
 
 class DaemonConfig(FactBase[dict[str, Any] | None]):
@@ -140,14 +182,15 @@ class Compose(FactBase[ComposeProject | None]):
             *(compose, "config --hash '*' &&", "echo ---- &&"),
             *("for image in $(", compose, 'config --images); do echo "$image'),
             """$(docker image inspect --format '{{.Id}}' "$image")"; done; echo ---- &&""",
-            *(compose, "ps --all --quiet | xargs -r docker inspect;", "}"),
-            "2>/dev/null || true",
+            *(compose, "ps --all --quiet | xargs -r docker inspect && echo ---- &&"),
+            *("for pid in $(", compose, "ps --quiet | xargs -r docker inspect --format"),
+            *("'{{.State.Pid}}'); do", UP_TO_THE_ROOT, "done;", "} 2>/dev/null || true"),
         )
 
     @override
     def process(self, output: list[str]) -> ComposeProject | None:
         parts = "\n".join(output).split("----")
-        return ComposeProject.parse(*parts) if len(parts) == 4 else None
+        return ComposeProject.parse(*parts) if len(parts) == 5 else None
 
 
 class PortOwner(FactBase[str | None]):

@@ -6,24 +6,44 @@ from pathlib import Path
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from ollama_stack.operations import docker, release
+from ollama_stack.facts.docker import Cgroups, CgroupVersion, DaemonConfig, InitSystem
+from ollama_stack.forms import size_bytes
+from ollama_stack.operations import docker, release, slice
 from ollama_stack.settings import Settings
 from ollama_stack.tasks.gateway import configure_gateway, forget_secrets
 
+CGROUPFS = {"native.cgroupdriver=cgroupfs"}  # of daemon.json's exec-opts
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
-def render_compose(settings: Settings) -> str:
-    """The compose file of one host; yaml.YAMLError if the template's result is not YAML."""
+def render_compose(settings: Settings, parent: str = "") -> str:
+    """The compose file of one host; yaml.YAMLError if the template's result is not YAML.
+
+    ``parent``: the systemd slice that its containers are in.
+    """
     templates = Environment(  # noqa: S701 YAML, not HTML
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    text = templates.get_template("ollama/docker-compose.yml.j2").render(s=settings)
+    text = templates.get_template("ollama/docker-compose.yml.j2").render(s=settings, parent=parent)
     yaml.safe_load(text)
     return text
+
+
+def slice_of(settings: Settings) -> str:
+    """The slice of this host's containers; "" where Docker has no use for one.
+
+    Where no engine answers yet, it is what Docker itself chooses there.
+    """
+    groups = host.get_fact(Cgroups)
+    if groups is None:
+        options = (host.get_fact(DaemonConfig) or {}).get("exec-opts", [])
+        systemd = host.get_fact(InitSystem) == "systemd" and host.get_fact(CgroupVersion) == "2"
+        groups = "systemd 2" if systemd and not CGROUPFS & set(options) else ""
+    return settings.slice if groups == "systemd 2" else ""
 
 
 def tuned_model(settings: Settings) -> release.Tuned:
@@ -34,11 +54,17 @@ def tuned_model(settings: Settings) -> release.Tuned:
 @deploy("Ollama")
 def serve_ollama(settings: Settings) -> None:
     """The compose file in its folder, and its project up and healthy."""
-    path = settings.compose_file
+    path, parent = settings.compose_file, slice_of(settings)
+    if parent:
+        slice.protected(
+            name="Keep the kernel to the limits",
+            unit=parent,
+            memory_low=size_bytes(settings.ollama_memory_reservation),
+        )
     files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
     docker.compose_file(
         name="Write the compose file",
-        content=render_compose(settings),
+        content=render_compose(settings, parent),
         path=path,
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "

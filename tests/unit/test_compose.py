@@ -37,7 +37,7 @@ CONTAINER = {
             "com.docker.compose.config-hash": "abc",
         }
     },
-    "State": {"Status": "running", "Health": {"Status": "healthy"}},
+    "State": {"Status": "running", "Pid": 7, "Health": {"Status": "healthy"}},
     "HostConfig": {
         "NanoCpus": 2000000000,
         "Memory": 3221225472,
@@ -50,12 +50,22 @@ CONTAINER = {
 }
 
 
-def project(*containers: Any, hash_: str = "abc", image: str = "sha256:one") -> ComposeProject:
+def project(
+    *containers: Any,
+    hash_: str = "abc",
+    image: str = "sha256:one",
+    kernel: str = "",
+    parent: str = "",
+) -> ComposeProject:
+    config = copy.deepcopy(CONFIG)
+    if parent:
+        config["services"]["ollama"]["cgroup_parent"] = parent  # type: ignore[index]
     return ComposeProject.parse(
-        json.dumps(CONFIG),
+        json.dumps(config),
         f"ollama {hash_}\n",
         f"ollama/ollama:1 {image}\n",
         json.dumps(containers),
+        kernel,
     )
 
 
@@ -76,6 +86,37 @@ def test_a_project_as_declared_has_no_drift() -> None:
 def test_compose_s_rounding_of_cpus_is_no_drift() -> None:
     """Compose counts CPUs in 32-bit floats: 4.5 becomes 4499999744 NanoCpus."""
     assert project(changed("HostConfig.NanoCpus", 1999999872)).drift() == {}
+
+
+# Recorded on a VM (kernel 6.12, systemd 257, Docker 26.1.5): scope, then its parent.
+SYSTEM_SLICE = "7 {swap} 2147483648\n7 max 0"
+OURS = "7 {swap} {low}\n7 0 2147483648"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "parent", "reasons"),
+    [
+        (SYSTEM_SLICE.format(swap="0"), "", []),  # as just started
+        (SYSTEM_SLICE.format(swap="max"), "", ["may use any bytes of swap, declared 0"]),
+        (
+            SYSTEM_SLICE.format(swap="0"),
+            "ollama.slice",
+            ["keeps 0 bytes under pressure, declared 2147483648"],
+        ),
+        (OURS.format(swap="max", low="2147483648"), "ollama.slice", []),  # after a daemon-reload
+        (
+            OURS.format(swap="max", low="1073741824"),
+            "ollama.slice",
+            ["keeps 1073741824 bytes under pressure, declared 2147483648"],
+        ),
+        ("8 max 0", "", []),  # another container's
+        ("7 4096 2147483648", "", ["may use 4096 bytes of swap, declared 0"]),
+    ],
+)
+def test_what_the_kernel_keeps_otherwise_is_drift(
+    kernel: str, parent: str, reasons: list[str]
+) -> None:
+    assert list(project(CONTAINER, kernel=kernel, parent=parent).drift().values()) == reasons
 
 
 def test_an_image_that_was_removed_meanwhile_is_drift() -> None:

@@ -69,6 +69,14 @@ def test_medium_is_the_seed_s_service_and_our_named_additions() -> None:
     assert without_our_additions(service("ollama", **AS_THE_SEED)) == yaml.safe_load(SEED)
 
 
+def test_all_containers_are_in_the_slice_where_there_is_one() -> None:
+    settings = read_settings(group_data("all", "medium") | {"app_enabled": True})
+    for parent in ("", "ollama.slice"):
+        services = yaml.safe_load(render_compose(settings, parent))["services"]
+        assert {s.get("cgroup_parent", "") for s in services.values()} == {parent}
+        assert len(services) == 3
+
+
 def test_the_port_is_on_loopback_unless_told() -> None:
     assert service(gateway_enabled=False)["ports"] == ["127.0.0.1:11434:11434"]
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 from pyinfra.api.arguments import all_argument_meta
 
-from ollama_stack.operations import docker, gateway, lock, model, packages, release, secrets, smoke
+from ollama_stack.operations import (
+    docker,
+    gateway,
+    lock,
+    model,
+    packages,
+    release,
+    secrets,
+    slice,
+    smoke,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +92,7 @@ def test_deploy_is_a_table_of_contents() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [docker, gateway, lock, model, packages, release, secrets, smoke]
+    "module", [docker, gateway, lock, model, packages, release, secrets, slice, smoke]
 )
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]

@@ -73,6 +73,6 @@ def test_a_file_that_compose_refuses_is_no_project() -> None:
 
 
 def test_a_project_without_containers_is_one() -> None:
-    found = Compose().process(['{"services": {"a": {}}}', "----", "a abc", "----", "----"])
+    found = Compose().process(['{"services": {"a": {}}}', "----", "a abc", "----", "----", "----"])
     assert found is not None
     assert found.drift() == {"a": "has no container"}

@@ -148,7 +148,7 @@ def test_a_new_compose_file_replaces_the_old_only_when_compose_accepts_it() -> N
 
 def compose_answer(*containers: object) -> dict[str, str]:
     return {
-        "config --hash": f"{json.dumps(CONFIG)}\n----\nollama abc\n----\nollama/ollama:1 sha256:one\n----\n{json.dumps(containers)}"
+        "config --hash": f"{json.dumps(CONFIG)}\n----\nollama abc\n----\nollama/ollama:1 sha256:one\n----\n{json.dumps(containers)}\n----\n"
     }
 
 

@@ -1,0 +1,53 @@
+"""A systemd slice: what the kernel keeps for our containers, whatever systemd does to their scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from io import StringIO
+
+from pyinfra import host
+from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.files import FileContents
+
+from ollama_stack.facts.docker import SliceMemory
+from ollama_stack.shell import MARK, or_explain, ours, renamed
+
+UNITS = "/etc/systemd/system"
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@operation()
+def protected(unit: str, memory_low: int) -> Commands:
+    """Have a slice whose containers never swap and together keep ``memory_low`` bytes under pressure.
+
+    systemd opens the swap of Docker's own scopes at every reload, and their protection ends at
+    system.slice, which has none (docs/decisions.md 83).
+    """
+    path, figures = f"{UNITS}/{unit}", ["0", str(memory_low)]
+    text = (
+        f"{MARK}\n[Unit]\nDescription=Containers of ollama-stack\n\n"
+        f"[Slice]\nMemorySwapMax={figures[0]}\nMemoryLow={figures[1]}\n"
+    )
+    written = host.get_fact(FileContents, path=path) == text.splitlines()
+    if written and host.get_fact(SliceMemory, unit=unit) == figures:
+        host.noop(f"{unit} is as declared, and the kernel keeps to it")
+        return
+    if not written:
+        new = f"{path}.new"
+        yield ours(path, f"ollama_project: {path} is not ours; remove it, or take another project")
+        yield FileUploadCommand(
+            StringIO(text), new, remote_temp_filename=host.get_temp_filename(new)
+        )
+        yield StringCommand("chmod 644", QuoteString(new), "&& chown 0:0", QuoteString(new))
+        yield renamed(new, path)
+    yield StringCommand("systemctl daemon-reload && systemctl start", QuoteString(unit))
+    yield or_explain(
+        StringCommand(
+            *("cd", QuoteString(f"/sys/fs/cgroup/{unit}"), "&&"),
+            *('test "$(cat memory.swap.max memory.low | xargs)" =', QuoteString(" ".join(figures))),
+        ),
+        f"ollama_memory_reservation: the kernel does not keep what {path} says; somebody's drop-in may say "
+        f"otherwise: see systemctl cat {unit}, then systemctl revert {unit}, and run again",
+    )
