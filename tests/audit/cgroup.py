@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from tests.audit.control import Reading
 
 # What each figure is called, in v1 (with its controller) and in v2.
 FILES = {
     "memory": ("memory/memory.limit_in_bytes", "memory.max"),
-    "reservation": ("memory/memory.soft_limit_in_bytes", "memory.low"),
     "oom": ("memory/memory.oom_control", "memory.events"),
     "cpu.stat": ("cpu/cpu.stat", "cpu.stat"),
     "pids": ("pids/pids.max", "pids.max"),
@@ -43,6 +43,25 @@ class Cgroup:
             return self._cat(f"/{controller}{self.paths[controller]}/{name}")
         return self._cat(f"{self.paths['']}/{FILES[figure][1]}")
 
+    @property
+    def reservation(self) -> Reading:
+        """Bytes that reclaim leaves alone: the least of memory.low up to the root; v1: its soft limit."""
+        if self.v1:
+            text = self._cat(f"/memory{self.paths['memory']}/memory.soft_limit_in_bytes")
+            return Reading(int(text.value), text.command, text.line)
+        return self._least("memory.low")
+
+    def _least(self, name: str) -> Reading:
+        """The least of a v2 figure in this group and all above it: that one holds."""
+        group, groups = self.paths[""], []
+        while group.strip("/"):
+            groups.append(group)
+            group = group.rpartition("/")[0]
+        said = self._cat(*(f"{group}/{name}" for group in groups))
+        figures = [inf if line == "max" else int(line) for line in said.value.split()]
+        line = ", ".join(f"{g} {f}" for g, f in zip(groups, said.value.split(), strict=True))
+        return Reading(min(figures), said.command, line)
+
     def counter(self, figure: str, name: str) -> Reading:
         """One line of a file of counters."""
         text = self.read(figure)
@@ -59,9 +78,7 @@ class Cgroup:
             text = self._cat(f"{self.paths['']}/cpu.max")
         quota, period = text.value.split()
         unlimited = quota in ("-1", "max")
-        return Reading(
-            float("inf") if unlimited else int(quota) / int(period), text.command, text.line
-        )
+        return Reading(inf if unlimited else int(quota) / int(period), text.command, text.line)
 
     @property
     def throttled(self) -> Reading:
@@ -78,10 +95,9 @@ class Cgroup:
 
     @property
     def swap(self) -> Reading:
-        """Bytes of swap allowed beyond memory."""
+        """Bytes of swap allowed beyond memory: the least up to the root, ``inf`` without a limit."""
         if not self.v1:
-            text = self._cat(f"{self.paths['']}/memory.swap.max")
-            return Reading(int(text.value.replace("max", str(2**63))), text.command, text.line)
+            return self._least("memory.swap.max")
         both = self._cat(f"/memory{self.paths['memory']}/memory.memsw.limit_in_bytes")
         return Reading(int(both.value) - int(self.read("memory").value), both.command, both.line)
 

@@ -116,7 +116,11 @@ class Live(Conversation):
     @cached_property
     def cgroup(self) -> Cgroup:
         """What the kernel says of Ollama's container."""
-        path = f"/proc/{self.pid(self.ollama)}/cgroup"
+        return self.cgroup_of(self.ollama)
+
+    def cgroup_of(self, container: Inspected) -> Cgroup:
+        """What the kernel says of a container that runs."""
+        path = f"/proc/{self.pid(container)}/cgroup"
         return Cgroup.of(self._cat(path).value, self._cat)
 
     def kernel(self, container: Inspected, field: str) -> Reading:

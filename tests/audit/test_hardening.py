@@ -170,14 +170,24 @@ def test_gateway_is_not_root(live: Live) -> Finding:
 @control("OLS-732", "The gateway's memory is limited, without swap", "medium", "CIS Docker 5.11")
 def test_gateways_memory_is_limited(live: Live) -> Finding:
     """A flood of bodies must not take the model's memory."""
-    return _memory(live.gateway, GATEWAY_MEMORY)
+    return _memory(live, live.gateway, GATEWAY_MEMORY)
 
 
-def _memory(container: Inspected, declared: int) -> Finding:
+def _memory(live: Live, container: Inspected, declared: int) -> Finding:
+    """By Docker's word, and by what the kernel keeps."""
     limit = container.read("HostConfig.Memory")
     swap = container.read("HostConfig.MemorySwap").value
-    same = limit.value == swap == declared
-    return limit.meets(size(declared), same, f"{size(limit.value)}, with swap {size(swap)}")
+    if not limit.value == swap == declared:
+        return limit.meets(size(declared), False, f"{size(limit.value)}, with swap {size(swap)}")
+    group = live.cgroup_of(container)
+    kernel, allowed = group.read("memory"), group.swap
+    if kernel.value != str(declared):
+        return kernel.equals(str(declared), size)
+    return allowed.meets(
+        f"{size(declared)}, of swap none",
+        allowed.value == 0,
+        f"{size(declared)}, of swap {size(allowed.value)}",
+    )
 
 
 @control("OLS-733", "The gateway's processes are limited", "medium", "CIS Docker 5.29")
@@ -204,7 +214,7 @@ def test_app_is_not_root(live: Live) -> Finding:
 @control("OLS-759", "The app's memory is limited, without swap", "medium", "CIS Docker 5.11")
 def test_apps_memory_is_limited(live: Live) -> Finding:
     """A class of open pages must not take the model's memory."""
-    return _memory(live.app, APP_MEMORY)
+    return _memory(live, live.app, APP_MEMORY)
 
 
 @control("OLS-760", "The app's processes are limited", "medium", "CIS Docker 5.29")

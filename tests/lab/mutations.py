@@ -132,13 +132,16 @@ AS_DECLARED = (
 def kernel(figure: str, value: int) -> str:
     """Write a figure into the cgroup of Ollama's first process; v2 counts swap without memory."""
     controller, v1, v2 = KERNEL[figure]
+    # Of swap the least up to the root holds, so it is opened and closed in all of them.
+    up = '"${group%/*}"' if figure == "swap" else '""'
     of_v2 = {"quota": f"{value} 100000", "swap": value - 3 * GIB}.get(figure, value)
     return (
         "groups=/proc/$(docker inspect --format '{{.State.Pid}}' ollama)/cgroup; "
         f"if test -d /sys/fs/cgroup/{controller}; "
         f"then group=$(grep -E '[:,]{controller}[:,]' $groups | cut -d: -f3); "
         f"echo {value} > /sys/fs/cgroup/{controller}$group/{v1}; "
-        f"else echo {of_v2} > /sys/fs/cgroup$(cut -d: -f3 $groups)/{v2}; fi; "
+        f'else group=$(cut -d: -f3 $groups); while test -n "$group"; do '
+        f"echo {of_v2} > /sys/fs/cgroup$group/{v2}; group={up}; done; fi; "
     )
 
 
