@@ -98,10 +98,10 @@ def _size(settings: Settings, profile: str | None, measured: Measured) -> Iterat
 
 def _registries(settings: Settings, measured: Measured) -> list[str]:
     """What is still to be pulled must be there; one registry is named once."""
-    engine = ("mirror", "set mirror, or give the engine a proxy in /etc/docker/daemon.json")
+    engine = ("mirror", "set mirror or proxy")
     server = (
         "model_registry" if settings.model_registry else "mirror",
-        "set mirror or model_registry",
+        "set mirror, model_registry or proxy",
     )
     url_of = settings.image_manifest
     places = {
@@ -119,11 +119,12 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         if measured.engine_proxy and name != "model_name":
             continue  # its proxy is the engine's own affair
         site_own = bool(getattr(settings, registry))
+        proxy = settings.proxy_to(url)
         faults += _registry(
             manifest,
-            registry if site_own else name,
-            url.partition("/v2/")[0],
-            "start it, or correct the address" if site_own else way_out,
+            "proxy" if proxy else registry if site_own else name,
+            url.partition("/v2/")[0] + (f" (through {proxy})" if proxy else ""),
+            "start it, or correct the address" if proxy or site_own else way_out,
         )
         if manifest.status == 404:
             faults.append(f"{name}: {wanted} is not in its registry; check the name and the tag")

@@ -67,6 +67,11 @@ Registry = Annotated[
     _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "https://mirror.lan:5000"),
     AfterValidator(_with_a_port),
 ]
+Proxy = Annotated[
+    str,
+    _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "http://proxy.school.lan:3128"),
+    AfterValidator(_with_a_port),
+]
 Image = Annotated[
     str,
     _form(

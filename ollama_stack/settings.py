@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from ollama_stack.app import AppSettings
 from ollama_stack.forms import (
@@ -20,6 +21,7 @@ from ollama_stack.forms import (
     Model,
     ModelShape,
     Project,
+    Proxy,
     Registry,
     Sha256,
     Size,
@@ -163,6 +165,14 @@ class Settings(GatewaySettings, AppSettings):
         "",
         rule="what the registry has under `model_name`",
     )
+    proxy: Proxy = setting(
+        "the way out of the site's network: apt, the Docker engine and Ollama's pulls take it, and "
+        "nothing else does",
+        "Ollama's FAQ: HTTPS_PROXY alone",
+        "",
+        rule="without a password; `mirror` and `model_registry` are reached without it; an engine that "
+        "has a proxy of its own keeps it",
+    )
     docker_source: Literal["docker-ce", "distro"] = setting(
         "Docker from its official repository or from the distribution", "ours", "docker-ce"
     )
@@ -277,7 +287,25 @@ class Settings(GatewaySettings, AppSettings):
             "LLAMA_ARG_THREADS": str(self.num_thread),
             "LLAMA_ARG_CACHE_RAM": str(self.ollama_cache_ram),
             "OLLAMA_NO_CLOUD": "1",
+            **self.proxy_variables,
         }
+
+    @property
+    def proxy_variables(self) -> dict[str, str]:
+        """The variables that lead pulls through the proxy; never HTTP_PROXY, which local calls heed."""
+        if not self.proxy:
+            return {}
+        return {"HTTPS_PROXY": self.proxy, "NO_PROXY": ",".join(self.reached_directly)}
+
+    @property
+    def reached_directly(self) -> list[str]:
+        """Hosts that are no matter for the proxy: this one itself, and the site's own registries."""
+        own = [urlsplit(place).hostname for place in (self.mirror, self.model_registry)]
+        return ["localhost", "127.0.0.1", "::1", *dict.fromkeys(name for name in own if name)]
+
+    def proxy_to(self, url: str) -> str:
+        """The proxy that leads to a URL; "" where none does."""
+        return "" if urlsplit(url).hostname in self.reached_directly else self.proxy
 
     @property
     def slice(self) -> str:
@@ -329,6 +357,9 @@ class Settings(GatewaySettings, AppSettings):
             "APP_QUESTIONS_PER_MINUTE": str(self.app_questions_per_minute),
             "APP_LOG_PROMPTS": str(self.app_log_prompts).lower(),
             "APP_SECRETS": "/run/secrets/app",
+            # A proxy of Docker's own settings comes into every container; to the gateway none leads.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
         }
 
     @property

@@ -20,16 +20,17 @@ FORMS = (
 class RegistryManifest(FactBase[Manifest]):
     """The manifest behind a URL; where the host has no curl yet, whether somebody listens there.
 
-    Certificates are not checked and no proxy is used: nothing is fetched but sizes, and engine and
-    server check certificates themselves.
+    Certificates are not checked: nothing is fetched but sizes, and engine and server check them
+    themselves. Of proxies the declared one is used or none, whatever the host's environment says.
     """
 
     @override
-    def command(self, url: str) -> StringCommand:
-        address = urlsplit(url)
+    def command(self, url: str, proxy: str = "") -> StringCommand:
+        address = urlsplit(proxy or url)
+        way = ("--proxy", QuoteString(proxy), "--noproxy ''") if proxy else ("--noproxy '*'",)
         port = address.port or {"http": 80, "https": 443}[address.scheme]
         return StringCommand(
-            *("if command -v curl >/dev/null; then curl --silent --insecure --noproxy '*'",),
+            *("if command -v curl >/dev/null; then curl --silent --insecure", *way),
             *("--connect-timeout 5 --max-time 15 --header", QuoteString(f"Accept: {FORMS}")),
             *("--write-out", QuoteString("\\n%{http_code}\\n"), QuoteString(url), "|| true;"),
             *("else timeout 5 bash -c", QuoteString(": </dev/tcp/$0/$1")),

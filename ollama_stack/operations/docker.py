@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
@@ -22,16 +22,18 @@ from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
+    EngineProxy,
     EngineVersion,
     InsecureRegistries,
 )
-from ollama_stack.shell import or_explain, renamed
+from ollama_stack.shell import MARK, or_explain, ours, renamed
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`
 DAEMON_JSON = "/etc/docker/daemon.json"
 DOCKERD = '"$(command -v dockerd || echo /usr/sbin/dockerd)"'  # docker-ce has it in /usr/bin
+DROP_IN = "/etc/systemd/system/docker.service.d/ollama-stack.conf"
 ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"
 ENGINE_LOG = "/var/log/dockerd.log"
 
@@ -55,8 +57,10 @@ def compose_plugin() -> Commands:
 
 
 @operation()
-def engine(running: bool = True) -> Commands:
+def engine(running: bool = True, variables: Mapping[str, str] | None = None) -> Commands:
     """Have the engine answer where no systemd runs it; its log is /var/log/dockerd.log.
+
+    ``variables``: of its environment, when it is started here.
 
     ``running=False`` stops only an engine that this operation started and nobody else uses.
     """
@@ -77,9 +81,11 @@ def engine(running: bool = True) -> Commands:
         " || rm -f /run/docker/containerd/containerd.pid"
     )
     # An empty environment: the operator's may hold secrets, and COLUMNS cuts `docker top` short.
-    yield (
-        'env --ignore-environment PATH="$PATH" start-stop-daemon --start --oknodo --background'
-        f" --make-pidfile --pidfile {ENGINE_PIDFILE} --output {ENGINE_LOG} --exec {DOCKERD}"
+    given = (QuoteString(f"{name}={value}") for name, value in (variables or {}).items())
+    yield StringCommand(
+        *('env --ignore-environment PATH="$PATH"', *given),
+        "start-stop-daemon --start --oknodo --background --make-pidfile --pidfile",
+        *(ENGINE_PIDFILE, "--output", ENGINE_LOG, "--exec", DOCKERD),
     )
     yield or_explain(
         StringCommand(
@@ -87,6 +93,32 @@ def engine(running: bool = True) -> Commands:
         ),
         f"docker: the engine did not answer within 60 s; read {ENGINE_LOG} on the host",
     )
+
+
+@operation()
+def engine_variables(variables: Mapping[str, str]) -> Commands:
+    """Have the engine that systemd runs started with these variables, by a drop-in of ours.
+
+    They tell of its proxy. Where it has one of the site's own, that one is kept.
+    """
+    lines = [f'Environment="{name}={value}"' for name, value in variables.items()]
+    text = "\n".join([MARK, "[Service]", *lines, ""]) if lines else ""
+    current = host.get_fact(FileContents, path=DROP_IN)
+    if (current or []) == text.splitlines():
+        host.noop("the engine has the declared variables, or needs none")
+        return
+    if current is None and host.get_fact(EngineProxy):
+        host.noop("the engine has a proxy of its own, which is kept")
+        return
+    yield ours(DROP_IN, f"proxy: {DROP_IN} is not ours; remove it, or unset proxy")
+    if text:
+        yield StringCommand("mkdir -p", str(PurePosixPath(DROP_IN).parent))
+        yield StringCommand("printf %s", QuoteString(text), f">{DROP_IN}.new")
+        yield StringCommand("chmod 644", f"{DROP_IN}.new")
+        yield renamed(f"{DROP_IN}.new", DROP_IN)
+    else:
+        yield f"rm -f {DROP_IN}"
+    yield "systemctl daemon-reload && systemctl restart docker"
 
 
 @operation()

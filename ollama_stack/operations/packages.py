@@ -23,7 +23,7 @@ PIN = "/etc/apt/preferences.d/docker"
 # Who comes between the wait and the step is waited for by apt itself.
 APT = f"DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout={PATIENCE}"
 KEEP = ("--force-confdef", "--force-confold")  # a configuration that somebody edited stays
-INSTALL = f"{APT} {' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} install"
+INSTALL = f"{' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} install"
 CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {' '.join(KEEP)} --configure --pending"
 # Lists that are there cannot be read; where only the sources cannot, the lists are not to blame.
 TORN = (
@@ -43,18 +43,25 @@ def wait(state: State, host: Host) -> bool:
     return ok
 
 
+def apt(proxy: str, *words: str | QuoteString) -> StringCommand:
+    """An apt-get command, through the declared proxy."""
+    ways = [f"-o Acquire::{kind}::Proxy={proxy}" for kind in ("http", "https")] if proxy else []
+    return StringCommand(APT, *ways, *words)
+
+
 def unlocked(command: str | StringCommand) -> Commands:
     """An apt or dpkg step, once nobody else is at work."""
     yield FunctionCommand(wait, (), {})
     yield command
 
 
-def refreshed() -> Commands:
+def refreshed(proxy: str) -> Commands:
     """The package lists anew; those that a power loss has torn are fetched once more, whole."""
     return unlocked(
         or_explain(
             StringCommand(
-                f"{APT} update || {{ {TORN} && rm -rf /var/lib/apt/lists/* && {APT} update; }}"
+                *(apt(proxy, "update"), "|| {", TORN, "&& rm -rf /var/lib/apt/lists/* &&"),
+                *(apt(proxy, "update"), "; }"),
             ),
             "apt: the package lists of this host cannot be refreshed; mend what apt says above",
         )
@@ -62,7 +69,7 @@ def refreshed() -> Commands:
 
 
 @operation()
-def mended() -> Commands:
+def mended(proxy: str = "") -> Commands:
     """Have no package half-installed, whoever began with it: a power loss, or a killed run."""
     half = host.get_fact(HalfInstalled)
     if not half:
@@ -71,9 +78,9 @@ def mended() -> Commands:
     host.log(f"finish {', '.join(f'{name} ({status})' for name, status in half.items())}")
     torn = [name for name, status in half.items() if status.endswith("R")]
     if torn:  # not even whole on the disk
-        yield from refreshed()
+        yield from refreshed(proxy)
         names = map(QuoteString, torn)
-        yield from unlocked(StringCommand(INSTALL, "--reinstall", *names))
+        yield from unlocked(apt(proxy, INSTALL, "--reinstall", *names))
     yield from unlocked(
         or_explain(
             StringCommand(CONFIGURE),
@@ -84,7 +91,7 @@ def mended() -> Commands:
 
 
 @operation()
-def installed(packages: list[str]) -> Commands:
+def installed(packages: list[str], proxy: str = "") -> Commands:
     """Have Debian packages (``name`` or ``name=version``, which may end with ``*``).
 
     The package lists are refreshed only when one is missing.
@@ -96,9 +103,9 @@ def installed(packages: list[str]) -> Commands:
         return
     host.log(f"install {', '.join(missing)}")
     yield from unlocked(CONFIGURE)  # what a killed run may have left
-    yield from refreshed()
+    yield from refreshed(proxy)
     names = map(QuoteString, missing)
-    yield from unlocked(StringCommand(INSTALL, "--no-install-recommends", *names))
+    yield from unlocked(apt(proxy, INSTALL, "--no-install-recommends", *names))
 
 
 def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
@@ -107,7 +114,7 @@ def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
 
 
 @operation()
-def repository(url: str, suite: str, key_sha256: str) -> Commands:
+def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Commands:
     """Have Docker's apt repository, with the declared key.
 
     It is added only after packages of its own have been found, signed with that key.
@@ -121,7 +128,8 @@ def repository(url: str, suite: str, key_sha256: str) -> Commands:
     yield f"rm -rf {new} && mkdir -p -m 755 {new}"
     yield or_explain(
         StringCommand(
-            "curl -fsSL --max-time 60 --output", f"{new}/docker.asc", QuoteString(f"{url}/gpg")
+            *("curl -fsSL --max-time 60", *(("--proxy", QuoteString(proxy)) if proxy else ())),
+            *("--output", f"{new}/docker.asc", QuoteString(f"{url}/gpg")),
         ),
         f"docker_repository: there is no key at {url}/gpg; Docker was not installed; name a folder "
         "that has it, or set docker_source = distro",
@@ -135,9 +143,10 @@ def repository(url: str, suite: str, key_sha256: str) -> Commands:
     yield StringCommand("printf %s", QuoteString(staged), f">{new}/docker.sources")
     yield f"chmod 644 {new}/docker.* && mkdir -p {new}/lists/partial"
     yield or_explain(
-        StringCommand(
-            f"{APT} update -o Dir::Etc::sourcelist={new}/docker.sources"
-            f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}"
+        apt(
+            proxy,
+            f"update -o Dir::Etc::sourcelist={new}/docker.sources"
+            f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}",
         ),
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
         "installed; see apt's words above, mend the mirror, or set docker_repository",

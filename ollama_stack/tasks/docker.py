@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 
 from pyinfra import host
@@ -26,10 +27,13 @@ BESIDE = ["containerd.io", "docker-buildx-plugin", "docker-compose-plugin"]
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
-    packages.mended(name="Finish what dpkg left half-done", _retries=3, _retry_delay=15)
+    packages.mended(
+        name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=3, _retry_delay=15
+    )
     packages.installed(
         name="Install what the deploy needs",
         packages=["ca-certificates", "curl", "iproute2"],
+        proxy=settings.proxy,
         _retries=3,  # somebody may come between the wait for apt's locks and the step
         _retry_delay=15,
     )
@@ -40,21 +44,28 @@ def install_docker(settings: Settings) -> None:
         _keep_theirs(settings)
     else:
         wanted = _official(settings) if official else _from_distribution()
-        packages.installed(name="Install Docker", packages=wanted, _retries=3, _retry_delay=15)
+        packages.installed(
+            name="Install Docker",
+            packages=wanted,
+            proxy=settings.proxy,
+            _retries=3,
+            _retry_delay=15,
+        )
     docker.compose_plugin(name="Have Compose v2")
-    run_docker()
+    run_docker(settings.proxy_variables)
     if settings.mirror.startswith("http://"):
         docker.insecure_registry(
             name="Trust the mirror without TLS", registry=host_of(settings.mirror)
         )
 
 
-def run_docker() -> None:
-    """The engine runs, and comes back with the host where systemd sees to that."""
+def run_docker(variables: Mapping[str, str] | None = None) -> None:
+    """The engine runs, with these variables, and comes back with the host where systemd sees to that."""
     if host.get_fact(InitSystem) == "systemd":
         systemd.service(name="Run Docker", service="docker", running=True, enabled=True)
+        docker.engine_variables(name="Lead the engine's pulls", variables=variables or {})
     else:
-        docker.engine(name="Run Docker")
+        docker.engine(name="Run Docker", variables=variables)
 
 
 def release() -> tuple[str, str]:
@@ -80,6 +91,7 @@ def _official(settings: Settings) -> list[str]:
         url=f"{settings.docker_repository}/{meta['ID']}",
         suite=meta["VERSION_CODENAME"],
         key_sha256=settings.docker_repository_key,
+        proxy=settings.proxy,
     )
     if not settings.docker_version:
         files.file(name="Pin no version", path=packages.PIN, present=False)

@@ -239,7 +239,10 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
         urls["app_image"] = settings.image_manifest(settings.app_image)
     if not _model_there(settings):
         urls["model_name"] = settings.model_manifest
-    return {name: host.get_fact(RegistryManifest, url=url) for name, url in urls.items()}
+    return {
+        name: host.get_fact(RegistryManifest, url=url, proxy=settings.proxy_to(url))
+        for name, url in urls.items()
+    }
 
 
 def _model_there(settings: Settings) -> bool:

@@ -91,6 +91,12 @@ def at_least(least: int) -> str:
         ),
         ("mirror", "ftp://a", REGISTRY),
         ("mirror", "http://a/b", REGISTRY),
+        ("proxy", "socks5://a:1", "is not understood; write it like http://proxy.school.lan:3128"),
+        (
+            "proxy",
+            "http://u:p@a:1",
+            "is not understood; write it like http://proxy.school.lan:3128",
+        ),
         ("gateway_queue_timeout", "-1", "is not understood; write it like 120s or 15m"),
         ("gateway_max_body", "10MB", SIZE),
         ("gateway_metrics_port", 0, at_least(1)),

@@ -101,8 +101,8 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"to_pull": {"ollama_image": Manifest(0)}},
-            "ollama_image: https://registry-1.docker.io does not answer from the host; set mirror, "
-            "or give the engine a proxy in /etc/docker/daemon.json",
+            "ollama_image: https://registry-1.docker.io does not answer from the host; set mirror "
+            "or proxy",
         ),
         (
             {"to_pull": {"ollama_image": Manifest(404)}},
@@ -110,8 +110,8 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"to_pull": {"model_name": Manifest(0)}},
-            "model_name: https://registry.ollama.ai does not answer from the host; set mirror or "
-            "model_registry",
+            "model_name: https://registry.ollama.ai does not answer from the host; set mirror, "
+            "model_registry or proxy",
         ),
         (
             {"to_pull": {"model_name": Manifest(503)}},
@@ -192,6 +192,14 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
                 "the name and the tag",
                 "model_name: 10.0.0.9:5000/library/qwen2.5:1.5b is not in its registry; check the "
                 "name and the tag",
+            ],
+        ),
+        (
+            {"proxy": "http://proxy.lan:3128"},
+            {"to_pull": {"ollama_image": Manifest(0)}},
+            [
+                "proxy: https://registry-1.docker.io (through http://proxy.lan:3128) does not answer "
+                "from the host; start it, or correct the address"
             ],
         ),
         # The engine's own way out is not ours to judge; what is there needs no registry.

@@ -44,7 +44,9 @@ def test_an_answer_is_read(text: str, manifest: Manifest) -> None:
 
 class Registry(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        found = self.path == "/v2/library/m/manifests/1" and "docker" in self.headers["Accept"]
+        found = (
+            self.path.endswith("/v2/library/m/manifests/1") and "docker" in self.headers["Accept"]
+        )
         self.send_response(200 if found else 404)
         self.end_headers()
         self.wfile.write(json.dumps(MODEL if found else {}).encode())
@@ -61,11 +63,11 @@ def registry() -> Iterator[str]:
         server.shutdown()
 
 
-def ask(url: str, path: str = "/usr/bin:/bin") -> Manifest:
+def ask(url: str, path: str = "/usr/bin:/bin", proxy: str = "", **environment: str) -> Manifest:
     fact = RegistryManifest()
     done = subprocess.run(
-        ["/bin/sh", "-c", str(fact.command(url))],
-        env={"PATH": path},
+        ["/bin/sh", "-c", str(fact.command(url, proxy))],
+        env={"PATH": path} | environment,
         capture_output=True,
         text=True,
         check=True,
@@ -79,6 +81,17 @@ def test_a_registry_is_asked(registry: str) -> None:
     assert ask("http://127.0.0.1:1/v2/library/m/manifests/1") == Manifest(0)
 
 
+def test_the_declared_proxy_is_the_only_one(registry: str) -> None:
+    """Whatever the host's environment says: the double answers to a proxy's request as to any."""
+    theirs = {"http_proxy": "http://127.0.0.1:1", "no_proxy": "*", "NO_PROXY": "*"}
+    found = Manifest(200, 107, 100)
+    assert ask(f"{registry}/v2/library/m/manifests/1", **theirs) == found
+    there = "http://registry.invalid/v2/library/m/manifests/1"
+    assert ask(there, proxy=registry, **theirs) == found
+    assert ask(there, proxy="http://127.0.0.1:1", **theirs) == Manifest(0)
+    assert ask(there, **theirs) == Manifest(0)
+
+
 def test_a_host_without_curl_can_still_say_whether_somebody_listens(
     registry: str, tmp_path: Path
 ) -> None:
@@ -86,3 +99,4 @@ def test_a_host_without_curl_can_still_say_whether_somebody_listens(
         (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
     assert ask(f"{registry}/v2/m", path=str(tmp_path)) == Manifest(200)
     assert ask("http://127.0.0.1:1/v2/m", path=str(tmp_path)) == Manifest(0)
+    assert ask("http://127.0.0.1:1/v2/m", path=str(tmp_path), proxy=registry) == Manifest(200)

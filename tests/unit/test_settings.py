@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -171,3 +172,32 @@ def test_sizes_are_binary() -> None:
 def test_the_reference_is_fresh() -> None:
     for path, text in pages().items():
         assert path.read_text() == text, f"{path.name}: run make docs"
+
+
+def test_a_proxy_leads_pulls_and_nothing_else() -> None:
+    own = {"proxy": "http://proxy.lan:3128", "mirror": "http://10.0.0.9:5000", "app_enabled": True}
+    settings = read_settings(group_data("all", "medium") | own)
+    way = {"HTTPS_PROXY": "http://proxy.lan:3128", "NO_PROXY": "localhost,127.0.0.1,::1,10.0.0.9"}
+    assert settings.environment.items() >= way.items()
+    assert not [name for name in settings.environment if name.upper() == "HTTP_PROXY"]
+    assert settings.app_environment["NO_PROXY"] == settings.app_environment["no_proxy"] == "*"
+    assert settings.proxy_to("http://10.0.0.9:5000/v2/x") == ""
+    assert settings.proxy_to("https://registry.ollama.ai/v2/x") == "http://proxy.lan:3128"
+    plain = read_settings(group_data("all", "medium"))
+    assert not [name for name in plain.environment if "PROXY" in name]
+
+
+def test_no_local_call_goes_through_a_proxy() -> None:
+    """Whatever the environment holds: each curl says so itself, or is told the declared proxy."""
+    for file in (ROOT / "ollama_stack").rglob("*.*"):
+        ours = (
+            file.suffix in (".py", ".sh") and file.name != "registry.py"
+        )  # test_manifest.py has that
+        text = file.read_text() if ours else ""
+        for call in re.findall(r"curl -[^|]*", text):
+            assert (
+                "--noproxy '*'" in call
+                or '--noproxy "*"' in call
+                or "--proxy" in call
+                or ("set -- --noproxy" in text and '"$@"' in call)
+            ), (file, call[:80])

@@ -14,6 +14,7 @@ from lab.operations import project
 from ollama_stack import wheels
 from ollama_stack.compose import COMMAND
 from ollama_stack.operations import docker
+from ollama_stack.shell import MARK
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
 
@@ -76,6 +77,42 @@ def test_only_an_engine_of_ours_that_runs_nothing_is_stopped() -> None:
         f"--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec {docker.DOCKERD} "
         "&& rm -f /var/log/dockerd.log; }"
     ]
+
+
+WAY = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "localhost,10.0.0.9"}
+DROP_IN = f"""{MARK}
+[Service]
+Environment="HTTPS_PROXY=http://p:1"
+Environment="NO_PROXY=localhost,10.0.0.9\""""
+
+
+def test_the_engine_is_led_through_the_proxy_by_a_file_of_ours() -> None:
+    whose, folder, write, _, rename, restart = plan(docker.engine_variables, variables=WAY)
+    assert "is not ours; remove it, or unset proxy" in whose
+    assert folder == "mkdir -p /etc/systemd/system/docker.service.d"
+    assert DROP_IN in write
+    assert rename.startswith("sync ")
+    assert restart == "systemctl daemon-reload && systemctl restart docker"
+    there = {"ollama-stack.conf": DROP_IN.splitlines()}
+    assert plan(docker.engine_variables, there, variables=WAY) == []
+    assert plan(docker.engine_variables, variables={}) == []
+    _, remove, restart = plan(docker.engine_variables, there, variables={})
+    assert remove == f"rm -f {docker.DROP_IN}"
+    assert restart.endswith("restart docker")
+
+
+def test_an_engine_with_a_proxy_of_the_site_s_own_keeps_it() -> None:
+    theirs = {"docker info": "http://theirs:3128"}
+    assert plan(docker.engine_variables, theirs, variables=WAY) == []
+    other = theirs | {"ollama-stack.conf": [MARK, "[Service]", 'Environment="HTTPS_PROXY=x"']}
+    assert plan(docker.engine_variables, other, variables=WAY) != []
+
+
+def test_an_engine_without_systemd_is_started_with_its_way_out() -> None:
+    start = plan(docker.engine, variables=WAY)[2]
+    assert start.startswith(
+        'env --ignore-environment PATH="$PATH" HTTPS_PROXY=http://p:1 NO_PROXY='
+    )
 
 
 def test_a_trusted_registry_is_left_alone() -> None:

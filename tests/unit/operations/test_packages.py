@@ -68,7 +68,7 @@ def refreshed(folder: Path, torn: bool, **environment: str) -> tuple[int, list[s
     for name, script in (("apt-get", APT), ("apt-cache", GENCACHES)):
         (folder / name).write_text(f"#!/bin/sh\n{script}")
         (folder / name).chmod(0o755)
-    (_, step) = packages.refreshed()
+    (_, step) = packages.refreshed("")
     command = step.get_raw_value() if isinstance(step, StringCommand) else str(step)
     done = subprocess.run(
         ["sh", "-c", command.replace("/var/lib/apt/lists", str(lists))],
@@ -114,6 +114,21 @@ def test_every_step_of_apt_and_dpkg_waits_for_minutes() -> None:
         assert command.count("-o DPkg::Lock::Timeout=900") == command.count("apt-get")
     for place in [p for p, command in enumerate(commands) if " dpkg " in command]:
         assert commands[place - 1] == "wait()"
+
+
+def test_the_declared_proxy_reaches_every_step_that_fetches() -> None:
+    proxy = "http://proxy.lan:3128"
+    commands = [
+        *plan(packages.mended, HALF, proxy=proxy),
+        *plan(packages.installed, packages=["docker.io"], proxy=proxy),
+        *plan(packages.repository, **REPOSITORY, proxy=proxy),
+    ]
+    for command in commands:
+        for kind in ("http", "https"):
+            ways = command.count(f"-o Acquire::{kind}::Proxy={proxy}")
+            assert ways == command.count("apt-get")
+        assert ("curl" in command) is (f"--proxy {proxy}" in command)
+    assert not [command for command in steps() if "roxy" in command]
 
 
 def test_no_step_of_apt_and_dpkg_asks_a_question() -> None:
