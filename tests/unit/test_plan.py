@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socketserver
 import subprocess
-import sys
 import threading
 from functools import cache
 from pathlib import Path
