@@ -17,6 +17,7 @@ from app.desk import Desk
 from app.model import answers
 from app.room import Answer, Room
 from app.settings import Settings
+from app.share import Bounds
 from app.texts import language, script_texts, texts
 
 HEADERS = {
@@ -45,12 +46,13 @@ class Sessions(SecureCookieSessionInterface):
 def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | None = None) -> Flask:
     """The app, told by its environment alone; ``answer`` instead of the model's, for tests."""
     settings = Settings.read(environment)
-    room = Room(
-        answer or answers(settings),
+    bounds = Bounds(
         settings.ollama_num_parallel,
         settings.ollama_max_queue,
-        settings.app_max_seconds,
+        settings.app_questions_at_once,
+        settings.app_address_share,
     )
+    room = Room(answer or answers(settings), bounds, settings.app_max_seconds)
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY=settings.secret("cookie.key"),

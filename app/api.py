@@ -11,11 +11,11 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from app.desk import Limited
 from app.openapi import document
-from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Visit
+from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, listener, student
+from app.visitor import desk, enter, listener, tell
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -63,15 +63,9 @@ def ask() -> Response:
         return problem(400, "too_long", said)
     longest = min(question.max_tokens or settings.app_max_answer, settings.app_max_answer)
     try:
-        visit = desk().ask(student(), prompt, longest)
-    except Full as full:
-        said = texts()["full"].format(seconds=full.retry_after)
-        return problem(503, "full", said, full.retry_after)
-    except Limited as limited:
-        said = texts()["limited"].format(
-            count=settings.app_questions_per_minute, seconds=limited.retry_after
-        )
-        return problem(429, "limited", said, limited.retry_after)
+        visit = enter(prompt, longest)
+    except Refused as refusal:
+        return problem(refusal.status, refusal.code, tell(refusal), refusal.retry_after)
     if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:
         return _streamed(visit)
     return _whole(visit)

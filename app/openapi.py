@@ -68,7 +68,7 @@ def _ask() -> dict[str, Any]:
         "411": "Without Content-Length; the gateway says so",
         "413": "Larger than any question",
         "415": "Not application/json",
-        "429": "This student's questions of this minute are used up",
+        "429": "This student's questions of this minute, or at once, are used up",
         "502": "The model does not answer",
         "503": "No place in the queue, or the gateway is busy with others",
         "504": "The answer took too long",
@@ -123,7 +123,7 @@ PROBLEM = {
         "error": {
             "type": "string",
             "enum": [
-                *("bad", "empty", "too_long", "too_large", "limited", "full"),
+                *("bad", "empty", "too_long", "too_large", "limited", "at_once", "full"),
                 *("busy", "late", "unavailable"),
             ],
         },

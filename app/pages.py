@@ -12,10 +12,10 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.api import refused
-from app.desk import Limited
-from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Visit
+from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, listener, student
+from app.visitor import desk, enter, listener, student, tell
 
 blueprint = Blueprint("pages", __name__)
 
@@ -49,15 +49,9 @@ def answer() -> Response:
         said = texts()["too_long"].format(characters=settings.app_max_prompt)
         return _refusal(400, prompt, said)
     try:
-        visit = desk().ask(student(), prompt, settings.app_max_answer)
-    except Full as full:
-        said = texts()["full"].format(seconds=full.retry_after)
-        return _refusal(503, prompt, said, full.retry_after)
-    except Limited as limited:
-        said = texts()["limited"].format(
-            count=settings.app_questions_per_minute, seconds=limited.retry_after
-        )
-        return _refusal(429, prompt, said, limited.retry_after)
+        visit = enter(prompt, settings.app_max_answer)
+    except Refused as refusal:
+        return _refusal(refusal.status, prompt, tell(refusal), refusal.retry_after)
     room = desk().room
     response = Response(_growing(prompt, visit), content_type="text/html; charset=utf-8")
     response.call_on_close(lambda: room.leave(visit))  # also if nothing was sent at all

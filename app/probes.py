@@ -10,12 +10,14 @@ from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.desk import Desk
-from app.room import Done, Failed, Full, Piece, Room
+from app.room import Done, Failed, Piece, Room
+from app.share import Caller, Full
 from app.visitor import desk, listener
 
 blueprint = Blueprint("probes", __name__)
 log = logging.getLogger(__name__)
 
+PROBE = Caller("probe")
 FRESH = 60.0  # seconds that what the model said is proof
 
 
@@ -69,7 +71,7 @@ def _look(here: Desk) -> str:
 def _ask(room: Room) -> str:
     """One word from the model, by the same way as a student's answer; why none came."""
     try:
-        visit = room.enter("hi", 1, "probe", counted=False)
+        visit = room.enter("hi", 1, PROBE, counted=False)
     except Full:
         return "full"
     gone, began = listener(), time.monotonic()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from secrets import token_hex
 
 from flask import current_app, request, session
 
 from app.desk import Desk
+from app.room import Visit
+from app.share import Caller, Full, Refused
+from app.texts import texts
 
 
 def desk() -> Desk:
@@ -17,11 +22,36 @@ def desk() -> Desk:
     return found
 
 
-def student() -> str:
+def student() -> Caller:
     """Who asks: by the signed cookie, or, before there is one, by address."""
     known: str | None = session.get("student")
     session.setdefault("student", token_hex(8))
-    return known or str(request.remote_addr)
+    return Caller(known or address(), address(), session.get("told"))
+
+
+def enter(prompt: str, max_tokens: int) -> Visit:
+    """A place for this student's question, or Refused."""
+    visit = desk().ask(student(), prompt, max_tokens)
+    session.pop("told", None)
+    return visit
+
+
+def address() -> str:
+    """Where the request comes from; of IPv6 the network, all of whose addresses are one client's."""
+    try:
+        found = ip_address(str(request.remote_addr))
+    except ValueError:
+        return "unknown"
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
+    return str(found)
+
+
+def tell(refused: Refused) -> str:
+    """Why not now, for people; the cookie keeps the time when a place is kept for them."""
+    if isinstance(refused, Full):
+        session["told"] = time.time() + refused.retry_after
+    return texts()[refused.code].format(count=refused.count, seconds=refused.retry_after)
 
 
 def listener() -> Callable[[], bool]:

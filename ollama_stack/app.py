@@ -51,4 +51,21 @@ class AppSettings(BaseModel):
     app_questions_per_minute: int = setting(
         "questions of one student in a minute", "ours", 6, unit="questions", ge=1
     )
+    app_questions_at_once: int = setting(
+        "questions of one student that wait or are answered; the second comes after everybody's "
+        "first",
+        "ours",
+        4,
+        unit="questions",
+        ge=1,
+    )
+    app_address_share: int = setting(
+        "of all places, how many one address may fill while others ask too; alone it may have all, "
+        "as a class behind NAT does",
+        "ours",
+        75,
+        unit="percent",
+        ge=1,
+        le=100,
+    )
     app_log_prompts: bool = setting("whether the app's log has the questions", "ours", False)

@@ -16,6 +16,7 @@ from werkzeug.test import EnvironBuilder
 
 from app import create_app
 from app.room import Done, Failed, Piece
+from app.share import Caller
 
 TOKENS = {name: f"{name:0<64}" for name in ("cookie.key", "gateway.token", "teacher.token")}
 
@@ -108,5 +109,5 @@ def occupy(app: Flask, model: Double, others: int) -> None:
     """So many other students keep their places, until the model is let."""
     model.let.clear()
     for number in range(others):
-        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+        app.extensions["desk"].ask(Caller(f"other-{number}"), "hello", 9)
     until(lambda: model.now == min(others, 2))

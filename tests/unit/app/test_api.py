@@ -161,4 +161,4 @@ def test_the_document_has_the_bounds_and_every_route(
     pages = {"/", "/static/<path:filename>", "/teacher", "/teacher/state", "/teacher/out"}
     assert set(document["paths"]) == routes - pages
     told = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
-    assert {"bad", "empty", "too_long", "too_large", "limited", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip
+    assert {"bad", "empty", "too_long", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip
