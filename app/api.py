@@ -15,7 +15,7 @@ from app.openapi import document
 from app.room import Done, Failed, Piece, Place, Visit
 from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, enter, listener, tell
+from app.visitor import AT_ONCE, desk, enter, listener, tell
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -41,7 +41,7 @@ class Question(BaseModel):
 @blueprint.get("/openapi.json")
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of this server, with its own bounds."""
-    return document(desk().settings)
+    return document(desk().settings, request.script_root)
 
 
 @blueprint.post("/ask")
@@ -94,7 +94,7 @@ def _streamed(visit: Visit) -> Response:
         except Failed as failed:
             yield _event("failed", {"error": failed.code, "message": said[failed.code]})
 
-    response = Response(events(), content_type=f"{SSE}; charset=utf-8")
+    response = Response(events(), content_type=f"{SSE}; charset=utf-8", headers=AT_ONCE)
     response.call_on_close(lambda: here.room.leave(visit))  # also if nothing was sent at all
     return response
 

@@ -9,8 +9,8 @@ from app.settings import Settings
 RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
 
 
-def document(settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1, with the bounds of these settings."""
+def document(settings: Settings, root: str = "") -> dict[str, Any]:
+    """OpenAPI 3.1, with the bounds of these settings; ``root``: path below which all is reached."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -18,6 +18,7 @@ def document(settings: Settings) -> dict[str, Any]:
             "version": "1",
             "description": "A class asks one model. Whoever finds no place is told when to come again.",
         },
+        **({"servers": [{"url": root}]} if root else {}),
         "paths": {
             "/api/ask": {"post": _ask()},
             "/api/openapi.json": {"get": _get("This document", "application/json")},

@@ -9,13 +9,13 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from markupsafe import escape
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from app.api import refused
 from app.room import Done, Failed, Piece, Place, Visit
 from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, enter, listener, student, tell
+from app.visitor import AT_ONCE, desk, enter, listener, student, tell
 
 blueprint = Blueprint("pages", __name__)
 
@@ -53,7 +53,8 @@ def answer() -> Response:
     except Refused as refusal:
         return _refusal(refusal.status, prompt, tell(refusal), refusal.retry_after)
     room = desk().room
-    response = Response(_growing(prompt, visit), content_type="text/html; charset=utf-8")
+    html = "text/html; charset=utf-8"
+    response = Response(_growing(prompt, visit), content_type=html, headers=AT_ONCE)
     response.call_on_close(lambda: room.leave(visit))  # also if nothing was sent at all
     return response
 
@@ -113,7 +114,8 @@ def lost(error: HTTPException) -> Response:
         response = refused(error)
     else:
         status = error.code or 500
-        title = texts()["lost" if status == 404 else "bad" if status < 500 else "broken"]
+        name = "lost" if status == 404 else "bad" if status < 500 else "broken"
+        title = texts()["host" if isinstance(error, SecurityError) else name]
         response = Response(render_template("lost.html", title=title), status)
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())

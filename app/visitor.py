@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Network, ip_address
 from secrets import token_hex
 
 from flask import current_app, request, session
 
 from app.desk import Desk
+from app.gateway import plain
 from app.room import Visit
 from app.share import Caller, Full, Refused
 from app.texts import texts
+
+AT_ONCE = {"X-Accel-Buffering": "no"}  # nginx holds an answer back until it has all of it, or 4 KB
 
 
 def desk() -> Desk:
@@ -39,12 +42,10 @@ def enter(prompt: str, max_tokens: int) -> Visit:
 def address() -> str:
     """Where the request comes from; of IPv6 the network, all of whose addresses are one client's."""
     try:
-        found = ip_address(str(request.remote_addr))
+        found = ip_address(plain(str(request.remote_addr)))
     except ValueError:
         return "unknown"
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
-    return str(found)
+    return str(IPv6Network((found, 64), strict=False) if found.version == 6 else found)
 
 
 def tell(refused: Refused) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel
 
-from ollama_stack.forms import Address, Image, setting
+from ollama_stack.forms import Address, HostName, Image, Listed, setting
 
 
 class AppSettings(BaseModel):
@@ -36,6 +38,14 @@ class AppSettings(BaseModel):
         rule="free, or ours; not `ollama_port` or `gateway_metrics_port`",
         ge=1,
         le=65535,
+    )
+    app_hosts: Annotated[list[HostName], Listed] = setting(
+        "names under which the page is reached, beside addresses; with it another name is refused, so "
+        "that no foreign page can have its own name point here (DNS rebinding)",
+        "Ollama refuses foreign names too (server/routes.go)",
+        [],
+        rule="a proxy of the site's before the page sends it on as Host",
+        examples=['["ask.school.lan"]'],
     )
     app_max_prompt: int = setting(
         "longest question", "ours", 2000, unit="characters", ge=1, le=10_000

@@ -317,6 +317,7 @@ class Settings(GatewaySettings, AppSettings):
             "APP_QUESTIONS_PER_MINUTE": str(self.app_questions_per_minute),
             "APP_QUESTIONS_AT_ONCE": str(self.app_questions_at_once),
             "APP_ADDRESS_SHARE": str(self.app_address_share),
+            "APP_HOSTS": ",".join(self.app_hosts),
             "APP_LOG_PROMPTS": str(self.app_log_prompts).lower(),
             "APP_SECRETS": "/run/secrets/app",
         }

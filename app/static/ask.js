@@ -94,7 +94,7 @@
 
   function send(question) {
     var mine = leaving;
-    fetch("/api/ask", {
+    fetch(form.dataset.api, {
       method: "POST",
       credentials: "same-origin",
       headers: { "Content-Type": "application/json", "Accept": "text/event-stream" },

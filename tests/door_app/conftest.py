@@ -99,6 +99,7 @@ def started(folder: Path, ollama: str, **more: str) -> Iterator[App]:
         (folder / name).write_text(f"{name:0<64}")
     environment = {
         "OLLAMA_HOST": ollama,
+        "APP_QUESTIONS_PER_MINUTE": "100",
         "OLLAMA_NUM_PARALLEL": "2",
         "OLLAMA_MAX_QUEUE": "3",
         "APP_MODEL": "double",

@@ -67,7 +67,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     for name, text in TOKENS.items():
         (tmp_path / name).write_text(text)
     return {
-        "OLLAMA_HOST": "http://gateway.invalid:11435",
+        "OLLAMA_HOST": "http://127.0.0.1:9",  # the address that the test client comes from
         "OLLAMA_NUM_PARALLEL": "2",
         "OLLAMA_MAX_QUEUE": "3",
         "APP_MODEL": "qwen2.5:1.5b",
