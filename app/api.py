@@ -89,8 +89,8 @@ def _streamed(visit: Visit) -> Response:
                     case Piece(text):
                         answering = True
                         yield _event("text", {"text": text})
-                    case Done(cut, tokens):
-                        yield _event("done", {"cut": cut, "tokens": tokens})
+                    case Done(cut, tokens, broken):
+                        yield _event("done", {"cut": cut, "tokens": tokens, "broken": broken})
         except Failed as failed:
             yield _event("failed", {"error": failed.code, "message": said[failed.code]})
 
@@ -114,6 +114,7 @@ def _whole(visit: Visit) -> Response:
                     answer=answer,
                     cut=event.cut,
                     tokens=event.tokens,
+                    broken=event.broken,
                     waited=round(visit.waited, 3),
                     took=round(time.monotonic() - visit.came, 3),
                 )

@@ -103,7 +103,8 @@ class Desk:
             for event in self.room.events(visit, BEAT):
                 if gone():
                     return
-                outcome = "answered" if isinstance(event, Done) else outcome
+                if isinstance(event, Done):
+                    outcome = "broken" if event.broken else "answered"
                 yield event
         except Failed as failed:
             outcome, why = failed.code, failed.why

@@ -108,10 +108,14 @@ def _ref(name: str) -> dict[str, str]:
 NUMBER = {"type": "number", "minimum": 0}
 ANSWER = {
     "type": "object",
-    "required": ["answer", "cut", "tokens", "waited", "took"],
+    "required": ["answer", "cut", "broken", "tokens", "waited", "took"],
     "properties": {
         "answer": {"type": "string"},
         "cut": {"type": "boolean", "description": "It reached its longest"},
+        "broken": {
+            "type": "boolean",
+            "description": "The server ended it early, as it does when a model repeats itself",
+        },
         "tokens": {"type": "integer", "minimum": 0},
         "waited": NUMBER | {"description": "Seconds until its turn"},
         "took": NUMBER | {"description": "Seconds in all"},

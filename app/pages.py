@@ -81,10 +81,9 @@ def _growing(prompt: str, visit: Visit) -> Iterator[str]:
                             yield '</div><div class="answer">'
                             answering = True
                         yield str(escape(text))
-                    case Done(cut, _):
-                        ending = said["cut" if cut else "done"]
+                    case Done():
                         yield ("" if answering else '</div><div class="answer">')
-                        yield f'</div><p role="status">{escape(ending)}</p>'
+                        yield f'</div><p role="status">{escape(said[event.ending])}</p>'
         except Failed as failed:
             yield f'</div><p class="notice" role="alert">{escape(said[failed.code])}</p>'
         yield foot

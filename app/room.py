@@ -47,10 +47,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Done:
-    """The answer's end; ``cut`` if it reached its longest."""
+    """The answer's end; ``cut`` if it reached its longest, ``broken`` if the server ended it early."""
 
     cut: bool
     tokens: int
+    broken: bool = False
+
+    @property
+    def ending(self) -> str:
+        """The name of the sentence that says how it ended."""
+        return "repeated" if self.broken else "cut" if self.cut else "done"
 
 
 Answer = Callable[[str, int], AsyncIterator[Piece | Done]]

@@ -14,7 +14,7 @@ TEXTS: dict[str, dict[str, str]] = {
 DEFAULT = "en"
 SCRIPT = (
     *("ask_again", "empty", "sent", "place", "turn", "writing", "done", "cut", "stopped"),
-    *("retrying", "offline", "restarting"),
+    *("repeated", "retrying", "offline", "restarting"),
 )
 
 

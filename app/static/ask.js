@@ -50,7 +50,7 @@
       answer.appendChild(document.createTextNode(data.text));
       say("writing");
     }
-    if (name === "done") end(data.cut ? "cut" : "done");
+    if (name === "done") end(data.broken ? "repeated" : data.cut ? "cut" : "done");
     if (name === "failed") end(data.message);
   }
 

@@ -22,7 +22,7 @@ TOKENS = {name: f"{name:0<64}" for name in ("cookie.key", "gateway.token", "teac
 
 
 class Double:
-    """Answers with the prompt, word by word, once it is ``let``; the prompt ``fail:CODE`` fails."""
+    """Answers with the prompt, word by word, once it is ``let``; the prompt ``fail:CODE`` fails, ``& &`` breaks off."""
 
     def __init__(self) -> None:
         self.let = Flag()
@@ -49,7 +49,7 @@ class Double:
             words = prompt.split(" ")
             for word in words:
                 yield Piece(word)
-            yield Done(len(words) >= max_tokens, len(words))
+            yield Done(len(words) >= max_tokens, len(words), broken=prompt.startswith("& &"))
         finally:
             self.now -= 1
             self.ended.append(prompt)
