@@ -78,6 +78,7 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     gateway = Gateway(settings.ollama_host)
     app.wsgi_app = Believing(app.wsgi_app, gateway)  # type: ignore[method-assign, assignment]  # Flask's idiom
     app.extensions["desk"] = Desk(settings, room)
+    app.extensions["staffroom"] = teacher.Staffroom()
     protect = CSRFProtect(app)
     protect.exempt(api.blueprint)  # JSON alone, which no foreign page can send
     for part in (pages, api, teacher, probes):
