@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from werkzeug.exceptions import HTTPException
 
 from app.openapi import document
-from app.room import Done, Failed, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Quiet, Visit
 from app.share import Refused
 from app.texts import texts
 from app.visitor import AT_ONCE, desk, enter, listener, tell
@@ -86,6 +86,8 @@ def _streamed(visit: Visit) -> Response:
                         yield ": still here\n\n"
                     case Place(number, seconds):
                         yield _event("place", {"number": number, "seconds": seconds})
+                    case Quiet():
+                        yield _event("quiet", {})
                     case Piece(text):
                         answering = True
                         yield _event("text", {"text": text})

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from threading import BoundedSemaphore, Lock
@@ -54,6 +55,8 @@ class Desk:
         self.threads = 0
         """Requests that the server takes at once; 0 where it does not say."""
         self.probing, self.lookers = Lock(), BoundedSemaphore(LOOKERS)
+        self.prober = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self.probe: Future[str] | None = None
         self._lock = Lock()
         # From a student's first question on; a moving window would keep every student for ever.
         self._limiter = FixedWindowRateLimiter(MemoryStorage())

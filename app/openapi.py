@@ -83,7 +83,7 @@ def _ask() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The answer: whole, or (Accept: text/event-stream) as the events "
-                "place, turn, text, and done or failed",
+                "place, turn, quiet, text, and done or failed",
                 "content": {
                     "application/json": {"schema": _ref("Answer")},
                     "text/event-stream": {"schema": {"type": "string"}},

@@ -12,7 +12,7 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from app.api import refused
-from app.room import Done, Failed, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Quiet, Visit
 from app.share import Refused
 from app.texts import texts
 from app.visitor import AT_ONCE, desk, enter, listener, student, tell
@@ -76,6 +76,8 @@ def _growing(prompt: str, visit: Visit) -> Iterator[str]:
                     case Place(number, seconds):
                         place = said["place"].format(number=number, seconds=seconds)
                         yield f"<p>{escape(place)}</p>\n"
+                    case Quiet():
+                        yield f"<p>{escape(said['quiet'])}</p>\n"
                     case Piece(text):
                         if not answering:
                             yield '</div><div class="answer">'

@@ -18,6 +18,7 @@ from app.share import LONGEST_RETRY, NOBODY, Admission, Bounds, Caller, turns
 
 log = logging.getLogger(__name__)
 
+QUIET = 20.0  # seconds in which nobody heard a word, after which it is said
 FIRST_GUESS = 10.0  # seconds of an answer, before one is known
 
 
@@ -36,6 +37,11 @@ class Place:
 
     number: int
     seconds: int
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """The question is with the model, which has said nothing to anybody for ``QUIET`` seconds."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Done:
 
 
 Answer = Callable[[str, int], AsyncIterator[Piece | Done]]
-Event = Place | Piece | Done
+Event = Place | Quiet | Piece | Done
 
 
 @dataclass(eq=False)
@@ -160,14 +166,16 @@ class Room:
 
         Failed if it fails. Who does not want to hear the end has to ``leave``.
         """
-        told, patience = None, 0.05  # a place is told only to whoever has to wait
+        told: Event | None = None
+        patience = 0.05  # a place is told only to whoever has to wait
         while True:
             try:
                 event = visit.said.get(timeout=patience)
             except Empty:
                 place, patience = self._place(visit), beat
-                yield place if place != told else None
-                told = place
+                news: Event | None = place or (Quiet() if self._is_quiet(visit) else None)
+                yield news if news != told else None
+                told = news
                 continue
             if isinstance(event, Failed):
                 raise event
@@ -181,6 +189,11 @@ class Room:
                 return None
             number = self._turns().index(visit) + 1
             return Place(number, expected_wait(number, self.places, self._typical()))
+
+    def _is_quiet(self, visit: Visit) -> bool:
+        if not visit.begun or visit.first_text:
+            return False
+        return time.monotonic() - max(visit.begun, self.last_text or 0) > QUIET
 
     def _turns(self) -> list[Visit]:
         return turns(self._waiting, self._answering, self._last)

@@ -46,6 +46,7 @@
   function happened(name, data) {
     if (name === "place") say("place", data);
     if (name === "turn") say("turn");
+    if (name === "quiet") say("quiet");
     if (name === "text") {
       answer.appendChild(document.createTextNode(data.text));
       say("writing");
