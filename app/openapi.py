@@ -111,7 +111,7 @@ ANSWER = {
     "required": ["answer", "cut", "broken", "tokens", "waited", "took"],
     "properties": {
         "answer": {"type": "string"},
-        "cut": {"type": "boolean", "description": "It reached its longest"},
+        "cut": {"type": "boolean", "description": "It reached the length limit"},
         "broken": {
             "type": "boolean",
             "description": "The server ended it early, as it does when a model repeats itself",

@@ -104,7 +104,7 @@ def _refusal(status: int, prompt: str, notice: str, retry_after: int | None = No
 def page_too_old(_: CSRFError) -> Response:
     """A form of another day, or of somebody else's page: shown anew, with what was written."""
     if request.blueprint == "teacher":
-        return Response(render_template("sign_in.html", notice=texts()["old"]), 400)
+        return Response(render_template("sign_in.html", notice=texts()["old_sign_in"]), 400)
     return _refusal(400, request.form.get("prompt", "")[:10000], texts()["old"])
 
 

@@ -53,7 +53,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Done:
-    """The answer's end; ``cut`` if it reached its longest, ``broken`` if the server ended it early."""
+    """The answer's end; ``cut`` at the length limit, ``broken`` if the server ended it early."""
 
     cut: bool
     tokens: int

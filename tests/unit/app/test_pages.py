@@ -205,6 +205,7 @@ def test_a_page_that_is_not_says_what_it_is(
 def test_a_teacher_s_old_form_is_the_teacher_s_again(client: FlaskClient) -> None:
     reply = client.post("/teacher", data={"token": "any", "csrf_token": "old"})
     assert reply.status_code == 400
+    assert TEXTS["en"]["old_sign_in"] in reply.text
     assert 'id="token"' in reply.text
 
 

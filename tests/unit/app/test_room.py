@@ -103,6 +103,8 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
 def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     room: Room, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(room, "_clock", lambda: now[0])
     monkeypatch.setattr(room, "_took", [0.2])
     model.let.clear()
     for number in range(PLACES + WAITING):
@@ -110,7 +112,7 @@ def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     for who in ("early", *map(str, range(20))):
         with pytest.raises(Full):
             room.enter("no place", 9, Caller(who))
-    time.sleep(0.15)
+    now[0] += 0.15
     with pytest.raises(Full) as again:
         room.enter("no place", 9, Caller("early"))
     with pytest.raises(Full) as newcomer:
