@@ -15,6 +15,7 @@ from app.worker import LINGER, SILENCE
 from tests.door_app.conftest import App, answers, started
 
 THREADS = 8
+SOON = 1.5  # seconds, on a busy machine; gunicorn's own worker waits for 2 s and more
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def took(app: App) -> float:
 )
 def test_silence_keeps_nobody_waiting(text: bytes, times: int, app: App) -> None:
     with sent(app, text, times):
-        assert max(took(app) for _ in range(3)) < 0.5
+        assert max(took(app) for _ in range(3)) < SOON
 
 
 def test_an_answer_s_end_arrives_before_the_connection_is_closed(app: App) -> None:
@@ -82,7 +83,7 @@ def test_half_a_request_ends_after_a_bounded_silence(app: App) -> None:
             while connection.recv(65536):
                 pass
         assert time.monotonic() - began < SILENCE + 2
-    assert took(app) < 0.5
+    assert took(app) < SOON
 
 
 def test_both_families_are_heard(app: App) -> None:
@@ -90,6 +91,15 @@ def test_both_families_are_heard(app: App) -> None:
         pytest.skip("this kernel has no IPv6")
     assert answers(app.port, "127.0.0.1")
     assert answers(app.port, "::1")
+
+
+def test_machines_ask_without_a_name(ollama: str, tmp_path: Path) -> None:
+    """As the container's health check does; a foreign page cannot leave the name out."""
+    with started(tmp_path, ollama, APP_HOSTS="ask.school.lan") as app:
+        with sent(app, b"GET /healthz HTTP/1.0\r\n\r\n") as (connection,):
+            assert b" 200 OK" in connection.recv(65536)
+        foreign = httpx.get(f"{app.url}/", headers={"Host": "evil.example"}, trust_env=False)
+        assert foreign.status_code == 400
 
 
 def test_it_ends_when_told_to_though_somebody_lingers(ollama: str, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
@@ -11,10 +10,12 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from app.room import Quiet
 from tests.unit.app.conftest import Double, occupy, until
 from tests.unit.app.test_pages import csrf
 
 SSE = {"Accept": "text/event-stream"}
+SOON = 10.0  # seconds on a busy machine; without a bound it takes 30
 
 
 @pytest.fixture
@@ -34,13 +35,13 @@ def test_ready_says_so_soon_and_asks_once(hung: Flask) -> None:
     for _ in range(2):
         began = time.monotonic()
         reply = client.get("/readyz")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON
         assert (reply.status_code, reply.get_json()["why"]) == (503, "late")
-    assert room.in_flight == 1  # the model that is being loaded is not given up
+    until(lambda: room.in_flight == 1)  # the model that is being loaded is not given up
     for path in ("/healthz", "/metrics", "/", "/teacher"):
         began = time.monotonic()
         assert client.get(path).status_code == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON
 
 
 def test_the_student_is_told_that_nobody_hears_a_word(
@@ -66,20 +67,13 @@ def test_the_student_is_told_that_nobody_hears_a_word(
 def test_who_waits_while_others_hear_the_model_is_not_alarmed(
     app: Flask, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.room.QUIET", 0.3)
+    monkeypatch.setattr("app.room.QUIET", 0.1)
     occupy(app, model, 1)
     room = app.extensions["desk"].room
     visit = room.enter("hi", 9)
     until(lambda: visit.begun is not None)
-    over = threading.Event()
-
-    def speak() -> None:
-        while not over.wait(0.02):
-            room.last_text = time.monotonic()
-
-    speaking = threading.Thread(target=speak)
-    speaking.start()
+    room.last_text = time.monotonic() + 60  # others hear it all the time
     events = room.events(visit, 0.05)
     assert [next(events) for _ in range(10)] == [None] * 10
-    over.set()
-    speaking.join()
+    room.last_text = None
+    assert next(events) == Quiet()
