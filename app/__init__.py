@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
-from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.exceptions import SecurityError
+from werkzeug.sansio.utils import host_is_trusted
 
 from app import api, pages, probes, teacher
 from app.desk import Desk
+from app.gateway import Believing, Gateway, is_address
 from app.model import answers
 from app.room import Answer, Room
 from app.settings import Settings
+from app.share import Bounds
 from app.texts import language, script_texts, texts
 
 HEADERS = {
@@ -41,16 +45,21 @@ class Sessions(SecureCookieSessionInterface):
         """Whether the request at hand came by TLS, to the gateway or to the site's own proxy."""
         return request.is_secure
 
+    def get_cookie_path(self, app: Flask) -> str:
+        """The path below which the page is reached, so that the site's other pages do not get it."""
+        return f"{request.script_root}/"
+
 
 def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | None = None) -> Flask:
     """The app, told by its environment alone; ``answer`` instead of the model's, for tests."""
     settings = Settings.read(environment)
-    room = Room(
-        answer or answers(settings),
+    bounds = Bounds(
         settings.ollama_num_parallel,
         settings.ollama_max_queue,
-        settings.app_max_seconds,
+        settings.app_questions_at_once,
+        settings.app_address_share,
     )
+    room = Room(answer or answers(settings), bounds, settings.app_max_seconds)
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY=settings.secret("cookie.key"),
@@ -66,15 +75,27 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     app.jinja_env.globals.update(
         texts=texts, script_texts=script_texts, language=language, settings=settings
     )
-    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own idiom
+    gateway = Gateway(settings.ollama_host)
+    app.wsgi_app = Believing(app.wsgi_app, gateway)  # type: ignore[method-assign, assignment]  # Flask's idiom
     app.extensions["desk"] = Desk(settings, room)
+    app.extensions["staffroom"] = teacher.Staffroom()
     protect = CSRFProtect(app)
     protect.exempt(api.blueprint)  # JSON alone, which no foreign page can send
     for part in (pages, api, teacher, probes):
         app.register_blueprint(part.blueprint)
+    app.before_request(partial(_refuse_foreign_names, settings.hosts))
     app.after_request(_with_headers)
     logging.getLogger("app").setLevel(logging.INFO)
     return app
+
+
+def _refuse_foreign_names(hosts: list[str]) -> None:
+    """No page of somebody else's that has its name point here (DNS rebinding) may ask.
+
+    Machines ask by address, which no such page can.
+    """
+    if hosts and not (is_address(request.host) or host_is_trusted(request.host.lower(), hosts)):
+        raise SecurityError
 
 
 def _with_headers(response: Response) -> Response:

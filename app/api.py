@@ -11,11 +11,11 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from app.desk import Limited
 from app.openapi import document
-from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Quiet, Visit
+from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, listener, student
+from app.visitor import AT_ONCE, desk, enter, listener, tell
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -41,7 +41,7 @@ class Question(BaseModel):
 @blueprint.get("/openapi.json")
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of this server, with its own bounds."""
-    return document(desk().settings)
+    return document(desk().settings, request.script_root)
 
 
 @blueprint.post("/ask")
@@ -63,15 +63,9 @@ def ask() -> Response:
         return problem(400, "too_long", said)
     longest = min(question.max_tokens or settings.app_max_answer, settings.app_max_answer)
     try:
-        visit = desk().ask(student(), prompt, longest)
-    except Full as full:
-        said = texts()["full"].format(seconds=full.retry_after)
-        return problem(503, "full", said, full.retry_after)
-    except Limited as limited:
-        said = texts()["limited"].format(
-            count=settings.app_questions_per_minute, seconds=limited.retry_after
-        )
-        return problem(429, "limited", said, limited.retry_after)
+        visit = enter(prompt, longest)
+    except Refused as refusal:
+        return problem(refusal.status, refusal.code, tell(refusal), refusal.retry_after)
     if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:
         return _streamed(visit)
     return _whole(visit)
@@ -92,15 +86,17 @@ def _streamed(visit: Visit) -> Response:
                         yield ": still here\n\n"
                     case Place(number, seconds):
                         yield _event("place", {"number": number, "seconds": seconds})
+                    case Quiet():
+                        yield _event("quiet", {})
                     case Piece(text):
                         answering = True
                         yield _event("text", {"text": text})
-                    case Done(cut, tokens):
-                        yield _event("done", {"cut": cut, "tokens": tokens})
+                    case Done(cut, tokens, broken):
+                        yield _event("done", {"cut": cut, "tokens": tokens, "broken": broken})
         except Failed as failed:
             yield _event("failed", {"error": failed.code, "message": said[failed.code]})
 
-    response = Response(events(), content_type=f"{SSE}; charset=utf-8")
+    response = Response(events(), content_type=f"{SSE}; charset=utf-8", headers=AT_ONCE)
     response.call_on_close(lambda: here.room.leave(visit))  # also if nothing was sent at all
     return response
 
@@ -120,6 +116,7 @@ def _whole(visit: Visit) -> Response:
                     answer=answer,
                     cut=event.cut,
                     tokens=event.tokens,
+                    broken=event.broken,
                     waited=round(visit.waited, 3),
                     took=round(time.monotonic() - visit.came, 3),
                 )

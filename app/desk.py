@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from threading import BoundedSemaphore, Lock
@@ -17,8 +18,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from app.room import Done, Event, Failed, Full, Room, Visit
+from app.room import Done, Event, Failed, Room, Visit
 from app.settings import Settings
+from app.share import Caller, Full, Refused
 
 LOOKERS = 4  # who waits for one proof of readiness at once; the other threads are the students'
 BEAT = 1.0  # seconds between two looks whether the student is still there
@@ -26,13 +28,10 @@ SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
 log = logging.getLogger("app.questions")
 
 
-class Limited(Exception):
+class Limited(Refused):
     """So many questions a minute are enough; the next is welcome in ``retry_after`` seconds."""
 
-    def __init__(self, retry_after: int) -> None:
-        """Whole seconds, from 1."""
-        super().__init__(f"limited for {retry_after} s")
-        self.retry_after = retry_after
+    code = "limited"
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,8 @@ class Desk:
         self.threads = 0
         """Requests that the server takes at once; 0 where it does not say."""
         self.probing, self.lookers = Lock(), BoundedSemaphore(LOOKERS)
+        self.prober = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self.probe: Future[str] | None = None
         self._lock = Lock()
         # From a student's first question on; a moving window would keep every student for ever.
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
@@ -81,20 +82,21 @@ class Desk:
             )
         )
 
-    def ask(self, student: str, prompt: str, max_tokens: int) -> Visit:
-        """A place for a question; Limited or Full. Who finds no place has not asked."""
+    def ask(self, caller: Caller, prompt: str, max_tokens: int) -> Visit:
+        """A place for a question, or Refused. Who finds no place has not asked."""
         with self._lock:
-            if not self._limiter.test(self._limit, student):
-                self._outcomes.labels("limited").inc()
-                reset = self._limiter.get_window_stats(self._limit, student).reset_time
-                raise Limited(max(1, math.ceil(reset - time.time())))
             try:
-                visit = self.room.enter(prompt, max_tokens, student)
-            except Full:
-                self.refused += 1
-                self._outcomes.labels("refused").inc()
+                if not self._limiter.test(self._limit, caller.name):
+                    reset = self._limiter.get_window_stats(self._limit, caller.name).reset_time
+                    seconds = max(1, math.ceil(reset - time.time()))
+                    raise Limited(seconds, self.settings.app_questions_per_minute)
+                visit = self.room.enter(prompt, max_tokens, caller)
+            except Refused as refused:
+                full = isinstance(refused, Full)
+                self.refused += full
+                self._outcomes.labels("refused" if full else "limited").inc()
                 raise
-            self._limiter.hit(self._limit, student)
+            self._limiter.hit(self._limit, caller.name)
             return visit
 
     def follow(self, visit: Visit, gone: Callable[[], bool]) -> Iterator[Event | None]:
@@ -104,7 +106,8 @@ class Desk:
             for event in self.room.events(visit, BEAT):
                 if gone():
                     return
-                outcome = "answered" if isinstance(event, Done) else outcome
+                if isinstance(event, Done):
+                    outcome = "broken" if event.broken else "answered"
                 yield event
         except Failed as failed:
             outcome, why = failed.code, failed.why

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.settings import BadSecret, Settings
+from app.worker import listen
 
 try:
     settings = Settings.read(os.environ)
@@ -16,9 +17,10 @@ except (ValidationError, BadSecret) as error:
     raise SystemExit(f"app: its environment is not as it must be: {error}") from None
 
 wsgi_app = "app:create_app()"
-bind = "0.0.0.0:8080"
+bind = listen(8080)
 workers = 1
-worker_class = "gthread"
+worker_class = "app.worker.Worker"
+keepalive = 0  # the gateway keeps no connection; a kept one's unread body is waited for in a thread
 threads = settings.app_threads
 worker_tmp_dir = "/dev/shm"  # noqa: S108 memory: its heartbeat must not wait for a disk
 control_socket_disable = True

@@ -28,15 +28,21 @@ def answers(settings: Settings) -> Answer:
                 trust_env=False,
                 timeout=httpx.Timeout(None, connect=10),
             ) as client:
+                pieces = 0
                 async for part in await client.generate(
                     settings.app_model, prompt, stream=True, think=False, options=options
                 ):
                     if part.response or part.thinking:  # some models think whatever they are told
+                        pieces += 1
                         yield Piece(part.response or "")
                     if part.done:
                         yield Done(part.done_reason == "length", part.eval_count or 0)
                         return
-            raise Failed("unavailable", "the answer broke off")
+            if not pieces:
+                raise Failed("unavailable", "an empty answer")
+            # A whole stream without its last line: Ollama ends an answer that repeats itself. The
+            # stream of a server that is lost is not whole, which is an HTTPError.
+            yield Done(False, pieces, broken=True)
         except BadSecret as bad:
             raise Failed("unavailable", str(bad)) from bad
         except ResponseError as refusal:

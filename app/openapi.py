@@ -9,8 +9,8 @@ from app.settings import Settings
 RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
 
 
-def document(settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1, with the bounds of these settings."""
+def document(settings: Settings, root: str = "") -> dict[str, Any]:
+    """OpenAPI 3.1, with the bounds of these settings; ``root``: path below which all is reached."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -18,6 +18,7 @@ def document(settings: Settings) -> dict[str, Any]:
             "version": "1",
             "description": "A class asks one model. Whoever finds no place is told when to come again.",
         },
+        **({"servers": [{"url": root}]} if root else {}),
         "paths": {
             "/api/ask": {"post": _ask()},
             "/api/openapi.json": {"get": _get("This document", "application/json")},
@@ -68,7 +69,7 @@ def _ask() -> dict[str, Any]:
         "411": "Without Content-Length; the gateway says so",
         "413": "Larger than any question",
         "415": "Not application/json",
-        "429": "This student's questions of this minute are used up",
+        "429": "This student's questions of this minute, or at once, are used up",
         "502": "The model does not answer",
         "503": "No place in the queue, or the gateway is busy with others",
         "504": "The answer took too long",
@@ -82,7 +83,7 @@ def _ask() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The answer: whole, or (Accept: text/event-stream) as the events "
-                "place, turn, text, and done or failed",
+                "place, turn, quiet, text, and done or failed",
                 "content": {
                     "application/json": {"schema": _ref("Answer")},
                     "text/event-stream": {"schema": {"type": "string"}},
@@ -107,10 +108,14 @@ def _ref(name: str) -> dict[str, str]:
 NUMBER = {"type": "number", "minimum": 0}
 ANSWER = {
     "type": "object",
-    "required": ["answer", "cut", "tokens", "waited", "took"],
+    "required": ["answer", "cut", "broken", "tokens", "waited", "took"],
     "properties": {
         "answer": {"type": "string"},
-        "cut": {"type": "boolean", "description": "It reached its longest"},
+        "cut": {"type": "boolean", "description": "It reached the length limit"},
+        "broken": {
+            "type": "boolean",
+            "description": "The server ended it early, as it does when a model repeats itself",
+        },
         "tokens": {"type": "integer", "minimum": 0},
         "waited": NUMBER | {"description": "Seconds until its turn"},
         "took": NUMBER | {"description": "Seconds in all"},
@@ -123,7 +128,7 @@ PROBLEM = {
         "error": {
             "type": "string",
             "enum": [
-                *("bad", "empty", "too_long", "too_large", "limited", "full"),
+                *("bad", "empty", "too_long", "too_large", "limited", "at_once", "full"),
                 *("busy", "late", "unavailable"),
             ],
         },

@@ -9,13 +9,13 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from markupsafe import escape
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from app.api import refused
-from app.desk import Limited
-from app.room import Done, Failed, Full, Piece, Place, Visit
+from app.room import Done, Failed, Piece, Place, Quiet, Visit
+from app.share import Refused
 from app.texts import texts
-from app.visitor import desk, listener, student
+from app.visitor import AT_ONCE, desk, enter, listener, student, tell
 
 blueprint = Blueprint("pages", __name__)
 
@@ -49,17 +49,12 @@ def answer() -> Response:
         said = texts()["too_long"].format(characters=settings.app_max_prompt)
         return _refusal(400, prompt, said)
     try:
-        visit = desk().ask(student(), prompt, settings.app_max_answer)
-    except Full as full:
-        said = texts()["full"].format(seconds=full.retry_after)
-        return _refusal(503, prompt, said, full.retry_after)
-    except Limited as limited:
-        said = texts()["limited"].format(
-            count=settings.app_questions_per_minute, seconds=limited.retry_after
-        )
-        return _refusal(429, prompt, said, limited.retry_after)
+        visit = enter(prompt, settings.app_max_answer)
+    except Refused as refusal:
+        return _refusal(refusal.status, prompt, tell(refusal), refusal.retry_after)
     room = desk().room
-    response = Response(_growing(prompt, visit), content_type="text/html; charset=utf-8")
+    html = "text/html; charset=utf-8"
+    response = Response(_growing(prompt, visit), content_type=html, headers=AT_ONCE)
     response.call_on_close(lambda: room.leave(visit))  # also if nothing was sent at all
     return response
 
@@ -81,15 +76,16 @@ def _growing(prompt: str, visit: Visit) -> Iterator[str]:
                     case Place(number, seconds):
                         place = said["place"].format(number=number, seconds=seconds)
                         yield f"<p>{escape(place)}</p>\n"
+                    case Quiet():
+                        yield f"<p>{escape(said['quiet'])}</p>\n"
                     case Piece(text):
                         if not answering:
                             yield '</div><div class="answer">'
                             answering = True
                         yield str(escape(text))
-                    case Done(cut, _):
-                        ending = said["cut" if cut else "done"]
+                    case Done():
                         yield ("" if answering else '</div><div class="answer">')
-                        yield f'</div><p role="status">{escape(ending)}</p>'
+                        yield f'</div><p role="status">{escape(said[event.ending])}</p>'
         except Failed as failed:
             yield f'</div><p class="notice" role="alert">{escape(said[failed.code])}</p>'
         yield foot
@@ -108,7 +104,7 @@ def _refusal(status: int, prompt: str, notice: str, retry_after: int | None = No
 def page_too_old(_: CSRFError) -> Response:
     """A form of another day, or of somebody else's page: shown anew, with what was written."""
     if request.blueprint == "teacher":
-        return Response(render_template("sign_in.html", notice=texts()["old"]), 400)
+        return Response(render_template("sign_in.html", notice=texts()["old_sign_in"]), 400)
     return _refusal(400, request.form.get("prompt", "")[:10000], texts()["old"])
 
 
@@ -119,7 +115,8 @@ def lost(error: HTTPException) -> Response:
         response = refused(error)
     else:
         status = error.code or 500
-        title = texts()["lost" if status == 404 else "bad" if status < 500 else "broken"]
+        name = "lost" if status == 404 else "bad" if status < 500 else "broken"
+        title = texts()["host" if isinstance(error, SecurityError) else name]
         response = Response(render_template("lost.html", title=title), status)
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import time
+from concurrent.futures import TimeoutError
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.desk import Desk
-from app.room import Done, Failed, Full, Piece, Room
-from app.visitor import desk, listener
+from app.room import Done, Failed, Piece, Room
+from app.share import Caller, Full
+from app.visitor import desk
 
 blueprint = Blueprint("probes", __name__)
 log = logging.getLogger(__name__)
 
+PROBE = Caller("probe")
 FRESH = 60.0  # seconds that what the model said is proof
+PATIENCE = 5.0  # seconds that a look waits for a proof
 
 
 @blueprint.get("/healthz")
@@ -52,33 +56,39 @@ def _fresh(room: Room) -> bool:
 
 
 def _look(here: Desk) -> str:
-    """Ask for a proof, or wait for the one that another look asks for; why there is none."""
+    """Ask for a proof, or wait for the one that another look asks for; why there is none.
+
+    Nobody waits longer than ``PATIENCE``, while the question goes on: a model that is just being loaded
+    would never be, if each look ended what the last one began.
+    """
     if not here.lookers.acquire(blocking=False):
         return "others are looking"
     try:
-        if not here.probing.acquire(timeout=FRESH / 2):
-            return "late"
-        try:
-            return "" if _fresh(here.room) else _ask(here.room)
-        finally:
-            here.probing.release()
+        with here.probing:
+            if not here.probe or here.probe.done():
+                here.probe = here.prober.submit(_ask, here)
+            probe = here.probe
+        return probe.result(PATIENCE)
+    except TimeoutError:
+        return "late"
     finally:
         here.lookers.release()
 
 
-def _ask(room: Room) -> str:
+def _ask(here: Desk) -> str:
     """One word from the model, by the same way as a student's answer; why none came."""
+    room = here.room
     try:
-        visit = room.enter("hi", 1, "probe", counted=False)
+        visit = room.enter("hi", 1, PROBE, counted=False)
     except Full:
         return "full"
-    gone, began = listener(), time.monotonic()
+    began = time.monotonic()
     try:
         for event in room.events(visit, 1.0):
-            if isinstance(event, Piece | Done) or gone() or time.monotonic() - began > FRESH / 2:
+            if isinstance(event, Piece | Done) or time.monotonic() - began > FRESH / 2:
                 break
     except Failed as failed:
-        desk().failed(failed)
+        here.failed(failed)
         log.warning(json.dumps({"probe": failed.code, "why": failed.why}))
         return failed.code
     finally:

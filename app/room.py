@@ -14,19 +14,12 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
 
+from app.share import LONGEST_RETRY, NOBODY, Admission, Bounds, Caller, turns
+
 log = logging.getLogger(__name__)
 
+QUIET = 20.0  # seconds in which nobody heard a word, after which it is said
 FIRST_GUESS = 10.0  # seconds of an answer, before one is known
-LONGEST_RETRY = 60  # seconds; a crowd outside must not send anybody away for longer
-
-
-class Full(Exception):
-    """Nobody more can wait; ``retry_after`` (seconds) is when a place should be free."""
-
-    def __init__(self, retry_after: int) -> None:
-        """Whole seconds, from 1."""
-        super().__init__(f"full for {retry_after} s")
-        self.retry_after = retry_after
 
 
 class Failed(Exception):
@@ -47,6 +40,11 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """The question is with the model, which has said nothing to anybody for ``QUIET`` seconds."""
+
+
+@dataclass(frozen=True)
 class Piece:
     """Some more of the answer."""
 
@@ -55,14 +53,20 @@ class Piece:
 
 @dataclass(frozen=True)
 class Done:
-    """The answer's end; ``cut`` if it reached its longest."""
+    """The answer's end; ``cut`` at the length limit, ``broken`` if the server ended it early."""
 
     cut: bool
     tokens: int
+    broken: bool = False
+
+    @property
+    def ending(self) -> str:
+        """The name of the sentence that says how it ended."""
+        return "repeated" if self.broken else "cut" if self.cut else "done"
 
 
 Answer = Callable[[str, int], AsyncIterator[Piece | Done]]
-Event = Place | Piece | Done
+Event = Place | Quiet | Piece | Done
 
 
 @dataclass(eq=False)
@@ -71,6 +75,7 @@ class Visit:
 
     prompt: str
     max_tokens: int
+    caller: Caller = NOBODY
     counted: bool = True
     """Whether its times tell how a class is served."""
     came: float = field(default_factory=time.monotonic)
@@ -87,20 +92,28 @@ class Visit:
 
 
 class Room:
-    """Questions in the order they came, ``places`` of them answered at once by one thread each."""
+    """Questions in a fair order, so many of them answered at once by one thread each."""
 
-    def __init__(self, answer: Answer, places: int, waiting: int, longest: float) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        bounds: Bounds,
+        longest: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """``longest``: seconds after which an answer is given up."""
         self._answer = answer
         self._longest = longest
-        self._pool = ThreadPoolExecutor(places, thread_name_prefix="answer")
-        self.waiting_places = waiting
+        self._admission = Admission(bounds)
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(bounds.places, thread_name_prefix="answer")
+        self.waiting_places = bounds.waiting
         self._lock = Lock()
         self._waiting: list[Visit] = []
         self._answering: set[Visit] = set()
         self._took: deque[float] = deque(maxlen=20)
         self._waits: deque[float] = deque(maxlen=50)
-        self._appointments: dict[str, float] = {}
+        self._last = ""
         self.last_text: float | None = None
         """When the model last said something, on time.monotonic's clock."""
 
@@ -125,17 +138,16 @@ class Room:
         with self._lock:
             return statistics.median(self._waits) if self._waits else None
 
-    def enter(self, prompt: str, max_tokens: int, who: str = "", counted: bool = True) -> Visit:
-        """A visit that has its place from now on; Full if there is none.
-
-        ``who`` is sent away keeps the time that was named, however often that one knocks, and is
-        not sent to the end of the line for being there in time.
-        """
-        visit = Visit(prompt, max_tokens, counted)
+    def enter(
+        self, prompt: str, max_tokens: int, caller: Caller = NOBODY, counted: bool = True
+    ) -> Visit:
+        """A visit that has its place from now on; AtOnce or Full if there is none for it."""
+        visit = Visit(prompt, max_tokens, caller, counted)
         with self._lock:
-            if len(self._waiting) + len(self._answering) >= self.places + self.waiting_places:
-                raise Full(self._retry_after(who))
-            self._appointments.pop(who, None)
+            inside = [one.caller for one in (*self._waiting, *self._answering)]
+            step = self._typical() / self.places
+            longest = LONGEST_RETRY if self._took else FIRST_GUESS
+            self._admission.admit(caller, inside, self._clock(), step, longest)
             self._waiting.append(visit)
             self._pool.submit(self._run)
         return visit
@@ -154,14 +166,16 @@ class Room:
 
         Failed if it fails. Who does not want to hear the end has to ``leave``.
         """
-        told, patience = None, 0.05  # a place is told only to whoever has to wait
+        told: Event | None = None
+        patience = 0.05  # a place is told only to whoever has to wait
         while True:
             try:
                 event = visit.said.get(timeout=patience)
             except Empty:
                 place, patience = self._place(visit), beat
-                yield place if place != told else None
-                told = place
+                news: Event | None = place or (Quiet() if self._is_quiet(visit) else None)
+                yield news if news != told else None
+                told = news
                 continue
             if isinstance(event, Failed):
                 raise event
@@ -173,32 +187,27 @@ class Room:
         with self._lock:
             if visit not in self._waiting:
                 return None
-            number = self._waiting.index(visit) + 1
+            number = self._turns().index(visit) + 1
             return Place(number, expected_wait(number, self.places, self._typical()))
+
+    def _is_quiet(self, visit: Visit) -> bool:
+        if not visit.begun or visit.first_text:
+            return False
+        return time.monotonic() - max(visit.begun, self.last_text or 0) > QUIET
+
+    def _turns(self) -> list[Visit]:
+        return turns(self._waiting, self._answering, self._last)
 
     def _typical(self) -> float:
         return statistics.median(self._took) if self._took else FIRST_GUESS
-
-    def _retry_after(self, who: str) -> int:
-        """Each is to come back one freed place after the last who was sent away, or to look, if how
-        long an answer takes is only guessed.
-        """
-        now, step = time.monotonic(), self._typical() / self.places
-        longest = LONGEST_RETRY if self._took else FIRST_GUESS
-        kept = self._appointments.items()
-        known = {one: at for one, at in kept if at > now - LONGEST_RETRY}
-        if who not in known:
-            known[who] = min(max([now, *known.values()]) + step, now + longest)
-        elif known[who] <= now:
-            known[who] = now + min(step, longest)
-        self._appointments = known
-        return math.ceil(round(known[who] - now, 3))  # (now + 60) - now may be a hair above 60
 
     def _run(self) -> None:
         with self._lock:
             if not self._waiting:
                 return  # whoever left has taken no thread
-            visit = self._waiting.pop(0)
+            visit = self._turns()[0]
+            self._waiting.remove(visit)
+            self._last = visit.caller.address
             self._answering.add(visit)
             visit.begun = time.monotonic()
             if visit.counted:

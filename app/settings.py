@@ -31,9 +31,20 @@ class Settings(BaseModel):
     app_max_seconds: int = Field(900, ge=1)
     """The longest that one answer may take, the gateway's queue included."""
     app_questions_per_minute: int = Field(6, ge=1)
+    app_questions_at_once: int = Field(4, ge=1)
+    """Of one student, waiting or being answered."""
+    app_address_share: int = Field(75, ge=1, le=100)
+    """Percent of all places that one address may fill while others ask too."""
     app_log_prompts: bool = False
+    app_hosts: str = ""
+    """Names under which the page is reached, with commas between; none: any name."""
     app_secrets: Path
     """Folder with cookie.key, gateway.token and teacher.token."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """``app_hosts``, one by one."""
+        return self.app_hosts.split(",") if self.app_hosts else []
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from hashlib import sha256
 from hmac import compare_digest
+from secrets import token_hex
 
 from flask import (
     Blueprint,
@@ -16,13 +19,60 @@ from flask import (
     session,
     url_for,
 )
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 
 from app.settings import BadSecret
 from app.texts import texts
-from app.visitor import desk
+from app.visitor import address, desk
 
 blueprint = Blueprint("teacher", __name__, url_prefix="/teacher")
 log = logging.getLogger(__name__)
+
+SCHOOL_DAY = 10 * 3600.0  # seconds after which a teacher signs in again
+SIGNED_IN = 50  # browsers at once; the oldest goes
+WRONG_HERE = RateLimitItemPerMinute(10)  # of one address, which may be a class's
+WRONG = RateLimitItemPerMinute(60)  # of all
+
+
+class Staffroom:
+    """The browsers that are signed in, and the wrong tokens of this minute; a restart forgets both."""
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        self._signed_in: dict[str, tuple[float, str]] = {}
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def admit(self, token: str) -> str:
+        """A name for one more browser, good for a school day and as long as this is the token."""
+        while len(self._signed_in) >= SIGNED_IN:
+            self._signed_in.pop(next(iter(self._signed_in)), None)
+        name = token_hex(16)
+        self._signed_in[name] = (time.monotonic(), token)
+        return name
+
+    def knows(self, name: str, token: str) -> bool:
+        """Whether this browser is still signed in."""
+        since, with_ = self._signed_in.get(name, (-math.inf, ""))
+        return time.monotonic() - since < SCHOOL_DAY and compare_digest(with_, token)
+
+    def forget(self, name: str) -> None:
+        """From now on that name is good for nothing, whoever has kept the cookie."""
+        self._signed_in.pop(name, None)
+
+    def wait(self, where: str) -> int:
+        """Seconds until another token may be tried; 0 if now."""
+        for limit, names in ((WRONG_HERE, (where,)), (WRONG, ())):
+            if not self._limiter.test(limit, *names):
+                reset = self._limiter.get_window_stats(limit, *names).reset_time
+                return max(1, math.ceil(reset - time.time()))
+        return 0
+
+    def wrong(self, where: str) -> None:
+        """Count a token that was not the one."""
+        self._limiter.hit(WRONG_HERE, where)
+        self._limiter.hit(WRONG)
 
 
 @blueprint.get("")
@@ -40,18 +90,25 @@ def live() -> Response | str:
 
 
 @blueprint.post("")
-def sign_in() -> Response | tuple[str, int]:
-    """Let in whoever has the token, which is too long to be guessed."""
-    if not compare_digest(_print(request.form.get("token", "").strip()), _print(_token())):
-        return render_template("sign_in.html", notice=texts()["wrong_token"]), 403
-    session["teacher"] = _print(_token())
+def sign_in() -> Response:
+    """Let in whoever has the token; who has tried too many is not even heard."""
+    token, room, where = _token(), _staffroom(), address()
+    if seconds := room.wait(where):
+        notice = texts()["too_many_tokens"].format(seconds=seconds)
+        refusal = Response(render_template("sign_in.html", notice=notice), 429)
+        refusal.headers["Retry-After"] = str(seconds)
+        return refusal
+    if not compare_digest(_print(request.form.get("token", "").strip()), token):
+        room.wrong(where)
+        return Response(render_template("sign_in.html", notice=texts()["wrong_token"]), 403)
+    session["teacher"] = room.admit(token)
     return _here()
 
 
 @blueprint.post("/out")
 def sign_out() -> Response:
     """Forget that this browser is the teacher's."""
-    session.pop("teacher", None)
+    _staffroom().forget(session.pop("teacher", ""))
     return _here()
 
 
@@ -66,14 +123,19 @@ def _here() -> Response:
     return current_app.make_response(redirect(url_for("teacher.state"), 303))
 
 
+def _staffroom() -> Staffroom:
+    found: Staffroom = current_app.extensions["staffroom"]
+    return found
+
+
 def _token() -> str:
-    return desk().settings.secret("teacher.token")
+    return _print(desk().settings.secret("teacher.token"))
 
 
 def _print(token: str) -> str:
-    """What the cookie holds of a token: nothing to find it by, another one for another token."""
+    """What is kept of a token: nothing to find it by, another one for another token."""
     return sha256(f"teacher {token}".encode()).hexdigest()
 
 
 def _signed_in() -> bool:
-    return compare_digest(session.get("teacher", ""), _print(_token()))
+    return _staffroom().knows(session.get("teacher", ""), _token())

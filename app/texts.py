@@ -13,8 +13,8 @@ TEXTS: dict[str, dict[str, str]] = {
 }
 DEFAULT = "en"
 SCRIPT = (
-    *("ask_again", "empty", "sent", "place", "turn", "writing", "done", "cut", "stopped"),
-    *("retrying", "offline", "restarting"),
+    *("ask_again", "empty", "sent", "place", "turn", "quiet", "writing", "done", "cut", "stopped"),
+    *("repeated", "retrying", "offline", "restarting"),
 )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
+from ipaddress import IPv6Network, ip_address
 from secrets import token_hex
 
 from flask import current_app, request, session
 
 from app.desk import Desk
+from app.gateway import plain
+from app.room import Visit
+from app.share import Caller, Full, Refused
+from app.texts import texts
+
+AT_ONCE = {"X-Accel-Buffering": "no"}  # nginx holds an answer back until it has all of it, or 4 KB
 
 
 def desk() -> Desk:
@@ -17,11 +25,34 @@ def desk() -> Desk:
     return found
 
 
-def student() -> str:
+def student() -> Caller:
     """Who asks: by the signed cookie, or, before there is one, by address."""
     known: str | None = session.get("student")
     session.setdefault("student", token_hex(8))
-    return known or str(request.remote_addr)
+    return Caller(known or address(), address(), session.get("told"))
+
+
+def enter(prompt: str, max_tokens: int) -> Visit:
+    """A place for this student's question, or Refused."""
+    visit = desk().ask(student(), prompt, max_tokens)
+    session.pop("told", None)
+    return visit
+
+
+def address() -> str:
+    """Where the request comes from; of IPv6 the network, all of whose addresses are one client's."""
+    try:
+        found = ip_address(plain(str(request.remote_addr)))
+    except ValueError:
+        return "unknown"
+    return str(IPv6Network((found, 64), strict=False) if found.version == 6 else found)
+
+
+def tell(refused: Refused) -> str:
+    """Why not now, for people; the cookie keeps the time when a place is kept for them."""
+    if isinstance(refused, Full):
+        session["told"] = time.time() + refused.retry_after
+    return texts()[refused.code].format(count=refused.count, seconds=refused.retry_after)
 
 
 def listener() -> Callable[[], bool]:

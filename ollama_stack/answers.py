@@ -37,6 +37,11 @@ class Answer:
             return f"HTTP 200 with an error in it: {self.body['error']}"
         if not any(str(self.body.get(part) or "").strip() for part in ("response", "thinking")):
             return "an empty text"
+        if self.body.get("done") is False:
+            return (
+                "HTTP 200 with done: false: the server is up and broke the answer off, as it does "
+                "when a model repeats itself"
+            )
         if not (self.body.get("eval_count") and self.body.get("eval_duration")):
             return "no eval_count or eval_duration"
         return None

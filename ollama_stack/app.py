@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel
 
-from ollama_stack.forms import Address, Image, setting
+from ollama_stack.forms import Address, HostName, Image, Listed, setting
 
 
 class AppSettings(BaseModel):
@@ -37,6 +39,14 @@ class AppSettings(BaseModel):
         ge=1,
         le=65535,
     )
+    app_hosts: Annotated[list[HostName], Listed] = setting(
+        "names under which the page is reached, beside addresses; with it another name is refused, so "
+        "that no foreign page can have its own name point here (DNS rebinding)",
+        "Ollama refuses foreign names too (server/routes.go)",
+        [],
+        rule="a proxy of the site's before the page sends it on as Host",
+        examples=['["ask.school.lan"]'],
+    )
     app_max_prompt: int = setting(
         "longest question", "ours", 2000, unit="characters", ge=1, le=10_000
     )
@@ -50,5 +60,22 @@ class AppSettings(BaseModel):
     )
     app_questions_per_minute: int = setting(
         "questions of one student in a minute", "ours", 6, unit="questions", ge=1
+    )
+    app_questions_at_once: int = setting(
+        "questions of one student that wait or are answered; the second comes after everybody's "
+        "first",
+        "ours",
+        4,
+        unit="questions",
+        ge=1,
+    )
+    app_address_share: int = setting(
+        "of all places, how many one address may fill while others ask too; alone it may have all, "
+        "as a class behind NAT does",
+        "ours",
+        75,
+        unit="percent",
+        ge=1,
+        le=100,
     )
     app_log_prompts: bool = setting("whether the app's log has the questions", "ours", False)

@@ -62,6 +62,10 @@ Website = Annotated[
     ),
 ]
 Address = Annotated[str, AfterValidator(_ipv4)]
+HostName = Annotated[
+    str,
+    _form(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "ask.school.lan"),
+]
 Registry = Annotated[
     str,
     _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "https://mirror.lan:5000"),

@@ -355,6 +355,9 @@ class Settings(GatewaySettings, AppSettings):
             "APP_MAX_ANSWER": str(self.app_max_answer),
             "APP_MAX_SECONDS": str(self.app_max_seconds),
             "APP_QUESTIONS_PER_MINUTE": str(self.app_questions_per_minute),
+            "APP_QUESTIONS_AT_ONCE": str(self.app_questions_at_once),
+            "APP_ADDRESS_SHARE": str(self.app_address_share),
+            "APP_HOSTS": ",".join(self.app_hosts),
             "APP_LOG_PROMPTS": str(self.app_log_prompts).lower(),
             "APP_SECRETS": "/run/secrets/app",
             # A proxy of Docker's own settings comes into every container; to the gateway none leads.

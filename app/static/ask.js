@@ -46,11 +46,12 @@
   function happened(name, data) {
     if (name === "place") say("place", data);
     if (name === "turn") say("turn");
+    if (name === "quiet") say("quiet");
     if (name === "text") {
       answer.appendChild(document.createTextNode(data.text));
       say("writing");
     }
-    if (name === "done") end(data.cut ? "cut" : "done");
+    if (name === "done") end(data.broken ? "repeated" : data.cut ? "cut" : "done");
     if (name === "failed") end(data.message);
   }
 
@@ -94,7 +95,7 @@
 
   function send(question) {
     var mine = leaving;
-    fetch("/api/ask", {
+    fetch(form.dataset.api, {
       method: "POST",
       credentials: "same-origin",
       headers: { "Content-Type": "application/json", "Accept": "text/event-stream" },

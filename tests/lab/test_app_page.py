@@ -65,7 +65,7 @@ def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
     kept = page.inner_text("#now .answer")
     ask(page, SHORT)
     page.wait_for_selector("#stop", state="hidden", timeout=60000)
-    assert status(page) in ("The answer is complete.", "The answer is cut here: it has reached its longest.")  # fmt: skip
+    assert status(page) in ("The answer is complete.", "The answer stops here: it reached the length limit.")  # fmt: skip
     assert page.inner_text("#earlier .answer") == kept
 
 
@@ -90,7 +90,7 @@ def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> Non
     with crowd(18):
         ask(page, SHORT)
         expect(page.locator("#status")).to_have_text(
-            re.compile(r"queue is full.*by itself in \d+ s"), timeout=30000
+            re.compile(r"queue is full.*automatically in \d+ s"), timeout=30000
         )
         left = int(re.findall(r"\d+", status(page))[0])
         page.wait_for_timeout(1500)
@@ -110,7 +110,7 @@ def test_who_waits_while_the_app_is_replaced_is_asked_for_again_by_itself(
     until_busy(4)
     sh("docker restart --time 1 ollama-app")
     expect(page.locator("#status")).to_have_text(
-        re.compile(r"started again\. .*by itself in \d+ s"), timeout=30000
+        re.compile(r"restarting\. .*automatically in \d+ s"), timeout=30000
     )
     answered(page, timeout=60000)
 

@@ -35,6 +35,11 @@ def test_rate_and_wait_come_from_the_durations() -> None:
         ('{"response":"hi","eval_count":0} 200 0.1', "no eval_count or eval_duration"),
         ('{"response":"hi","eval_count":3} 200 0.1', "no eval_count or eval_duration"),
         ('{"response":null,"eval_count":3} 200 0.1', "an empty text"),
+        (
+            '{"model":"smollm2:135m","response":"&&&&&&","done":false} 200 0.4',
+            "HTTP 200 with done: false: the server is up and broke the answer off, as it does when a "
+            "model repeats itself",
+        ),
         ("[] 200 0.1", "an empty text"),
         ("", "HTTP 0: no answer"),
         ("<h1>503</h1> Service Unavailable", "HTTP 0: no answer"),

@@ -16,12 +16,13 @@ from werkzeug.test import EnvironBuilder
 
 from app import create_app
 from app.room import Done, Failed, Piece
+from app.share import Caller
 
 TOKENS = {name: f"{name:0<64}" for name in ("cookie.key", "gateway.token", "teacher.token")}
 
 
 class Double:
-    """Answers with the prompt, word by word, once it is ``let``; the prompt ``fail:CODE`` fails."""
+    """Answers with the prompt, word by word, once it is ``let``; the prompt ``fail:CODE`` fails, ``& &`` breaks off."""
 
     def __init__(self) -> None:
         self.let = Flag()
@@ -48,7 +49,7 @@ class Double:
             words = prompt.split(" ")
             for word in words:
                 yield Piece(word)
-            yield Done(len(words) >= max_tokens, len(words))
+            yield Done(len(words) >= max_tokens, len(words), broken=prompt.startswith("& &"))
         finally:
             self.now -= 1
             self.ended.append(prompt)
@@ -66,7 +67,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     for name, text in TOKENS.items():
         (tmp_path / name).write_text(text)
     return {
-        "OLLAMA_HOST": "http://gateway.invalid:11435",
+        "OLLAMA_HOST": "http://127.0.0.1:9",  # the address that the test client comes from
         "OLLAMA_NUM_PARALLEL": "2",
         "OLLAMA_MAX_QUEUE": "3",
         "APP_MODEL": "qwen2.5:1.5b",
@@ -108,5 +109,5 @@ def occupy(app: Flask, model: Double, others: int) -> None:
     """So many other students keep their places, until the model is let."""
     model.let.clear()
     for number in range(others):
-        app.extensions["desk"].ask(f"other-{number}", "hello", 9)
+        app.extensions["desk"].ask(Caller(f"other-{number}"), "hello", 9)
     until(lambda: model.now == min(others, 2))

@@ -29,8 +29,15 @@ def test_an_answer_is_streamed(client: FlaskClient) -> None:
     assert reply.content_type == "text/event-stream; charset=utf-8"
     assert reply.text == (
         'event: text\ndata: {"text": "one"}\n\nevent: text\ndata: {"text": "два"}\n\n'
-        'event: done\ndata: {"cut": false, "tokens": 2}\n\n'
+        'event: done\ndata: {"cut": false, "tokens": 2, "broken": false}\n\n'
     )
+
+
+def test_an_answer_that_was_broken_off_says_so(client: FlaskClient) -> None:
+    assert ask(client, "& & &").get_json()["broken"] is True
+    reply = client.post("/api/ask", json={"prompt": "& & &"}, headers=SSE)
+    assert reply.text.endswith('data: {"cut": false, "tokens": 3, "broken": true}\n\n')
+    assert 'outcome="broken"} 2.0' in client.get("/metrics").text
 
 
 def test_a_place_and_then_the_turn_are_told(app: Flask, model: Double) -> None:
@@ -39,7 +46,9 @@ def test_a_place_and_then_the_turn_are_told(app: Flask, model: Double) -> None:
     events = reply.iter_encoded()
     assert next(events) == b'event: place\ndata: {"number": 2, "seconds": 10}\n\n'
     model.let.set()
-    assert b"".join(events).endswith(b'event: done\ndata: {"cut": false, "tokens": 1}\n\n')
+    assert b"".join(events).endswith(
+        b'event: done\ndata: {"cut": false, "tokens": 1, "broken": false}\n\n'
+    )
 
 
 def test_who_leaves_before_the_stream_begins_gives_the_place_away(
@@ -161,4 +170,4 @@ def test_the_document_has_the_bounds_and_every_route(
     pages = {"/", "/static/<path:filename>", "/teacher", "/teacher/state", "/teacher/out"}
     assert set(document["paths"]) == routes - pages
     told = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
-    assert {"bad", "empty", "too_long", "too_large", "limited", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip
+    assert {"bad", "empty", "too_long", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip

@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 
 from app import create_app
 from app.desk import Desk, Limited
-from app.room import Full
+from app.share import Caller, Full
 from tests.unit.app.conftest import Double, occupy, until
 
 
@@ -29,7 +29,7 @@ def desk(app: Flask) -> Desk:
 
 
 def asked(desk: Desk, student: str, prompt: str = "hello there") -> None:
-    for _ in desk.follow(desk.ask(student, prompt, 9), present):
+    for _ in desk.follow(desk.ask(Caller(student), prompt, 9), present):
         pass
 
 
@@ -37,7 +37,7 @@ def test_a_student_s_minute_is_his_own(desk: Desk) -> None:
     for _ in range(6):
         asked(desk, "ann")
     with pytest.raises(Limited) as limited:
-        desk.ask("ann", "again", 9)
+        desk.ask(Caller("ann"), "again", 9)
     assert 1 <= limited.value.retry_after <= 60
     asked(desk, "bob")
 
@@ -46,7 +46,7 @@ def test_who_found_no_place_has_not_asked(app: Flask, desk: Desk, model: Double)
     occupy(app, model, 5)
     for _ in range(10):
         with pytest.raises(Full):
-            desk.ask("ann", "hello", 9)
+            desk.ask(Caller("ann"), "hello", 9)
     assert desk.refused == 10
     model.let.set()
     until(lambda: desk.room.in_flight == desk.room.waiting == 0)
@@ -70,7 +70,7 @@ def test_of_a_student_nothing_is_kept_after_the_minute(
 def test_what_became_of_each_is_counted(desk: Desk, model: Double) -> None:
     asked(desk, "ann")
     model.let.clear()
-    for _ in desk.follow(desk.ask("bob", "hello", 9), lambda: True):
+    for _ in desk.follow(desk.ask(Caller("bob"), "hello", 9), lambda: True):
         pass
     metrics = generate_latest(desk.registry).decode()
     assert 'app_questions_total{outcome="answered"} 1.0' in metrics

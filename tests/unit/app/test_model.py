@@ -24,18 +24,26 @@ class Server(HTTPServer):
     lines: tuple[dict[str, Any], ...] = ()
     asked: dict[str, Any] = {}  # noqa: RUF012 replaced, never changed
     token: str | None = ""
+    whole = True
+    """Whether the stream comes to its end, as a running server's does."""
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked, self.server.token = json.loads(body), self.headers["Authorization"]
         self.send_response(self.server.status)
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for line in self.server.lines:
-            self.wfile.write(json.dumps(line).encode() + b"\n")
+            text = json.dumps(line).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+        if self.server.whole:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -93,7 +101,7 @@ def test_a_model_that_thinks_all_the_same_is_alive(
     [
         (503, ({"error": "server busy"},), "busy", "503: server busy"),
         (401, ({"error": "a token is needed"},), "unavailable", "401: a token is needed"),
-        (200, (said("Hel"),), "unavailable", "the answer broke off"),
+        (200, (), "unavailable", "an empty answer"),
         (200, (said("Hel"), {"error": "unexpected EOF"}), "unavailable", "-1: unexpected EOF"),
     ],
 )
@@ -104,3 +112,28 @@ def test_a_failure_is_told_by_what_a_student_can_do(
     with pytest.raises(Failed) as failed:
         answered(server, environment)
     assert (failed.value.code, failed.value.why) == (code, why)
+
+
+# As Ollama 0.32.15 says it: thirty equal tokens, then the stream's end without its last line.
+REPEATED = tuple(
+    {"model": "smollm2:135m", "created_at": "2026-11-27T10:00:00Z", "response": "&", "done": False}
+    for _ in range(30)
+)
+
+
+def test_an_answer_that_its_server_breaks_off_is_shown_and_says_so(
+    server: Server, environment: dict[str, str]
+) -> None:
+    server.lines = REPEATED
+    *pieces, end = answered(server, environment)
+    assert pieces == [Piece("&")] * 30
+    assert end == Done(False, 30, broken=True)
+
+
+def test_a_server_that_is_lost_in_the_middle_is_no_server_that_broke_off(
+    server: Server, environment: dict[str, str]
+) -> None:
+    server.lines, server.whole = REPEATED, False
+    with pytest.raises(Failed) as failed:
+        answered(server, environment)
+    assert (failed.value.code, failed.value.why) == ("unavailable", "RemoteProtocolError")

@@ -95,6 +95,12 @@ def test_a_failed_answer_is_told_on_the_page(client: FlaskClient) -> None:
     assert ">fail:unavailable</textarea>" in page
 
 
+def test_an_answer_that_was_broken_off_is_shown_and_says_so(client: FlaskClient) -> None:
+    page = ask(client, "& & &").text
+    assert '<div class="answer">&amp;&amp;&amp;</div>' in page
+    assert TEXTS["en"]["repeated"] in page
+
+
 def test_who_leaves_before_the_page_begins_gives_the_place_away(app: Flask, model: Double) -> None:
     occupy(app, model, 2)
     client = app.test_client()
@@ -177,7 +183,7 @@ def test_the_script_s_texts_are_there(client: FlaskClient) -> None:
     texts = json.loads(unescape(found[1]))
     script = (HERE / "static" / "ask.js").read_text()
     names = set(re.findall(r"""(?:say\(|end\(|again\(.*, )"(\w+)\"""", script)) | {"ask_again"}
-    assert names | {"done", "cut"} == texts.keys()
+    assert names | {"done", "cut", "repeated"} == texts.keys()
 
 
 @pytest.mark.parametrize(
@@ -199,6 +205,7 @@ def test_a_page_that_is_not_says_what_it_is(
 def test_a_teacher_s_old_form_is_the_teacher_s_again(client: FlaskClient) -> None:
     reply = client.post("/teacher", data={"token": "any", "csrf_token": "old"})
     assert reply.status_code == 400
+    assert TEXTS["en"]["old_sign_in"] in reply.text
     assert 'id="token"' in reply.text
 
 

@@ -7,15 +7,17 @@ import weakref
 
 import pytest
 
-from app.room import LONGEST_RETRY, Done, Event, Failed, Full, Piece, Place, Room, expected_wait
+from app.room import Done, Event, Failed, Piece, Place, Room, expected_wait
+from app.share import LONGEST_RETRY, Bounds, Caller, Full
 from tests.unit.app.conftest import Double, until
 
 PLACES, WAITING = 2, 3
+BOUNDS = Bounds(PLACES, WAITING, at_once=9)
 
 
 @pytest.fixture
 def room(model: Double) -> Room:
-    return Room(model, PLACES, WAITING, longest=60)
+    return Room(model, BOUNDS, longest=60)
 
 
 def heard(room: Room, prompt: str = "one two") -> list[Event | None]:
@@ -51,7 +53,7 @@ def test_no_more_than_its_places_are_answered_at_once(room: Room, model: Double)
 
 def test_who_came_first_is_answered_first(model: Double) -> None:
     model.let.clear()
-    room = Room(model, 1, 4, longest=60)
+    room = Room(model, Bounds(1, 4, 9), longest=60)
     visits = [room.enter(f"{number}", 9) for number in range(5)]
     model.let.set()
     assert list(room.events(visits[-1], 0.01))[-1] == Done(False, 1)
@@ -75,7 +77,7 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
 ) -> None:
     def told(who: str) -> int:
         with pytest.raises(Full) as full:
-            room.enter("no place", 9, who)
+            room.enter("no place", 9, Caller(who))
         return full.value.retry_after
 
     def fill() -> None:
@@ -90,25 +92,31 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
     until(lambda: room.in_flight + room.waiting == 0)
     monkeypatch.setattr(room, "_took", [10.0])
     fill()
-    assert [told("d"), told("e"), told("d")] == [11, 16, 11]
+    assert [told("d"), told("e"), told("d")] == [
+        5,
+        10,
+        5,
+    ]  # those from before came back to an empty room
     assert max(told(str(number)) for number in range(50)) == LONGEST_RETRY
 
 
 def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     room: Room, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(room, "_clock", lambda: now[0])
     monkeypatch.setattr(room, "_took", [0.2])
     model.let.clear()
     for number in range(PLACES + WAITING):
         room.enter(f"{number}", 9)
     for who in ("early", *map(str, range(20))):
         with pytest.raises(Full):
-            room.enter("no place", 9, who)
-    time.sleep(0.15)
+            room.enter("no place", 9, Caller(who))
+    now[0] += 0.15
     with pytest.raises(Full) as again:
-        room.enter("no place", 9, "early")
+        room.enter("no place", 9, Caller("early"))
     with pytest.raises(Full) as newcomer:
-        room.enter("no place", 9, "newcomer")
+        room.enter("no place", 9, Caller("newcomer"))
     assert (again.value.retry_after, newcomer.value.retry_after) == (1, 3)
 
 
@@ -180,7 +188,7 @@ def test_an_answer_that_fails_says_why_and_frees_the_slot(
 
 
 def test_an_answer_that_takes_too_long_is_given_up(model: Double) -> None:
-    room = Room(model, PLACES, WAITING, longest=0.05)
+    room = Room(model, BOUNDS, longest=0.05)
     model.let.clear()
     with pytest.raises(Failed, match="late"):
         heard(room)

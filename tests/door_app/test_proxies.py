@@ -1,0 +1,149 @@
+"""The page behind the proxies that schools have, Debian's nginx and Caddy, as their defaults are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ollama_stack.wheels import cache
+from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
+
+NGINX = """
+daemon off; pid {folder}/pid; error_log stderr; events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://127.0.0.1:{app}; }}
+    location /class/ask/ {{
+      proxy_pass http://127.0.0.1:{app}/;
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-Prefix /class/ask;
+    }}
+  }}
+}}
+"""
+CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+http://127.0.0.1:{port} {{
+  handle_path /class/ask/* {{
+    reverse_proxy 127.0.0.1:{app} {{
+      header_up X-Forwarded-Prefix /class/ask
+    }}
+  }}
+  reverse_proxy 127.0.0.1:{app}
+}}
+"""
+
+
+def program(package: str, path: str) -> str:
+    """A program out of Debian's package, unpacked and not installed: nothing is started by that."""
+    if found := shutil.which(Path(path).name):
+        return found
+    there = cache() / "debian" / package
+    if not (there / path).exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=there.parent) as folder:
+            get = f"apt-get download {package} || {{ apt-get update --quiet; apt-get download {package}; }}"
+            words = ["sh", "-ec", f"{{ {get}; }} && dpkg -x {package}_*.deb {package}"]
+            subprocess.run(words, check=True, capture_output=True, cwd=folder)
+            shutil.rmtree(there, ignore_errors=True)
+            (Path(folder) / package).rename(there)
+    return str(there / path)
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxy(
+    request: pytest.FixtureRequest, app: App, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("proxy"), free_port()
+    text = {"nginx": NGINX, "caddy": CADDY}[request.param]
+    config = folder / "config"
+    config.write_text(text.format(folder=folder, port=port, app=app.port))
+    path = {"nginx": "usr/sbin/nginx", "caddy": "usr/bin/caddy"}[request.param]
+    words = {
+        "nginx": ["-p", str(folder), "-c", str(config)],
+        "caddy": ["run", "--adapter", "caddyfile", "--config", str(config)],
+    }[request.param]
+    own = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with running([program(request.param, path), *words], lambda: answers(port), env=own):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(params=["", "/class/ask"])
+def client(request: pytest.FixtureRequest, proxy: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{proxy}{request.param}/", trust_env=False, timeout=20) as found:
+        yield found
+
+
+def form(page: str) -> dict[str, str]:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    return {"csrf_token": found[1]}
+
+
+def arrivals(reply: httpx.Response, sign: str) -> list[float]:
+    """When each part with that sign came, in seconds from the first part of all."""
+    began, seen, times = time.monotonic(), 0, []
+    for part in reply.iter_text():
+        seen += part.count(sign)
+        times += [time.monotonic() - began] * part.count(sign)
+        if seen >= WORDS:
+            break
+    return times
+
+
+def test_words_arrive_as_they_are_written(client: httpx.Client) -> None:
+    headers = {"Accept": "text/event-stream"}
+    with client.stream("POST", "api/ask", json={"prompt": "hi"}, headers=headers) as reply:
+        assert reply.status_code == 200
+        times = arrivals(reply, "event: text")
+    assert len(times) == WORDS
+    assert times[-1] - times[0] > (WORDS - 2) * BEAT / 2  # held back, they come at once
+
+
+def test_the_page_without_a_script_grows(client: httpx.Client) -> None:
+    data = form(client.get("").text) | {"prompt": "hi"}
+    with client.stream("POST", "", data=data) as reply:
+        assert reply.status_code == 200
+        times = arrivals(reply, "word")
+    assert len(times) == WORDS
+    assert times[-1] - times[0] > (WORDS - 2) * BEAT / 2
+
+
+def test_every_link_leads_to_something_below_the_same_path(client: httpx.Client) -> None:
+    for path in ("", "teacher", "nothing"):
+        page = client.get(path)
+        links = re.findall(r'(?:href|src|action|data-from)="([^"]*)"', page.text)
+        assert len(links) > 3
+        for link in links:
+            there = page.url.join(link.replace("&amp;", "&"))
+            assert there.path.startswith(client.base_url.path.rstrip("/"))
+            assert client.get(there).status_code in (200, 405) or there.path == page.url.path, link
+
+
+def test_the_teacher_signs_in_and_out_below_the_path(client: httpx.Client) -> None:
+    data = form(client.get("teacher").text)
+    token = f"{'teacher.token':0<64}"
+    reply = client.post("teacher", data=data | {"token": token}, follow_redirects=True)
+    assert reply.status_code == 200
+    assert reply.url.path == f"{client.base_url.path}teacher"
+    state = re.search(r'data-from="([^"]+)"', reply.text)
+    assert state
+    assert client.get(reply.url.join(state[1])).status_code == 200
+    client.post("teacher/out", data=form(reply.text))
+    assert client.get(reply.url.join(state[1])).status_code == 403

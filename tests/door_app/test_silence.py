@@ -1,0 +1,109 @@
+"""Whoever is silent holds no thread of the app, and both families of addresses are heard."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.worker import LINGER, SILENCE
+from tests.door_app.conftest import App, answers, started
+
+THREADS = 8
+SOON = 1.5  # seconds, on a busy machine; gunicorn's own worker waits for 2 s and more
+
+
+@contextmanager
+def sent(app: App, text: bytes, times: int = 1) -> Iterator[list[socket.socket]]:
+    """So many connections that say this, and no more."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(times):
+            connection = socket.create_connection(("127.0.0.1", app.port), 5)
+            stack.enter_context(connection)
+            connection.sendall(text)
+            connections.append(connection)
+        time.sleep(0.2)
+        yield connections
+
+
+def took(app: App) -> float:
+    """Seconds until /healthz has answered."""
+    began = time.monotonic()
+    assert httpx.get(f"{app.url}/healthz", trust_env=False, timeout=20).status_code == 200
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        (b"", 3 * THREADS),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 3),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", THREADS),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 3),
+        (b"GET /healthz HTTP/1.0\r\n\r\n", 3 * THREADS),  # it does not close its side
+    ],
+)
+def test_silence_keeps_nobody_waiting(text: bytes, times: int, app: App) -> None:
+    with sent(app, text, times):
+        assert max(took(app) for _ in range(3)) < SOON
+
+
+def test_an_answer_s_end_arrives_before_the_connection_is_closed(app: App) -> None:
+    body = b"x" * 20000
+    head = b"POST /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with sent(app, head % (2 * len(body)) + body) as (connection,):
+        said = b""
+        while part := connection.recv(65536):
+            said += part
+        assert b"</html>" in said
+        began = time.monotonic()
+        connection.settimeout(LINGER + 3)
+        with pytest.raises(OSError):
+            while time.monotonic() < began + LINGER + 3:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - began < LINGER + 2
+
+
+def test_half_a_request_ends_after_a_bounded_silence(app: App) -> None:
+    body = b"POST /api/ask HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    body += b"Content-Length: 9\r\n\r\n{"
+    began = time.monotonic()
+    with sent(app, body) as (one,), sent(app, b"GET / HTTP/1.1\r\nHost:", THREADS - 1) as several:
+        one.settimeout(SILENCE + 5)
+        assert one.recv(65536).startswith(b"HTTP/1.1 400 ")
+        for connection in several:
+            connection.settimeout(SILENCE + 5)
+            while connection.recv(65536):
+                pass
+        assert time.monotonic() - began < SILENCE + 2
+    assert took(app) < SOON
+
+
+def test_both_families_are_heard(app: App) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this kernel has no IPv6")
+    assert answers(app.port, "127.0.0.1")
+    assert answers(app.port, "::1")
+
+
+def test_machines_ask_without_a_name(ollama: str, tmp_path: Path) -> None:
+    """As the container's health check does; a foreign page cannot leave the name out."""
+    with started(tmp_path, ollama, APP_HOSTS="ask.school.lan") as app:
+        with sent(app, b"GET /healthz HTTP/1.0\r\n\r\n") as (connection,):
+            assert b" 200 OK" in connection.recv(65536)
+        foreign = httpx.get(f"{app.url}/", headers={"Host": "evil.example"}, trust_env=False)
+        assert foreign.status_code == 400
+
+
+def test_it_ends_when_told_to_though_somebody_lingers(ollama: str, tmp_path: Path) -> None:
+    text = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    with started(tmp_path, ollama) as app, sent(app, text):
+        began = time.monotonic()
+    assert time.monotonic() - began < 8

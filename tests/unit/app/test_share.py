@@ -1,0 +1,279 @@
+"""Nobody starves: one greedy client of each kind, and everybody else is served in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count, repeat
+
+import pytest
+
+from app.share import (
+    BOOKED,
+    COMPANY,
+    GRACE,
+    LONGEST_RETRY,
+    Admission,
+    AtOnce,
+    Bounds,
+    Caller,
+    Full,
+    Refused,
+    turns,
+)
+
+BOUNDS = Bounds(places=3, waiting=15, at_once=4, address_share=75)
+ANSWER = 6.0  # seconds; a place becomes free every two
+
+
+@dataclass(eq=False)
+class Question:
+    caller: Caller
+    came: float
+    ends: float = 0.0
+
+
+@dataclass
+class Classroom:
+    """The room by a clock of its own: answers take ``ANSWER`` seconds, time goes by tenths."""
+
+    now: float = 1000.0
+    admission: Admission = field(default_factory=lambda: Admission(BOUNDS))
+    waiting: list[Question] = field(default_factory=list)
+    answering: list[Question] = field(default_factory=list)
+    answered: dict[str, list[float]] = field(default_factory=dict)
+    last: str = ""
+
+    def ask(self, caller: Caller) -> int | None:
+        """Seconds after which to come back, or None for a place."""
+        inside = [one.caller for one in (*self.waiting, *self.answering)]
+        try:
+            self.admission.admit(caller, inside, self.now, ANSWER / BOUNDS.places, LONGEST_RETRY)
+        except Refused as refused:
+            return refused.retry_after
+        self.waiting.append(Question(caller, self.now))
+        return None
+
+    def tick(self) -> None:
+        self.now = round(self.now + 0.1, 3)
+        for one in [one for one in self.answering if one.ends <= self.now]:
+            self.answering.remove(one)
+            self.answered.setdefault(one.caller.name, []).append(self.now - one.came)
+        while self.waiting and len(self.answering) < BOUNDS.places:
+            one = turns(self.waiting, self.answering, self.last)[0]
+            self.waiting.remove(one)
+            self.last, one.ends = one.caller.address, self.now + ANSWER
+            self.answering.append(one)
+
+
+@dataclass
+class Pupil:
+    """Asks once, and comes back when told to, up to three seconds late, as the page does."""
+
+    name: str
+    address: str
+    at: float
+    late: float = 0.0
+    told: float | None = None
+    came: float | None = None
+    refusals: int = 0
+
+    def act(self, room: Classroom) -> None:
+        if self.came is None and room.now >= self.at:
+            seconds = room.ask(Caller(self.name, self.address, self.told))
+            if seconds is None:
+                self.came = room.now
+            else:
+                self.refusals += 1
+                self.told = room.now + seconds
+                self.at = self.told + self.late
+
+
+def fresh(address: str) -> Iterator[Caller]:
+    return (Caller(f"{address}-{number}", address) for number in count())
+
+
+ATTACKS: dict[str, tuple[int, Callable[[], Iterator[Caller]]]] = {
+    "no cookie": (24, lambda: repeat(Caller("10.0.0.66", "10.0.0.66"))),
+    "one cookie": (24, lambda: repeat(Caller("greedy", "10.0.0.66"))),
+    "a new cookie each": (24, lambda: fresh("10.0.0.66")),
+    "a new cookie each, at the class's address": (24, lambda: fresh("10.0.0.1")),
+    "a flood of new cookies": (60, lambda: fresh("10.0.0.66")),
+    "a flood of new cookies, at the class's address": (60, lambda: fresh("10.0.0.1")),
+}
+
+
+@pytest.mark.parametrize("nat", [True, False])
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_a_script_that_never_waits_starves_no_pupil(kind: str, nat: bool) -> None:
+    """It sends all it has twice a second; 20 pupils come after it has begun.
+
+    Nobody can tell a pupil from a script with a new cookie each at the same address, so there it takes
+    as long as anybody may be sent away; but it comes to an end.
+    """
+    at_once, names = ATTACKS[kind][0], ATTACKS[kind][1]()
+    longest = 80 if nat and "class's" in kind else 45
+    room = Classroom()
+    pupils = [
+        Pupil(f"p{n}", "10.0.0.1" if nat else f"10.0.1.{n}", 1010 + n / 4, late=n % 4)
+        for n in range(20)
+    ]
+    while room.now < 1010 + longest and any(one.came is None for one in pupils):
+        if round(room.now * 10) % 5 == 0:
+            for _ in range(at_once):
+                room.ask(next(names))
+        for pupil in pupils:
+            pupil.act(room)
+        room.tick()
+    assert [pupil for pupil in pupils if pupil.came is None] == []
+    assert max(pupil.refusals for pupil in pupils) <= 5
+
+
+def test_who_is_told_a_time_finds_the_place_kept() -> None:
+    """door.md, 5b: a script of 24 at once; the pupil came back when told and was refused 14 times."""
+    room, names = Classroom(), fresh("10.0.0.66")
+    for _ in range(24):
+        room.ask(next(names))
+    pupil = Pupil("ann", "10.0.0.7", 1001)
+    for _ in range(100):
+        for _ in range(24):
+            room.ask(next(names))
+        pupil.act(room)
+        room.tick()
+    assert (pupil.came, pupil.refusals) == (1008, 3)  # the first place becomes free at 1006
+
+
+def test_newcomers_do_not_take_the_place_of_whoever_was_given_a_time() -> None:
+    room, names = Classroom(), (Caller(f"n{n}", f"10.1.{n}.1") for n in count())
+    room.tick()
+    for _ in range(18):
+        assert room.ask(next(names)) is None
+    room.tick()
+    assert room.ask(Caller("ann", "10.0.0.7")) == 2
+    assert room.ask(Caller("bob", "10.0.0.9")) == 4
+    while len(room.answering) + len(room.waiting) == 18:
+        room.tick()
+    room.waiting.pop()
+    room.waiting += [Question(Caller(), 0)] * (16 - len(room.answering) - len(room.waiting))
+    for _ in range(24):
+        assert room.ask(next(names))  # there are two places, and they are ann's and bob's
+    assert room.ask(Caller("ann", "10.0.0.7")) is None
+    assert room.ask(Caller("bob", "10.0.0.9")) is None
+
+
+def test_a_kept_place_is_given_up_shortly_after_its_time() -> None:
+    room, names = Classroom(), (Caller(f"n{n}", f"10.1.{n}.1") for n in count())
+    for _ in range(18):
+        room.ask(next(names))
+    told = room.ask(Caller("ann", "10.0.0.7")) or 0
+    while room.now < 1000 + told + GRACE:
+        room.tick()
+        while len(room.waiting) < 14:  # a class that comes in time
+            room.waiting.append(Question(Caller(""), room.now))
+    room.waiting = room.waiting[:14]
+    while len(room.answering) < 3:
+        room.tick()
+    assert len(room.answering) + len(room.waiting) == 17
+    room.now = 1000 + told + GRACE
+    assert room.ask(Caller("new", "10.0.0.8"))
+    room.now += 0.1
+    assert room.ask(Caller("new", "10.0.0.9")) is None
+
+
+def test_the_model_does_not_idle_for_somebody_who_may_not_come() -> None:
+    room = Classroom()
+    names = fresh("10.0.0.1")
+    for _ in range(80):
+        room.ask(next(names))
+    room.waiting, room.answering = [], room.waiting[:3]
+    room.now += LONGEST_RETRY
+    assert room.ask(Caller("new", "10.0.0.1"))
+    room.answering.pop()
+    assert room.ask(Caller("newer", "10.0.0.1")) is None
+
+
+def test_an_address_has_all_places_until_somebody_else_asks() -> None:
+    room, names = Classroom(), fresh("10.0.0.1")
+    assert [room.ask(next(names)) for _ in range(19)].count(None) == 18
+    room = Classroom()
+    room.ask(Caller("bob", "10.0.0.2"))
+    assert [room.ask(next(names)) for _ in range(19)].count(None) == 14
+    room.now += 1
+    assert [room.ask(Caller(f"b{n}", f"10.0.2.{n}")) for n in range(3)] == [None] * 3
+    room = Classroom()
+    room.ask(Caller("bob", "10.0.0.2"))
+    room.tick()
+    room.now += COMPANY + 1
+    assert [room.ask(next(names)) for _ in range(18)].count(None) == 17
+
+
+def test_of_an_address_s_share_too_a_place_is_kept() -> None:
+    room, names = Classroom(), fresh("10.0.0.1")
+    room.ask(Caller("bob", "10.0.0.2"))
+    for _ in range(14):
+        room.ask(next(names))
+    assert room.ask(Caller("ann", "10.0.0.1")) == 2
+    room.waiting.pop()
+    room.now += 2
+    assert room.ask(next(names))
+    assert room.ask(Caller("ann", "10.0.0.1")) is None
+
+
+def test_a_student_has_so_many_questions_at_once() -> None:
+    room = Classroom()
+    assert [room.ask(Caller("ann", "10.0.0.1")) for _ in range(5)] == [None] * 4 + [2]
+    inside = [Caller("ann", "10.0.0.1")] * 4
+    with pytest.raises(AtOnce):
+        room.admission.admit(inside[0], inside, room.now, 2, 60)
+    assert room.ask(Caller("bob", "10.0.0.1")) is None
+
+
+def line(waiting: str, answering: str = "", last: str = "") -> str:
+    """Letters are addresses; digits are students there."""
+    visits = {
+        word: Question(Caller(word[:2], word[0]), 0) for word in (waiting + " " + answering).split()
+    }
+    order = turns(
+        [visits[word] for word in waiting.split()],
+        [visits[word] for word in answering.split()],
+        last,
+    )
+    names = {id(visit): word for word, visit in visits.items()}
+    return " ".join(names[id(visit)] for visit in order)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "answering", "last", "order"),
+    [
+        ("a1 b1 c1", "d1", "d", "a1 b1 c1"),  # who came first is answered first
+        ("a1 a1x b1 c1", "", "", "a1 b1 c1 a1x"),  # a second question after everybody's first
+        ("a1x b1 c1", "a1", "a", "b1 c1 a1x"),
+        ("a1 a2 a3 a4 b1 c1", "a5 a6", "a", "b1 a1 c1 a2 a3 a4"),  # a crowd of one address
+        ("a1 a2 a3 a4 b1 c1", "a5 a6", "b", "a1 b1 a2 c1 a3 a4"),
+        ("a1 a2 a3", "a4", "a", "a1 a2 a3"),  # a class behind NAT, alone
+    ],
+)
+def test_turns_are_fair_to_students_and_to_addresses(
+    waiting: str, answering: str, last: str, order: str
+) -> None:
+    assert line(waiting, answering, last) == order
+
+
+def test_the_book_is_bounded_and_drops_the_newest_of_the_greediest() -> None:
+    room, names = Classroom(), fresh("10.0.0.66")
+    inside = [Caller(f"n{n}", f"10.1.{n}.1") for n in range(18)]
+
+    def refused(caller: Caller) -> int:
+        with pytest.raises(Full) as full:
+            room.admission.admit(caller, inside, room.now, 2, LONGEST_RETRY)
+        return full.value.retry_after
+
+    early = Caller("early", "10.0.0.66")
+    assert refused(early) == 2
+    for _ in range(BOOKED + 100):
+        assert refused(next(names)) <= LONGEST_RETRY
+    assert len(room.admission._book._booked) == BOOKED
+    assert refused(Caller("ann", "10.0.0.7")) == 4  # not after all the others
+    booked = room.admission._book._booked
+    assert {"ann", "early"} < booked.keys()
+    assert len(booked) == BOOKED
