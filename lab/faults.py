@@ -185,7 +185,7 @@ FAULTS = [
         "the run: the last good release",
         code=1,
         says=r"returned to release \d+, which answers",
-        data=("ollama_image=haproxy:2.6.12",),
+        data=("ollama_image=haproxy:3.0.11",),
     ),
     Fault(
         "model that does not exist",

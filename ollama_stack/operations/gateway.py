@@ -59,7 +59,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
         StringCommand(
             "docker run --rm --network none --read-only --cap-drop ALL",
             *("--user", f"{OWNER}:{OWNER}", "--volume", QuoteString(f"{staged}:{INSIDE}:ro")),
-            *(QuoteString(image), "haproxy -c -q -f", f"{INSIDE}/{CONFIG}"),
+            *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             *("|| { rm -rf", new, "; false; }"),
         ),
         "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
