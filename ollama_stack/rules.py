@@ -193,9 +193,26 @@ def _open_door(settings: Settings) -> Iterator[str]:
         )
     if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
         yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"
+    yield from _too_large_shares(settings)
     for name in (tokens.LOCAL, tokens.APP):
         if name in settings.gateway_tokens:
             yield f"gateway_tokens.{name}: is the deploy's own name; take another"
+
+
+def _too_large_shares(settings: Settings) -> Iterator[str]:
+    """Shares of nobody, and those that are more than all there is."""
+    most = {"parallel": "ollama_num_parallel", "queue": "ollama_max_queue"}
+    for name, share in settings.gateway_token_limits.items():
+        place = f"gateway_token_limits.{name}"
+        if name not in settings.gateway_tokens:
+            hint = _near(name, settings.gateway_tokens, "gateway_tokens names them")
+            yield f"{place}: no such token; {hint}"
+        for what, setting in most.items():
+            if share.get(what, 0) > getattr(settings, setting):
+                yield (
+                    f"{place}.{what}: {share.get(what)} is more than {setting} = "
+                    f"{getattr(settings, setting)}; lower it"
+                )
 
 
 def _no_page(settings: Settings) -> Iterator[str]:

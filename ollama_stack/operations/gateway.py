@@ -17,6 +17,7 @@ from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain
 
 CONFIG = "haproxy.cfg"
+PROGRAMS = ("door.lua", "checks.lua", "json.lua")  # what it loads
 INSIDE = "/usr/local/etc/haproxy"  # the official image's own place
 OWNER = 99  # the official image's user; on a host it is nobody's
 
@@ -36,7 +37,7 @@ def local_token(path: str, token: str) -> Commands:
 def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
     """Have the configuration files in ``folder``, to be loaded by ``release.live``.
 
-    Files but CONFIG are secrets.
+    Files but CONFIG and PROGRAMS are secrets.
     """
     declared = {
         name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
@@ -72,4 +73,4 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
 
 
 def _mode(name: str) -> str:
-    return "644" if name == CONFIG else "600"
+    return "644" if name in (CONFIG, *PROGRAMS) else "600"

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "ollama_stack/gateway.py": ("forms",),
     "ollama_stack/tokens.py": (),
     "ollama_stack/settings.py": ("forms", "gateway", "app"),
+    "ollama_stack/door.py": ("settings", "gateway", "forms"),
     "ollama_stack/capacity.py": (),
     "ollama_stack/manifest.py": (),
     "ollama_stack/rules.py": ("settings", "forms", "capacity", "tokens"),
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "ollama_stack/operations": ("facts", "answers", "compose", "shell", "wheels"),
     "ollama_stack/tasks": (
         *("operations", "facts", "settings", "forms", "rules", "fit", "capacity", "wheels"),
-        *("manifest", "tokens", "revision"),
+        *("manifest", "tokens", "revision", "door"),
     ),
     "tests/audit": ("inventory", "settings", "forms", "rules", "audit", "revision"),
 }
