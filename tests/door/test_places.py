@@ -52,7 +52,7 @@ def test_three_run_fifteen_wait_and_the_next_is_told_at_once(door: Door) -> None
         answer = door.ask()
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json()["error"].startswith("server busy, please try again. 15 wait already (ollama_max_queue)")  # fmt: skip
-    assert door.ollama.most == 3
+        assert door.ollama.most == 3
 
 
 def test_who_leaves_frees_the_place(door: Door) -> None:
