@@ -428,6 +428,7 @@ HARDENING = {
         }
     ),
     "OLS-733": Mutation(compose={"gateway.deploy.resources.limits.pids": 64}),
+    "OLS-734": Mutation(compose={"gateway.deploy.resources.limits.cpus": "1.0"}),
     "OLS-741": Mutation(
         "chmod 666 /opt/ollama-lab/docker-compose.yml",
         "chmod 644 /opt/ollama-lab/docker-compose.yml",
