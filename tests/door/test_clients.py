@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import ollama
 import openai
 import pytest
 
+from ollama_stack import tokens
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question
 from tests.door.double import MODEL
 
@@ -88,6 +90,18 @@ def test_the_token_may_be_a_password(locked: Door) -> None:
 def test_two_tokens_are_none(locked: Door) -> None:
     two = [("Authorization", f"Bearer {SECRETS['one']}"), ("Authorization", f"Bearer {SECRETS['two']}")]  # fmt: skip
     assert locked.client.get("/api/tags", headers=two).status_code == 401
+
+
+def test_a_token_that_is_taken_away_ends_on_open_connections(opened: Opener) -> None:
+    """As operations/release.sh takes it away before it loads the new map."""
+    door = opened(**TOKENS)
+    with httpx.Client(base_url=door.url, headers=bearer("one"), trust_env=False) as theirs:
+        assert theirs.get("/api/tags").status_code == 200
+        map_ = door.process.log.parent / "tokens.map"
+        with socket.create_connection(("127.0.0.1", door.runtime)) as runtime:
+            runtime.sendall(f"del map {map_} {tokens.digest(SECRETS['one'])}\n".encode())
+            runtime.recv(1000)
+        assert theirs.get("/api/tags").status_code == 401
 
 
 def test_anthropic_s_clients_are_heard_and_answered_in_their_shape(locked: Door) -> None:
