@@ -80,6 +80,7 @@ def lua_words(settings: Settings) -> str:
         "model_num_ctx": settings.model_num_ctx,
         "num_thread": settings.num_thread,
         "longest": longest,
+        "answer_seconds": seconds(settings.gateway_answer_limit),
         "keep_alive": settings.ollama_keep_alive,
     }
     return " ".join(f"{name}={value}" for name, value in declared.items())

@@ -72,6 +72,11 @@ class GatewaySettings(BaseModel):
         "1024 tokens at 2 tokens per second are 9 minutes",
         "15m",
     )
+    gateway_answer_limit: Timeout = setting(
+        "longest time in which an answer comes, from its first word on; then it is broken off",
+        "ours",
+        "30m",
+    )
     gateway_max_body: BodySize = setting(
         "largest request; above 1M the gateway needs more memory (docs/door.md)",
         "a context of 4096 tokens is 16K",

@@ -210,6 +210,7 @@ return {
     any = any,
     closed = closed,
     declare = declare,
+    declared = declared,
     fixed = fixed,
     flag = flag,
     format = format,

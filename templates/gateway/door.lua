@@ -40,8 +40,6 @@ local function spoken(value, name) -- a text, or a conversation
     end
 end
 
--- Ollama's own -----------------------------------------------------------------------------------------
-
 local options = is.object({
     num_predict = is.tokens,
     temperature = is.number,
@@ -80,10 +78,6 @@ local function with(more)
     return is.object(fields)
 end
 
-local function schemas(value, name) -- of {type, json_schema = {schema}}, and of {format = {schema}}
-    is.schema(value, name)
-end
-
 local openai = {
     model = is.model,
     stream = is.flag,
@@ -97,8 +91,8 @@ local openai = {
     seed = is.whole(-2 ^ 53, 2 ^ 53),
     presence_penalty = is.number,
     frequency_penalty = is.number,
-    response_format = schemas,
-    text = schemas,
+    response_format = is.schema,
+    text = is.schema,
     tools = is.any,
     tool_choice = is.any,
     parallel_tool_calls = is.flag,
@@ -277,4 +271,30 @@ local HERE = { ["127.0.0.1"] = true, [network_gateway() or ""] = true }
 
 core.register_fetches("from_this_host", function(txn)
     return HERE[txn.sf:src()] and 1 or 0
+end)
+
+-- An answer that comes word by word for ever is silent never; this is its end, whoever reads it.
+local Bound = { id = "a bound on an answer's time", flags = filter.FLT_CFG_FL_HTX }
+Bound.__index = Bound
+
+function Bound:new()
+    return setmetatable({}, Bound)
+end
+
+function Bound:start_analyze(txn, channel)
+    if channel:is_resp() and txn:get_var("txn.kind") == "generation" then
+        filter.register_data_filter(self, channel)
+    end
+end
+
+function Bound:http_payload(_, message)
+    local now = core.now().sec
+    self.ends = self.ends or now + is.declared.answer_seconds
+    if now > self.ends then
+        error("an answer took longer than gateway_answer_limit", 0) -- an error is what ends it
+    end
+end
+
+core.register_filter("bound", Bound, function(bound)
+    return bound
 end)

@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
             asked = json.loads(body or b"{}")
             if asked.get("stream"):
-                self._stream()
+                self._stream(asked)
             else:
                 self._send(self.server.large or b'{"response":"hi","done":true}')
         finally:
@@ -84,11 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.came.append((self.path, dict(self.headers), body))
 
-    def _stream(self) -> None:
+    def _stream(self, asked: dict[str, Any]) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for _ in range(3):
+        for _ in range((asked.get("prompt") == "for ever" and 10**6) or 3):
             self.wfile.write(b"11\r\n" + b'{"response":"x"}\n' + b"\r\n")
             self.wfile.flush()
             time.sleep(0.01)

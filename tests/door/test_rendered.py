@@ -26,15 +26,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "tls.pem")
 
 
-@pytest.mark.parametrize("profile", ["low", "high"])
 @pytest.mark.parametrize("app", [False, True])
 @pytest.mark.parametrize("own", [{}, TOKENS, TOKENS | SHARE, {"gateway_hosts": ["a.example"]}])
 @pytest.mark.parametrize("tls", [False, True])
 def test_no_warning(
-    profile: str, app: bool, own: dict[str, Any], tls: bool, tmp_path: Path, certificate: str
+    app: bool, own: dict[str, Any], tls: bool, tmp_path: Path, certificate: str
 ) -> None:
     more = {"app_enabled": app} | ({"gateway_tls_cert": certificate} if tls else {})
-    settings = read_settings(group_data("all", profile) | own | more)
+    settings = read_settings(group_data("all", "low") | own | more)
     for name, text in gateway_files(settings, {"aa": "one"})[1].items():
         (tmp_path / name).write_text(text.replace("/usr/local/etc/haproxy", str(tmp_path)))
     words = [*unpacked(), "-c", "-dW", "-dD", "-f", str(tmp_path / "haproxy.cfg")]

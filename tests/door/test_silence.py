@@ -8,9 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+import httpx
 import pytest
 
-from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, status, until
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    question,
+    status,
+    until,
+)
 from tests.door.double import MODEL
 
 HEAD = "Host: localhost\r\n"
@@ -184,3 +194,17 @@ def test_an_answer_in_the_queue_of_a_silent_server_is_waited_for(opened: Opener)
     door.ollama.hold.set()
     assert status(one) == 200
     one.close()
+
+
+def test_an_answer_that_never_ends_is_broken_off(opened: Opener) -> None:
+    door = opened(app_enabled=False, gateway_answer_limit="2s")
+    began = time.monotonic()
+    with (
+        pytest.raises(httpx.RemoteProtocolError),
+        door.client.stream("POST", "/api/generate", json=question(prompt="for ever", stream=True)) as answer,
+    ):  # fmt: skip
+        assert answer.status_code == 200
+        for _ in answer.iter_raw():
+            assert time.monotonic() - began < 6
+    assert time.monotonic() - began > 1.5
+    until(lambda: door.places() == (0, 0))
