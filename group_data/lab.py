@@ -4,7 +4,7 @@ _sudo = False  # `make lab` runs as root
 
 mirror = "http://172.17.0.1:5000"
 ollama_image = "ollama/ollama:0.9.3"
-gateway_image = "haproxy:2.6.12"
+gateway_image = "haproxy:3.0.11"
 model_name = "smollm2:135m"
 
 app_enabled = True

@@ -2,7 +2,7 @@
 
 mirror = "http://172.17.0.1:5000"
 ollama_image = "ollama/ollama:0.9.3"
-gateway_image = "haproxy:2.6.12"
+gateway_image = "haproxy:3.0.11"
 model_name = "smollm2:135m"
 
 docker_source = "distro"

@@ -29,7 +29,7 @@ for recipe in host.loop([images.MIRROR, images.HAPROXY, images.PYTHON, ollama]):
     operations.image(
         name="Build an image",
         recipe=recipe,
-        codename=release["VERSION_CODENAME"],
+        codename=recipe.codename or release["VERSION_CODENAME"],
         origin=release["ID"].capitalize(),
     )
 operations.app(

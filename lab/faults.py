@@ -175,7 +175,7 @@ NOT_SERVING = Fault(
     "the run: the last good release",
     code=1,
     says=r"returned to release \d+, which answers",
-    data=("ollama_image=haproxy:2.6.12",),
+    data=("ollama_image=haproxy:3.0.11",),
 )
 FAULTS = [
     Fault(

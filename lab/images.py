@@ -29,6 +29,8 @@ class Image:
     changes: tuple[str, ...]
     files: dict[str, Path] = field(default_factory=dict)
     shared_objects: dict[str, Path] = field(default_factory=dict)
+    codename: str = ""
+    """The release whose packages these are; none: the host's own."""
 
     @property
     def recipe(self) -> str:
@@ -53,10 +55,12 @@ MIRROR = Image(
 )
 
 
+# Of a branch that is shipped: Debian 12 has 2.6, Debian 13 has 3.0 (docs/decisions.md 53).
 HAPROXY = Image(
-    name="ollama-lab/haproxy:2.6.12",
+    name="ollama-lab/haproxy:3.0.11",
     packages=("haproxy",),
     changes=("EXPOSE 11434 8404",),
+    codename="trixie",
 )
 
 

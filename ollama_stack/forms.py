@@ -38,11 +38,15 @@ def _date(day: str) -> str:
 Cpus = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]  # the least that Docker takes
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[str, _form(r"^[1-9][0-9]*[MG]$", "3G", "512M")]
+BodySize = Annotated[str, _form(r"^[1-9][0-9]*[KMG]$", "128K", "4M")]
 # pyinfra's --data makes a number of -1.
 Duration = Annotated[
     str, BeforeValidator(str), _form(r"^([1-9][0-9]*(s|m|h)|-1)$", "5m", "1h", "-1")
 ]
 Timeout = Annotated[str, _form(r"^([1-9][0-9]{0,3}(s|m)|[1-9][0-9]?h)$", "120s", "15m")]
+Origin = Annotated[
+    str, _form(r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9.*-]+(:([0-9]+|\*))?$", "https://school.example")
+]
 TokenName = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "class-1")]
 Secret = Annotated[
     str,
@@ -106,6 +110,14 @@ class ModelShape(TypedDict):
     feed_forward: NotRequired[Count]
 
 
+class Share(TypedDict):
+    """What one token may have at once, and in a minute."""
+
+    parallel: NotRequired[Count]
+    queue: NotRequired[Count]
+    per_minute: NotRequired[Count]
+
+
 class Waiver(TypedDict):
     """A finding of the audit that is accepted, why, and the last day on which it is."""
 
@@ -129,7 +141,7 @@ def host_of(registry: str) -> str:
 
 def size_bytes(size: str) -> int:
     """``3G`` in bytes, in Compose's binary units."""
-    return int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]]
+    return int(size[:-1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[size[-1]]
 
 
 def seconds(duration: str) -> int:

@@ -2,9 +2,49 @@
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict
 
-from ollama_stack.forms import Image, Secret, Size, Timeout, TokenName, seconds, setting, size_bytes
+from ollama_stack.forms import (
+    BodySize,
+    HostName,
+    Image,
+    Listed,
+    Model,
+    Origin,
+    Secret,
+    Share,
+    Timeout,
+    TokenName,
+    seconds,
+    setting,
+    size_bytes,
+)
+
+# Memory of the gateway, in MiB but for the last: docs/door.md has the sum, tests/door measures it.
+WORKERS = 2  # the one before a reload ends with its last answer
+PROCESS = 24  # HAProxy itself, and its master
+LUA = 16  # at most, for what looks at bodies
+BUFFERS = 112  # bodies and answers on their way, as long as that makes enough buffers
+FEWEST_BUFFERS = 64
+HEADERS = 32  # KiB beside a body
+CONNECTIONS = 1000  # at both doors, inside and for metrics
+CONNECTION = 100  # KiB: TLS, HAProxy's own, and 48 KiB of the kernel's
+LEAST_MEMORY = 512
+
+ORIGINS = (
+    *("http://localhost", "http://localhost:*", "https://localhost", "https://localhost:*"),
+    *("http://127.0.0.1", "http://127.0.0.1:*", "https://127.0.0.1", "https://127.0.0.1:*"),
+    *("http://0.0.0.0", "http://0.0.0.0:*", "https://0.0.0.0", "https://0.0.0.0:*"),
+    *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
+)
+Field = Literal[
+    "context", "images", "keep_alive", "low_vram", "main_gpu", "num_batch", "num_ctx", "num_gpu",
+    "num_keep", "num_predict", "num_thread", "numa", "raw", "template", "use_mlock", "use_mmap",
+    "verbose",
+]  # fmt: skip
 
 
 class GatewaySettings(BaseModel):
@@ -32,7 +72,51 @@ class GatewaySettings(BaseModel):
         "1024 tokens at 2 tokens per second are 9 minutes",
         "15m",
     )
-    gateway_max_body: Size = setting("largest request", "ours", "10M", unit="binary M or G")
+    gateway_answer_limit: Timeout = setting(
+        "longest time in which an answer comes, from its first word on; then it is broken off",
+        "ours",
+        "30m",
+    )
+    gateway_max_body: BodySize = setting(
+        "largest request; above 1M the gateway needs more memory (docs/door.md)",
+        "a context of 4096 tokens is 16K",
+        "128K",
+        unit="binary K, M or G",
+    )
+    gateway_fields: Annotated[list[Field], Listed] = setting(
+        "fields of requests that are open to every token, besides those of docs/door.md",
+        "Ollama api/types.go",
+        [],
+        rule="with `images`, `gateway_max_body` has to be as large as they are",
+        examples=['["images"]'],
+    )
+    gateway_models: Annotated[list[Model], Listed] = setting(
+        "models that every token may ask for, besides `model_name`",
+        "ours",
+        [],
+        examples=['["nomic-embed-text:v1.5"]'],
+    )
+    gateway_origins: Annotated[list[Origin], Listed] = setting(
+        "web pages whose scripts may ask; * is any port, or any name",
+        "Ollama envconfig/config.go (OLLAMA_ORIGINS)",
+        list(ORIGINS),
+        examples=['["https://school.example"]'],
+    )
+    gateway_hosts: Annotated[list[HostName], Listed] = setting(
+        "names that requests may call this host by where no token is asked for, besides localhost "
+        "and addresses",
+        "DNS rebinding; Ollama server/routes.go (allowedHost)",
+        [],
+        examples=['["ollama.school.example"]'],
+    )
+    gateway_source_connections: int = setting(
+        "connections of one address at once; a class behind one router is one address",
+        "ours",
+        200,
+        unit="connections",
+        ge=1,
+        le=400,
+    )
     gateway_metrics_port: int = setting(
         "port of the Prometheus metrics, on 127.0.0.1",
         "ours",
@@ -51,6 +135,14 @@ class GatewaySettings(BaseModel):
             '{"admin": "env:OLLAMA_ADMIN_TOKEN", "class-1": "file:~/.ollama-tokens/class-1"}'
         ],
     )
+    gateway_token_limits: dict[TokenName, Share] = setting(
+        "what a token may have at once, in flight and waiting, and in a minute; unless said, half of "
+        "`ollama_num_parallel` and of `ollama_max_queue` and any number",
+        "ours",
+        {},
+        rule="names of `gateway_tokens`; at most `ollama_num_parallel` and `ollama_max_queue`",
+        examples=['{"class-1": {"parallel": 2, "queue": 10, "per_minute": 60}}'],
+    )
     gateway_tls_cert: str = setting(
         "PEM file on the controller with certificate and key; with it the address is https",
         "ours",
@@ -67,3 +159,20 @@ class GatewaySettings(BaseModel):
     def max_body_bytes(self) -> int:
         """``gateway_max_body`` in bytes."""
         return size_bytes(self.gateway_max_body)
+
+    @property
+    def gateway_bufsize(self) -> int:
+        """Bytes of one buffer: a whole body, so that it waits here and not in a slot."""
+        return self.max_body_bytes + HEADERS * 2**10
+
+    @property
+    def gateway_buffers(self) -> int:
+        """How many buffers one worker may have at once."""
+        return max(FEWEST_BUFFERS, BUFFERS * 2**20 // self.gateway_bufsize)
+
+    @property
+    def gateway_memory(self) -> int:
+        """The container's limit in MiB: all that its workers can come to hold."""
+        buffers = self.gateway_buffers * self.gateway_bufsize / 2**20
+        worker = LUA + buffers + CONNECTIONS * CONNECTION / 2**10
+        return max(LEAST_MEMORY, ceil(PROCESS + WORKERS * worker))

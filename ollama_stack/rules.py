@@ -15,7 +15,7 @@ from pyinfra.api import DeployError, Inventory
 from ollama_stack import tokens
 from ollama_stack.capacity import least_profile
 from ollama_stack.forms import size_bytes
-from ollama_stack.misplaced import file_faults, inventory_faults, no_such
+from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
 from ollama_stack.settings import PROFILES, Settings, profile_of, read_settings
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
@@ -155,9 +155,26 @@ def _open_door(settings: Settings) -> Iterator[str]:
         )
     if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
         yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"
+    yield from _too_large_shares(settings)
     for name in (tokens.LOCAL, tokens.APP):
         if name in settings.gateway_tokens:
             yield f"gateway_tokens.{name}: is the deploy's own name; take another"
+
+
+def _too_large_shares(settings: Settings) -> Iterator[str]:
+    """Shares of nobody, and those that are more than all there is."""
+    most = {"parallel": "ollama_num_parallel", "queue": "ollama_max_queue"}
+    for name, share in settings.gateway_token_limits.items():
+        place = f"gateway_token_limits.{name}"
+        if name not in settings.gateway_tokens:
+            hint = near(name, settings.gateway_tokens, "gateway_tokens names them")
+            yield f"{place}: no such token; {hint}"
+        for what, setting in most.items():
+            if share.get(what, 0) > getattr(settings, setting):
+                yield (
+                    f"{place}.{what}: {share.get(what)} is more than {setting} = "
+                    f"{getattr(settings, setting)}; lower it"
+                )
 
 
 def _no_page(settings: Settings) -> Iterator[str]:

@@ -321,7 +321,7 @@ class Settings(GatewaySettings, AppSettings):
     def container_memory(self) -> dict[str, str]:
         """Memory limits of the declared containers, by compose service."""
         limits = {"ollama": self.ollama_memory}
-        limits |= {"gateway": "512M"} if self.gateway_enabled else {}
+        limits |= {"gateway": f"{self.gateway_memory}M"} if self.gateway_enabled else {}
         return limits | ({"app": "256M"} if self.app_enabled else {})
 
     @property

@@ -17,6 +17,7 @@ from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain, renamed
 
 CONFIG = "haproxy.cfg"
+PROGRAMS = ("door.lua", "checks.lua", "json.lua")  # what it loads
 INSIDE = "/usr/local/etc/haproxy"  # the official image's own place
 OWNER = 99  # the official image's user; on a host it is nobody's
 
@@ -37,7 +38,7 @@ def local_token(path: str, token: str) -> Commands:
 def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
     """Have the configuration files in ``folder``, to be loaded by ``release.live``.
 
-    Files but CONFIG are secrets.
+    Files but CONFIG and PROGRAMS are secrets.
     """
     declared = {
         name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
@@ -60,7 +61,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
         StringCommand(
             "docker run --rm --network none --read-only --cap-drop ALL",
             *("--user", f"{OWNER}:{OWNER}", "--volume", QuoteString(f"{staged}:{INSIDE}:ro")),
-            *(QuoteString(image), "haproxy -c -q -f", f"{INSIDE}/{CONFIG}"),
+            *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             *("|| { rm -rf", new, "; false; }"),
         ),
         "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
@@ -73,4 +74,4 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
 
 
 def _mode(name: str) -> str:
-    return "644" if name == CONFIG else "600"
+    return "644" if name in (CONFIG, *PROGRAMS) else "600"

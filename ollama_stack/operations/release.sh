@@ -157,6 +157,15 @@ loaded() { # VERSION of the configuration, within 15 s
     return 1
 }
 
+# A token that was taken away has no request more on the connections that the old worker keeps.
+revoked() {
+    map=/usr/local/etc/haproxy/tokens.map
+    gateway "show map $map" </dev/null | while read -r _ digest _; do
+        case $digest in '' | *[!0-9a-f]*) continue ;; esac
+        grep -qs "^$digest " gateway/tokens.map || gateway "del map $map $digest" </dev/null >/dev/null
+    done
+}
+
 # A new worker takes the sockets, the old one ends with its last answer. Where that does not help
 # (somebody removed the folder under the container), a restart does.
 reload() {
@@ -164,6 +173,7 @@ reload() {
     version=$(sed -n "s/.*string '\([^']*\)' if { path \/version }.*/\1/p" gateway/haproxy.cfg)
     said=$(curl -fsS --noproxy '*' --max-time 5 "http://$(address ollama-gateway):8404/version" 2>/dev/null)
     [ "$said" != "$version" ] || return 0
+    revoked
     docker kill --signal USR2 ollama-gateway >/dev/null
     loaded "$version" || { docker restart ollama-gateway >/dev/null && loaded "$version"; } || {
         echo "the gateway did not take its configuration, not even by a restart"
@@ -182,9 +192,9 @@ replaced() { # BY FILE
 
 # Secrets that are here stay: a token in an old release may have been taken away since.
 restored() { # FOLDER
-    for file in tls.pem tokens.map haproxy.cfg; do # last what names the others
+    for file in tls.pem tokens.map json.lua checks.lua door.lua haproxy.cfg; do # last what names the others
         [ -f "$1/gateway/$file" ] || continue
-        [ $file = haproxy.cfg ] || [ ! -f "gateway/$file" ] || continue
+        case $file in tls.pem | tokens.map) [ ! -f "gateway/$file" ] || continue ;; esac
         mkdir -p gateway && replaced "$1/gateway/$file" "gateway/$file" || return
     done
     replaced "$1/docker-compose.yml" docker-compose.yml

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
 from pyinfra.operations import files
 
-from ollama_stack import tokens
+from ollama_stack import door, tokens
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings
@@ -58,10 +58,11 @@ def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dic
         secrets["tokens.map"] = "".join(f"{key} {name}\n" for key, name in digests.items())
     if settings.gateway_tls_cert:
         secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
-    draft = {gateway.CONFIG: render_haproxy(settings, version=""), **secrets}
+    looks = {name: (TEMPLATES / "gateway" / name).read_text() for name in gateway.PROGRAMS}
+    draft = {gateway.CONFIG: render_haproxy(settings, version=""), **looks, **secrets}
     text = "".join(f"{name} {content}" for name, content in sorted(draft.items()))
     version = sha256(text.encode()).hexdigest()[:16]
-    return version, {gateway.CONFIG: render_haproxy(settings, version), **secrets}
+    return version, {gateway.CONFIG: render_haproxy(settings, version), **looks, **secrets}
 
 
 def render_haproxy(settings: Settings, version: str) -> str:
@@ -69,4 +70,16 @@ def render_haproxy(settings: Settings, version: str) -> str:
     templates = Environment(  # noqa: S701 not HTML
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    return templates.get_template("gateway/haproxy.cfg.j2").render(s=settings, version=version)
+    return templates.get_template("gateway/haproxy.cfg.j2").render(
+        s=settings,
+        version=version,
+        shares=door.shares(settings),
+        half=door.half(settings),
+        everybody_else=door.everybody_else(settings),
+        body_seconds=door.body_seconds(settings),
+        share_silence=door.share_silence(settings),
+        origins=door.origins(settings),
+        served=[settings.model_name, *settings.gateway_models],
+        lua_words=door.lua_words(settings),
+        **door.LIMITS,
+    )

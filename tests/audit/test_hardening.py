@@ -11,8 +11,8 @@ from tests.audit.control import Finding, NotApplicable, Reading, Test, control
 from tests.audit.live import Inspected, Live
 from tests.audit.test_limits import size
 
-GATEWAY_MEMORY = size_bytes("512M")  # as templates/ollama/docker-compose.yml.j2 has these
-GATEWAY_PIDS = 32
+GATEWAY_PIDS = 32  # as templates/ollama/docker-compose.yml.j2 has these
+GATEWAY_NANO_CPUS = 500_000_000
 GATEWAY_USER = "99:99"
 APP_USER = 10001
 APP_MEMORY = size_bytes("256M")
@@ -170,7 +170,8 @@ def test_gateway_is_not_root(live: Live) -> Finding:
 @control("OLS-732", "The gateway's memory is limited, without swap", "medium", "CIS Docker 5.11")
 def test_gateways_memory_is_limited(live: Live) -> Finding:
     """A flood of bodies must not take the model's memory."""
-    return _memory(live, live.gateway, GATEWAY_MEMORY)
+    declared = size_bytes(live.settings.container_memory["gateway"])
+    return _memory(live, live.gateway, declared)
 
 
 def _memory(live: Live, container: Inspected, declared: int) -> Finding:
@@ -194,6 +195,12 @@ def _memory(live: Live, container: Inspected, declared: int) -> Finding:
 def test_gateways_processes_are_limited(live: Live) -> Finding:
     """A fork bomb has to stay in the container."""
     return live.gateway.read("HostConfig.PidsLimit").equals(GATEWAY_PIDS)
+
+
+@control("OLS-734", "The gateway's CPU is limited", "medium", "CIS Docker 5.12")
+def test_gateways_cpu_is_limited(live: Live) -> Finding:
+    """A flood of requests must not take the model's CPU."""
+    return live.gateway.read("HostConfig.NanoCpus").equals(GATEWAY_NANO_CPUS)
 
 
 test_app_has_a_read_only_root = read_only(APP)
@@ -237,7 +244,9 @@ def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
     settings = live.settings
     paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
     if settings.gateway_enabled:
-        paths |= {settings.gateway_dir: "755 0", f"{settings.gateway_dir}/haproxy.cfg": "644 99"}
+        paths |= {settings.gateway_dir: "755 0"}
+        names = ("haproxy.cfg", "door.lua", "checks.lua", "json.lua")
+        paths |= {f"{settings.gateway_dir}/{name}": "644 99" for name in names}
     if settings.app_enabled:
         paths |= {settings.app_dir: "755 0"}
     return owned(live, paths)

@@ -370,7 +370,7 @@ SERVICE = {
         "docker update --restart always ollama-gateway",
     ),
     "OLS-513": Mutation(
-        before="docker tag 172.17.0.1:5000/haproxy:2.6.12 ollama-lab/other:2",
+        before="docker tag 172.17.0.1:5000/haproxy:3.0.11 ollama-lab/other:2",
         compose={"gateway.image": "ollama-lab/other:2"},
     ),
     "OLS-514": Mutation(gateway=(("maxconn 3 ", "maxconn 9 "),)),
@@ -525,6 +525,7 @@ HARDENING = {
         }
     ),
     "OLS-733": Mutation(compose={"gateway.deploy.resources.limits.pids": 64}),
+    "OLS-734": Mutation(compose={"gateway.deploy.resources.limits.cpus": "1.0"}),
     "OLS-741": Mutation(
         "chmod 666 /opt/ollama-lab/docker-compose.yml",
         "chmod 644 /opt/ollama-lab/docker-compose.yml",

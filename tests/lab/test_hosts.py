@@ -155,7 +155,7 @@ def test_nothing_is_lost_and_the_next_run_mends_it(fault: Fault) -> None:
 @pytest.mark.slow
 def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
     before = on(HOSTS[1], "docker inspect --format '{{.Id}}' ollama").stdout
-    broken = '"ssh_port": 2301, "ollama_image": "haproxy:2.6.12"'  # another program by that name
+    broken = '"ssh_port": 2301, "ollama_image": "haproxy:3.0.11"'  # another program by that name
     inventory = tmp_path / "lab_ssh.py"
     inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', broken))
     done = run("make", "deploy", f"INVENTORY={inventory}", "ROLLING=1", "LIMIT=host-[12]")

@@ -43,7 +43,7 @@ def as_declared() -> Iterator[None]:
 @pytest.mark.long("a run that waits for an answer in vain, and the way back")
 def test_an_image_that_does_not_serve_goes_back_by_itself() -> None:
     before, kept = COMPOSE_FILE.read_text(), current()
-    done = deploy("ollama_image=haproxy:2.6.12")  # another program under Ollama's name
+    done = deploy("ollama_image=haproxy:3.0.11")  # another program under Ollama's name
     assert done.returncode == 1
     assert f"returned to release {kept}, which answers" in done.stderr
     assert COMPOSE_FILE.read_text() == before

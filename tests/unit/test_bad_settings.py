@@ -98,7 +98,12 @@ def at_least(least: int) -> str:
             "is not understood; write it like http://proxy.school.lan:3128",
         ),
         ("gateway_queue_timeout", "-1", "is not understood; write it like 120s or 15m"),
-        ("gateway_max_body", "10MB", SIZE),
+        ("gateway_max_body", "10MB", "is not understood; write it like 128K or 4M"),
+        (
+            "gateway_source_connections",
+            401,
+            "is refused: input should be less than or equal to 400 (docs/settings.md)",
+        ),
         ("gateway_metrics_port", 0, at_least(1)),
         ("gateway_enabled", "no", "is refused: input should be a valid boolean (docs/settings.md)"),
         ("model_registry", "models.lan", REGISTRY),

@@ -96,6 +96,10 @@ def test_the_gateway_has_no_power_and_is_not_root() -> None:
     assert rendered["cap_drop"] == ["ALL"]
     assert rendered["security_opt"] == ["no-new-privileges:true"]
     assert rendered["memswap_limit"] == rendered["deploy"]["resources"]["limits"]["memory"]
+    assert rendered["deploy"]["resources"]["limits"]["cpus"] == "0.5"
+    assert (
+        "GET /alive HTTP/1.0\\r\\n" in rendered["healthcheck"]["test"][3]
+    )  # an answer, not a socket
     assert rendered["volumes"] == ["/opt/ollama/gateway:/usr/local/etc/haproxy:ro"]
 
 

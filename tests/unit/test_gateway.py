@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from ollama_stack import tokens
+from ollama_stack import door, tokens
+from ollama_stack.forms import size_bytes
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings, read_settings
 from ollama_stack.tasks.gateway import gateway_files
@@ -35,14 +37,14 @@ def test_the_queue_is_the_profile_s(profile: str, flight: int, queue: int) -> No
 def test_without_tokens_nobody_changes_models_and_no_file_is_looked_up() -> None:
     text = configured({})
     assert "tokens.map" not in text
-    assert "if { var(txn.kind) -m str admin }\n" in text
+    assert "acl free always_false" in text
 
 
 def test_with_tokens_there_is_a_map_of_digests() -> None:
     version, files = gateway_files(settings(gateway_tokens={"admin": "env:A"}), {"aa": "admin"})
     assert files["tokens.map"] == "aa admin\n"
-    assert "status 401" in files["haproxy.cfg"]
-    assert "{ var(txn.kind) -m str admin } !{ var(txn.token) -m str admin }" in files["haproxy.cfg"]
+    assert '"401 a token is needed' in files["haproxy.cfg"]
+    assert "acl free var(txn.token) -m str admin" in files["haproxy.cfg"]
     assert f"string '{version}' if" in files["haproxy.cfg"]
 
 
@@ -54,8 +56,46 @@ def test_the_version_changes_with_a_secret_alone() -> None:
 
 def test_limits_are_the_settings() -> None:
     text = configured({"gateway_max_body": "2M", "gateway_queue_timeout": "30s"})
+    assert "wait-for-body time 26s" in text
     assert "req.body_size gt 2097152" in text
     assert "timeout queue 30s" in text
+
+
+def test_everybody_has_a_share_and_the_page_keeps_its_own() -> None:
+    own: dict[str, Any] = {
+        "app_enabled": True,
+        "gateway_tokens": {"admin": "env:A", "one": "env:B"},
+    }
+    declared = settings(**own, gateway_token_limits={"one": {"parallel": 1, "per_minute": 60}})
+    assert door.shares(declared) == {"admin": door.Places(2, 8), "one": door.Places(1, 8, 60)}
+    assert door.everybody_else(declared) == 3 + 15 - (2 + 8)
+    assert door.everybody_else(settings()) == 3 + 15
+
+
+@pytest.mark.parametrize("profile", ["low", "medium", "high"])
+@pytest.mark.parametrize("body", ["64K", "128K", "256K", "1M", "4M", "10M"])
+def test_the_gateway_s_memory_is_all_that_it_can_come_to_hold(profile: str, body: str) -> None:
+    declared = settings(profile, gateway_max_body=body)
+    text = gateway_files(declared, {})[1]["haproxy.cfg"]
+
+    def said(word: str) -> int:
+        return int(re.findall(rf"^    {re.escape(word)} (\d+)", text, re.M)[0])
+
+    buffers = said("tune.bufsize") * said("tune.buffers.limit")
+    kernel = 2 * (
+        said("tune.rcvbuf.client") + said("tune.sndbuf.client")
+    )  # it doubles what is said
+    connections = said("maxconn") * (52 * 1024 + kernel)  # TLS, and HAProxy's own
+    worker = buffers + connections + said("tune.lua.maxmem") * 2**20
+    assert 24 * 2**20 + 2 * worker <= size_bytes(declared.container_memory["gateway"])
+    assert said("tune.bufsize") > declared.max_body_bytes
+    doors = [int(most) for most in re.findall(r"^    maxconn (\d+)", text, re.M)]
+    assert sum(doors[1:]) <= doors[0]
+
+
+def test_a_large_body_takes_memory_and_a_small_one_none() -> None:
+    found = [settings(gateway_max_body=body).container_memory["gateway"] for body in ("128K", "1M", "4M")]  # fmt: skip
+    assert found == ["512M", "512M", "768M"]
 
 
 FILES = {"haproxy.cfg": "global\n", "tokens.map": f"{tokens.digest(TOKEN)} admin\n"}

@@ -26,6 +26,7 @@ case "$*" in
 *RestartCount*) if grep -q "silent\\|broken" docker-compose.yml; then wc -l <"$CALLS"; else echo 1; fi;;
 *logs*) echo "the container's last words";;
 *"config --services"*) echo ollama; ! grep -q app docker-compose.yml || echo app; ! grep -q /version gateway/haproxy.cfg || echo gateway;;
+*"show map"*) printf '0x1 aa one\n0x2 bb two\n0x3 x;y three\n';;
 *"show servers conn"*) echo generations/ollama 1 2 3 4 5 0;;
 esac
 """
@@ -236,6 +237,27 @@ def test_nobody_waits_where_the_failure_has_changed_nothing(service: Host) -> No
     done = service.run("back", "1", "current")
     assert "returned to release 2, which answers" in done.stdout
     assert calls(service, *STEPS) == ["ollama state ready", "/api/create"]
+
+
+def test_a_token_that_was_taken_away_is_told_to_the_running_gateway(service: Host) -> None:
+    service.is_("v1")
+    (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
+    (service.folder / "gateway" / "tokens.map").write_text("aa one\n")
+    stale = CURL.replace("*8404/version*) sed", '*8404/version*) grep -q USR2 "$CALLS" && sed')
+    (service.doubles / "curl").write_text(f"#!/bin/sh\n{stale}")
+    assert service.run("up", "1", "{}", "").returncode == 0
+    map_ = "del map /usr/local/etc/haproxy/tokens.map"
+    said = [line for line in service.calls.read_text().splitlines() if map_ in line or "USR2" in line]  # fmt: skip
+    assert [line.rpartition(" ")[2] for line in said] == ["bb", "ollama-gateway"]
+
+
+def test_programs_of_the_gateway_come_back_with_its_configuration(service: Host) -> None:
+    (service.folder / "gateway" / "door.lua").write_text("old")
+    service.keep("v1")
+    (service.folder / "gateway" / "door.lua").write_text("new")
+    service.keep("v2")
+    assert service.run("back", "1", "previous").returncode == 0
+    assert (service.folder / "gateway" / "door.lua").read_text() == "old"
 
 
 def test_an_ollama_that_was_once_restarted_is_waited_for(service: Host) -> None:

@@ -1,0 +1,95 @@
+"""Pure: who has which share of the gateway, and what its look at bodies is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ollama_stack.forms import seconds
+from ollama_stack.gateway import CONNECTIONS, LUA
+from ollama_stack.settings import Settings
+
+WITHIN = METRICS = 50
+# What the configuration has beside the settings.
+LIMITS = {
+    "connections": CONNECTIONS,
+    "lua_memory": LUA,
+    "requests": 48,  # of one token at once, whatever they ask
+    "door_connections": (CONNECTIONS - WITHIN - METRICS) // 2,
+    "within_connections": WITHIN,
+}
+UNSAID = 0  # per minute: any number
+
+
+@dataclass(frozen=True)
+class Places:
+    """Requests in flight and waiting at once, and in a minute."""
+
+    parallel: int
+    queue: int
+    per_minute: int = UNSAID
+
+    @property
+    def together(self) -> int:
+        """Places in flight and in the queue."""
+        return self.parallel + self.queue
+
+
+def half(settings: Settings) -> Places:
+    """The share of everybody for whom nothing else is said; a half that is none is rounded up."""
+    return Places((settings.ollama_num_parallel + 1) // 2, (settings.ollama_max_queue + 1) // 2)
+
+
+def shares(settings: Settings) -> dict[str, Places]:
+    """The places of each declared token, by its name."""
+    usual, found = half(settings), {}
+    for name in settings.gateway_tokens:
+        said = settings.gateway_token_limits.get(name, {})
+        found[name] = Places(
+            said.get("parallel", usual.parallel),
+            said.get("queue", usual.queue),
+            said.get("per_minute", UNSAID),
+        )
+    return found
+
+
+def everybody_else(settings: Settings) -> int:
+    """Places that the declared tokens have together: the page keeps its own, where there is one."""
+    places = settings.ollama_num_parallel + settings.ollama_max_queue
+    if not settings.app_enabled:
+        return places
+    return max(1, places - half(settings).together)
+
+
+def body_seconds(settings: Settings) -> int:
+    """Seconds in which a body has to come: ten, and what the largest takes at 128 KiB a second."""
+    return min(600, 10 + settings.max_body_bytes // 2**17)
+
+
+def share_silence(settings: Settings) -> int:
+    """Seconds that a token's own queue hears nothing from the one behind it, at worst."""
+    return settings.queue_seconds + seconds(settings.gateway_answer_timeout)
+
+
+def lua_words(settings: Settings) -> str:
+    """What is declared, for templates/gateway/door.lua."""
+    longest = max(settings.model_num_predict, settings.app_max_answer * settings.app_enabled)
+    declared = {
+        "models": ",".join([settings.model_name, *settings.gateway_models]),
+        "fields": ",".join(settings.gateway_fields),
+        "model_num_ctx": settings.model_num_ctx,
+        "num_thread": settings.num_thread,
+        "longest": longest,
+        "answer_seconds": seconds(settings.gateway_answer_limit),
+        "keep_alive": settings.ollama_keep_alive,
+    }
+    return " ".join(f"{name}={value}" for name, value in declared.items())
+
+
+def origins(settings: Settings) -> str:
+    """The origins as one regular expression: ``:*`` is any port, another ``*`` any name."""
+    found = []
+    for origin in settings.gateway_origins:
+        written = re.escape(origin).replace(r":\*", ":[0-9]+").replace(r"\*", "[A-Za-z0-9._-]*")
+        found.append(written.replace("\\-", "-").replace("/", "/"))
+    return f"^({'|'.join(found)})$"

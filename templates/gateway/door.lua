@@ -1,0 +1,300 @@
+-- Which requests pass, by what is in them; HAProxy asks once it has the whole body.
+local json = require("json")
+local is = require("checks")
+is.declare({ ... })
+
+local count = is.whole(-1, 2 ^ 31 - 1)
+local small = is.whole(0, 100)
+local prompts = is.texts(256)
+
+-- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
+local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
+local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
+
+local function conversation(value, name)
+    if type(value) ~= "table" then
+        return
+    end
+    for _, item in ipairs(value.items or {}) do
+        conversation(item, name)
+    end
+    for field, given in pairs(value.fields or {}) do
+        if not field:find("^[a-z_]+$") then
+            is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
+        elseif MEDIA[field] then
+            is.closed("images")(given, name .. "." .. field)
+        elseif not FREE[field] then
+            conversation(given, name)
+        end
+    end
+end
+
+local function messages(value, name)
+    is.items(value, name)
+    conversation(value, name)
+end
+
+local function spoken(value, name) -- a text, or a conversation
+    if type(value) ~= "string" then
+        messages(value, name)
+    end
+end
+
+local options = is.object({
+    num_predict = is.tokens,
+    temperature = is.number,
+    top_k = count,
+    top_p = is.number,
+    min_p = is.number,
+    typical_p = is.number,
+    tfs_z = is.number,
+    seed = is.whole(-2 ^ 53, 2 ^ 53),
+    stop = is.texts(16),
+    repeat_last_n = count,
+    repeat_penalty = is.number,
+    presence_penalty = is.number,
+    frequency_penalty = is.number,
+    mirostat = is.whole(0, 2),
+    mirostat_tau = is.number,
+    mirostat_eta = is.number,
+    penalize_newline = is.flag,
+    num_ctx = is.fixed("num_ctx", "model_num_ctx"),
+    num_thread = is.fixed("num_thread", "num_thread"),
+    num_keep = is.fixed("num_keep"),
+    num_batch = is.fixed("num_batch"),
+    num_gpu = is.fixed("num_gpu"),
+    main_gpu = is.fixed("main_gpu"),
+    use_mmap = is.fixed("use_mmap"),
+    use_mlock = is.fixed("use_mlock"),
+    low_vram = is.fixed("low_vram"),
+    numa = is.fixed("numa"),
+})
+
+local function with(more)
+    local fields = { model = is.model, options = options, keep_alive = is.keep_alive }
+    for field, check in pairs(more) do
+        fields[field] = check
+    end
+    return is.object(fields)
+end
+
+local openai = {
+    model = is.model,
+    stream = is.flag,
+    stream_options = is.any,
+    max_tokens = is.tokens,
+    max_completion_tokens = is.tokens,
+    max_output_tokens = is.tokens,
+    temperature = is.number,
+    top_p = is.number,
+    stop = is.texts(16),
+    seed = is.whole(-2 ^ 53, 2 ^ 53),
+    presence_penalty = is.number,
+    frequency_penalty = is.number,
+    response_format = is.schema,
+    text = is.schema,
+    tools = is.any,
+    tool_choice = is.any,
+    parallel_tool_calls = is.flag,
+    reasoning = is.any,
+    reasoning_effort = is.text,
+    n = is.whole(1, 1),
+    logprobs = is.any,
+    top_logprobs = small,
+    logit_bias = is.any,
+    user = is.text,
+    metadata = is.any,
+    store = is.flag,
+}
+
+local function like_openai(more)
+    local fields = {}
+    for _, checks in ipairs({ openai, more }) do
+        for field, check in pairs(checks) do
+            fields[field] = check
+        end
+    end
+    return is.object(fields)
+end
+
+local ROUTES = {
+    ["/api/generate"] = with({
+        prompt = is.text,
+        suffix = is.text,
+        system = is.text,
+        stream = is.flag,
+        think = is.any,
+        format = is.format,
+        logprobs = is.flag,
+        top_logprobs = small,
+        truncate = is.flag,
+        shift = is.flag,
+        images = is.closed("images"),
+        template = is.closed("template", ""),
+        raw = is.closed("raw", false),
+        context = is.closed("context"),
+    }),
+    ["/api/chat"] = with({
+        messages = messages,
+        tools = is.any,
+        stream = is.flag,
+        think = is.any,
+        format = is.format,
+        logprobs = is.flag,
+        top_logprobs = small,
+        truncate = is.flag,
+        shift = is.flag,
+    }),
+    ["/api/embed"] = with({ input = prompts, truncate = is.flag, dimensions = count }),
+    ["/api/embeddings"] = with({ prompt = is.text }),
+    ["/api/show"] = is.object({
+        model = is.model,
+        name = is.model,
+        verbose = is.closed("verbose", false),
+    }),
+    ["/v1/chat/completions"] = like_openai({ messages = messages }),
+    ["/v1/completions"] = like_openai({
+        prompt = prompts,
+        suffix = is.text,
+        echo = is.flag,
+        best_of = is.whole(1, 1),
+    }),
+    ["/v1/embeddings"] = is.object({
+        model = is.model,
+        input = prompts,
+        dimensions = count,
+        encoding_format = is.text,
+        user = is.text,
+    }),
+    ["/v1/responses"] = like_openai({
+        input = spoken,
+        instructions = is.text,
+        truncation = is.text,
+        include = is.any,
+    }),
+    ["/v1/messages"] = is.object({
+        model = is.model,
+        messages = messages,
+        system = spoken,
+        max_tokens = is.tokens,
+        stream = is.flag,
+        temperature = is.number,
+        top_p = is.number,
+        top_k = count,
+        stop_sequences = is.texts(16),
+        tools = is.any,
+        tool_choice = is.any,
+        thinking = is.any,
+        metadata = is.any,
+    }),
+}
+
+-- What HAProxy calls -----------------------------------------------------------------------------------
+
+local function check(path, body, free)
+    local found, value = pcall(json.read, body)
+    local fields = found and type(value) == "table" and value.fields or {}
+    local name = fields.model or fields.name
+    if free then -- whoever may change models is only written down
+        return nil, name
+    elseif not found then
+        return value
+    end
+    local passed, refusal = pcall(ROUTES[path], value, "")
+    if not passed then
+        return refusal
+    elseif name == nil or name == json.null then
+        return { status = 400, message = "model: is missing" }
+    end
+    return nil, name
+end
+
+core.register_action("look_at_body", { "http-req" }, function(txn)
+    local body, whole = txn.sf:req_body(), txn.f:req_body_size()
+    local refusal, name
+    if #body < whole then
+        refusal = { status = 413, message = "the body does not fit with such headers" }
+    else
+        refusal, name = check(txn.sf:path(), body, txn:get_var("txn.token") == "admin")
+    end
+    if type(refusal) == "string" then -- ours to mend
+        core.Alert("door.lua: " .. refusal)
+        refusal = { status = 500, message = "the gateway could not read the body" }
+    end
+    if refusal then
+        txn:set_var("txn.no", refusal.status .. " " .. refusal.message)
+    elseif name and is.quoted(name) ~= "?" then
+        txn:set_var("txn.model", name)
+    end
+    txn:set_var("txn.looked", true)
+end, 0)
+
+-- Only the models that may be asked for are listed: the others would be loaded by whoever reads of them.
+local LISTS = { ["/api/tags"] = "models", ["/api/ps"] = "models", ["/v1/models"] = "data" }
+
+core.register_action("list_what_is_served", { "http-res" }, function(txn)
+    local body, key = txn.f:res_body(), LISTS[txn:get_var("txn.route")]
+    local found, value = pcall(json.read, body)
+    local list = found and type(value) == "table" and value.fields and value.fields[key]
+    local kept = {}
+    for place, item in ipairs(list and list.items or {}) do
+        local name = item.fields and (item.fields.name or item.fields.id)
+        if is.served[name] then
+            table.insert(kept, body:sub(list.from[place], list.to[place]))
+        end
+    end
+    local object = key == "data" and '"object":"list",' or ""
+    local reply = txn:reply({ status = list and 200 or 502 })
+    reply:add_header("content-type", "application/json; charset=utf-8")
+    reply:set_body(
+        list and ("{%s%q:[%s]}"):format(object, key, table.concat(kept, ","))
+            or '{"error":"Ollama\'s list of models was not understood"}'
+    )
+    txn:done(reply)
+end, 0)
+
+-- Docker's own proxy and this host's users come from the network's gateway; read before any request.
+local function network_gateway()
+    for line in io.lines("/proc/net/route") do
+        local to, hex = line:match("^%S+%s+(%x+)%s+(%x+)")
+        if to == "00000000" then
+            local bytes = {}
+            for byte in hex:gmatch("%x%x") do
+                table.insert(bytes, 1, tonumber(byte, 16)) -- the host's order, as x86 and Arm have it
+            end
+            return table.concat(bytes, ".")
+        end
+    end
+end
+
+local HERE = { ["127.0.0.1"] = true, [network_gateway() or ""] = true }
+
+core.register_fetches("from_this_host", function(txn)
+    return HERE[txn.sf:src()] and 1 or 0
+end)
+
+-- An answer that comes word by word for ever is silent never; this is its end, whoever reads it.
+local Bound = { id = "a bound on an answer's time", flags = filter.FLT_CFG_FL_HTX }
+Bound.__index = Bound
+
+function Bound:new()
+    return setmetatable({}, Bound)
+end
+
+function Bound:start_analyze(txn, channel)
+    if channel:is_resp() and txn:get_var("txn.kind") == "generation" then
+        filter.register_data_filter(self, channel)
+    end
+end
+
+function Bound:http_payload(_, message)
+    local now = core.now().sec
+    self.ends = self.ends or now + is.declared.answer_seconds
+    if now > self.ends then
+        error("an answer took longer than gateway_answer_limit", 0) -- an error is what ends it
+    end
+end
+
+core.register_filter("bound", Bound, function(bound)
+    return bound
+end)

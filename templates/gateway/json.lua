@@ -1,0 +1,136 @@
+-- JSON, stricter than RFC 8259: no key twice, none with an escape, nothing after the end, no bottomless
+-- nest. Strings stay as they are written, objects are {fields}, arrays {items, n, from, to}.
+local VALUES, DEPTH = 20000, 32 -- of one body
+local NULL = setmetatable({}, { __name = "null" })
+
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:wrong(what)
+    local message = "the body is not JSON as it is taken here: %s at byte %d"
+    error({ status = 400, message = message:format(what, self.at) }, 0)
+end
+
+function Reader:space()
+    self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
+    return self.text:sub(self.at, self.at)
+end
+
+function Reader:string()
+    local text, start, at = self.text, self.at + 1, self.at + 1
+    while true do
+        local stop = text:find('[\0-\31"\\]', at)
+        local found = stop and text:sub(stop, stop)
+        if found == '"' then
+            self.at = stop + 1
+            return text:sub(start, stop - 1)
+        elseif found ~= "\\" then
+            self:wrong(found and "a control character" or "a string without an end")
+        elseif text:find('^["\\/bfnrt]', stop + 1) then
+            at = stop + 2
+        elseif text:find("^u%x%x%x%x", stop + 1) then
+            at = stop + 6
+        else
+            self:wrong("an unknown escape")
+        end
+    end
+end
+
+function Reader:number()
+    local written = self.text:match("^-?%d[%d.eE+-]*", self.at) or ""
+    local whole, rest = written:match("^-?(%d+)(.*)$")
+    rest = (rest or "x"):gsub("^%.%d+", "", 1):gsub("^[eE][+-]?%d+", "", 1)
+    local value = rest == "" and #written <= 32 and not whole:find("^0%d") and tonumber(written)
+    if not value or value ~= value or math.abs(value) == math.huge then
+        self:wrong("something that is no number")
+    end
+    self.at = self.at + #written
+    return value
+end
+
+function Reader:object(depth)
+    local fields, first = {}, true
+    self.at = self.at + 1
+    while self:space() ~= "}" or not first do
+        if self:space() ~= '"' then
+            self:wrong("no key")
+        end
+        local key = self:string()
+        if key:find("\\", 1, true) then
+            self:wrong("an escape in a key")
+        elseif fields[key] ~= nil then
+            self:wrong("a key for the second time")
+        elseif self:space() ~= ":" then
+            self:wrong("no colon")
+        end
+        self.at = self.at + 1
+        fields[key] = self:value(depth)
+        first = false
+        local next = self:space()
+        if next == "}" then
+            break
+        elseif next ~= "," then
+            self:wrong("no comma")
+        end
+        self.at = self.at + 1
+    end
+    self.at = self.at + 1
+    return { fields = fields }
+end
+
+function Reader:array(depth)
+    local array = { items = {}, n = 0, from = {}, to = {} }
+    self.at = self.at + 1
+    while self:space() ~= "]" or array.n > 0 do
+        array.n = array.n + 1
+        self:space()
+        array.from[array.n] = self.at
+        array.items[array.n] = self:value(depth)
+        array.to[array.n] = self.at - 1
+        local next = self:space()
+        if next == "]" then
+            break
+        elseif next ~= "," then
+            self:wrong("no comma")
+        end
+        self.at = self.at + 1
+    end
+    self.at = self.at + 1
+    return array
+end
+
+function Reader:value(depth)
+    self.left = self.left - 1
+    if depth == 0 or self.left == 0 then
+        self:wrong(depth == 0 and "too deep a nest" or "too many values")
+    end
+    local first = self:space()
+    if first == '"' then
+        return self:string()
+    elseif first == "{" then
+        return self:object(depth - 1)
+    elseif first == "[" then
+        return self:array(depth - 1)
+    end
+    for word, value in pairs({ ["true"] = true, ["false"] = false, ["null"] = NULL }) do
+        if self.text:sub(self.at, self.at + #word - 1) == word then
+            self.at = self.at + #word
+            return value
+        end
+    end
+    return self:number()
+end
+
+local function read(text)
+    local reader = setmetatable({ text = text, at = 1, left = VALUES }, Reader)
+    if not utf8.len(text) then
+        reader:wrong("no UTF-8")
+    end
+    local value = reader:value(DEPTH)
+    if reader:space() ~= "" then
+        reader:wrong("more after the end")
+    end
+    return value
+end
+
+return { read = read, null = NULL }

@@ -1,0 +1,89 @@
+"""A real HAProxy of Debian's, unpacked into a folder of its own and run on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from ollama_stack.wheels import cache
+
+RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
+LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
+
+
+def unpacked() -> list[str]:
+    """The command that runs HAProxy; its packages come from this machine's own apt sources, once."""
+    folder = cache() / f"haproxy-{RELEASE}"
+    if not folder.is_dir():
+        if not shutil.which("mmdebstrap"):
+            pytest.skip("there is no mmdebstrap, which unpacks HAProxy: apt-get install mmdebstrap")
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
+            _unpack(Path(temp))
+            (Path(temp) / "root").rename(folder)
+    libraries = folder / LIBRARIES
+    loader = libraries / "ld-linux-x86-64.so.2"
+    return [*map(str, (loader, "--library-path", libraries, folder / "usr/sbin/haproxy"))]
+
+
+def _unpack(temp: Path) -> None:
+    target = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    words = ["apt-get", "indextargets", "--format", target, "Created-By: Packages"]
+    known = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    ours = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if line)  # fmt: skip
+    here = ours["VERSION_CODENAME"]
+    # Sid has neither updates nor an index that is still good on a mirror that rests.
+    sources = [line for line in known if RELEASE != "sid" or line.split()[2] == here]
+    (temp / "sources.list").write_text("\n".join(sources).replace(here, RELEASE) + "\n")
+    words = ["mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy"]
+    words += ['--aptopt=Acquire::Check-Valid-Until "false"', RELEASE]
+    words += [str(temp / "root"), str(temp / "sources.list")]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"HAProxy could not be unpacked: {done.stderr[-300:]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has at this moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Process:
+    """HAProxy with a configuration; what it logs is in ``log``."""
+
+    def __init__(self, binary: list[str], folder: Path, port: int) -> None:
+        self.log = folder / "log"
+        words = [*binary, "-db", "-f", str(folder / "haproxy.cfg")]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < end, "HAProxy does not listen"
+                time.sleep(0.02)
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def end(self) -> None:
+        """End this process and no other."""
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,174 @@
+"""Every real client by its own way: pages, tokens as they are sent, names, and how errors are written."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import ollama
+import openai
+import pytest
+
+from ollama_stack import tokens
+from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, until
+from tests.door.double import MODEL
+
+PAGE = {"Origin": "http://localhost:3000"}
+ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:3000", "https://127.0.0.1", "http://0.0.0.0:1", "app://obsidian.md", "vscode-webview://a1-b2"],
+)  # fmt: skip
+def test_a_page_of_this_machine_asks_beforehand_without_a_token(locked: Door, origin: str) -> None:
+    answer = locked.client.options("/api/chat", headers=ASKED | {"Origin": origin})
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == origin
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization"
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert locked.client.options("/api/chat", headers={"Origin": origin}).status_code == 401
+
+
+def test_its_script_reads_answers_and_refusals(locked: Door) -> None:
+    answer = locked.client.post("/api/generate", json=question(), headers=PAGE | bearer("one"))
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, PAGE["Origin"])  # fmt: skip
+    assert "origin" not in {name.lower() for name in locked.ollama.came[-1][1]}
+    refusal = locked.client.post("/api/generate", json=question(), headers=PAGE)
+    assert (refusal.status_code, refusal.headers["Access-Control-Allow-Origin"]) == (401, PAGE["Origin"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "http://localhost.evil.example", "http://localhost:80@evil.example", "null"],
+)  # fmt: skip
+def test_other_pages_may_not_ask(door: Door, origin: str) -> None:
+    before = len(door.ollama.came)
+    for method in ("GET", "OPTIONS"):
+        answer = door.client.request(method, "/api/tags", headers=ASKED | {"Origin": origin})
+        assert answer.status_code == 403
+        assert "gateway_origins" in answer.json()["error"]
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert len(door.ollama.came) == before
+
+
+def test_a_site_names_its_pages_and_its_host(opened: Opener) -> None:
+    door = opened(gateway_origins=["https://*.school.example"], gateway_hosts=["ai.school.example"])
+    ours, named = {"Origin": "https://a.school.example"}, {"Host": "ai.school.example:80"}
+    assert door.client.get("/api/tags", headers=ours | named).status_code == 200
+    assert door.client.get("/api/tags", headers=PAGE).status_code == 403
+    assert door.client.get("/api/tags", headers={"Host": "aixschool.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:11434", "[::1]:11434", "10.0.0.5", "gateway:11435", "x.localhost"])  # fmt: skip
+def test_this_host_may_be_called_so(door: Door, name: str) -> None:
+    assert door.client.get("/api/tags", headers={"Host": name}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "a"])  # fmt: skip
+def test_a_name_that_leads_here_by_dns_is_none_of_ours(door: Door, name: str) -> None:
+    answer = door.client.get("/api/tags", headers={"Host": name})
+    assert answer.status_code in (400, 403)
+
+
+def basic(secret: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"anybody:{secret}".encode()).decode()}
+
+
+def test_the_token_may_be_a_password(locked: Door) -> None:
+    """Moodle's own provider knows Basic alone."""
+    assert locked.client.get("/api/tags", headers=basic(SECRETS["one"])).status_code == 200
+    assert locked.client.get("/api/tags", headers=basic("x")).status_code == 401
+    assert locked.client.get("/api/tags", headers={"Authorization": "Basic !"}).status_code == 401
+    assert "authorization" not in {name.lower() for name in locked.ollama.came[-1][1]}
+
+
+def test_two_tokens_are_none(locked: Door) -> None:
+    two = [("Authorization", f"Bearer {SECRETS['one']}"), ("Authorization", f"Bearer {SECRETS['two']}")]  # fmt: skip
+    assert locked.client.get("/api/tags", headers=two).status_code == 401
+
+
+def test_a_token_that_is_taken_away_ends_on_open_connections(opened: Opener) -> None:
+    """As operations/release.sh takes it away before it loads the new map."""
+    door = opened(**TOKENS)
+    with httpx.Client(base_url=door.url, headers=bearer("one"), trust_env=False) as theirs:
+        assert theirs.get("/api/tags").status_code == 200
+        map_ = door.process.log.parent / "tokens.map"
+        with socket.create_connection(("127.0.0.1", door.runtime)) as runtime:
+            runtime.sendall(f"del map {map_} {tokens.digest(SECRETS['one'])}\n".encode())
+            runtime.recv(1000)
+        assert theirs.get("/api/tags").status_code == 401
+
+
+def test_anthropic_s_clients_are_heard_and_answered_in_their_shape(locked: Door) -> None:
+    body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}
+    key = {"x-api-key": SECRETS["one"], "anthropic-version": "2023-06-01"}
+    assert locked.client.post("/v1/messages", json=body, headers=key).status_code == 200
+    assert "x-api-key" not in {name.lower() for name in locked.ollama.came[-1][1]}
+    refusal = locked.client.post("/v1/messages", json=body | {"max_tokens": 9999}, headers=key)
+    assert refusal.status_code == 400
+    assert (refusal.json()["type"], refusal.json()["error"]["type"]) == ("error", "api_error")
+    assert locked.client.get("/api/tags", headers=key).status_code == 401
+
+
+def test_the_official_clients_stream(locked: Door) -> None:
+    with ollama.Client(host=locked.url, headers=bearer("one")) as theirs:
+        assert len(list(theirs.generate(MODEL, "hi", stream=True, options={"num_predict": 8}))) == 3
+        assert [model.model for model in theirs.list().models] == [None]  # the double's own shape
+        with pytest.raises(ollama.ResponseError, match="model_num_ctx"):
+            theirs.generate(MODEL, "hi", options={"num_ctx": 9999})
+    with (
+        openai.OpenAI(base_url=f"{locked.url}/v1", api_key=SECRETS["one"], max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match="model_num_predict"),
+    ):
+        client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "hi"}], max_tokens=9999
+        )
+
+
+def test_no_proxy_keeps_answers_back(door: Door) -> None:
+    assert door.ask().headers["X-Accel-Buffering"] == "no"
+    page = httpx.get(f"http://127.0.0.1:{door.page}/", trust_env=False)
+    assert page.headers["X-Accel-Buffering"] == "no"
+
+
+def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Path) -> None:
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(words.split(), cwd=tmp_path, check=True, capture_output=True)
+    pem = tmp_path / "tls.pem"
+    pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
+    door = opened(app_enabled=True, gateway_tls_cert=str(pem))
+    for port in (door.api, door.page):
+        url = f"https://127.0.0.1:{port}/"
+        answer = httpx.get(url, verify=False, trust_env=False)  # noqa: S501 its own
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_the_gateway_answers_for_its_health(door: Door) -> None:
+    assert httpx.get(f"http://127.0.0.1:{door.metrics}/alive", trust_env=False).text == "alive"
+
+
+def test_what_is_logged_is_json_whatever_comes(door: Door) -> None:
+    before = len(door.lines())
+    for path in ('/api/"},{"', "/api/tags?x=%22%0a", "/api/generate%0a"):
+        door.client.get(path)
+        door.client.post(path, content=b'{"model":"abc\n"}')
+    until(lambda: len(door.lines()) == before + 6)  # each of them is read as JSON
+    for line in door.lines():
+        assert set(line) >= {"time", "client", "status", "end"}
+
+
+def test_a_flood_of_refusals_leaves_the_log_to_others(opened: Opener) -> None:
+    """Attack 10b: 22 MB of log in 4 s."""
+    door = opened(**TOKENS)
+    for _ in range(400):
+        door.client.get("/api/tags")
+    assert 90 < len(door.lines()) < 130
+    metrics = httpx.get(f"http://127.0.0.1:{door.metrics}/metrics", trust_env=False).text
+    name = 'haproxy_frontend_http_responses_total{proxy="clients",code="4xx"} '
+    assert int(metrics.split(name)[1].split("\n")[0]) >= 400
+    door.ask(who="one")
+    assert door.lines()[-1]["status"] == 200  # an answer is no refusal

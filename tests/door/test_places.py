@@ -1,0 +1,154 @@
+"""A bounded queue, exact; and in it a share for everybody."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, status, until
+
+
+@contextmanager
+def held(door: Door) -> Iterator[list[socket.socket]]:
+    """Answers are kept back; the connections in the list are closed afterwards."""
+    door.ollama.hold.clear()
+    door.ollama.most = 0
+    mine: list[socket.socket] = []
+    try:
+        yield mine
+    finally:
+        for one in mine:
+            one.close()
+        door.ollama.hold.set()
+    until(lambda: door.places() == (0, 0))
+
+
+def statuses(connections: list[socket.socket]) -> list[int]:
+    """What came by the time that no more comes; 0 for those that still wait."""
+    before, came = -1, 0
+    while came != before:
+        time.sleep(0.4)
+        before, came = came, len(select.select(connections, [], [], 0)[0])
+    found = []
+    for one in connections:
+        try:
+            found.append(status(one, 0.01))
+        except TimeoutError:
+            found.append(0)
+    return found
+
+
+def test_three_run_fifteen_wait_and_the_next_is_told_at_once(door: Door) -> None:
+    with held(door) as mine:
+        mine += [door.start() for _ in range(40)]
+        assert sorted(statuses(mine)) == [0] * 18 + [503] * 22
+        assert door.places() == (3, 15)
+        answer = door.ask()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.json()["error"].startswith("server busy, please try again. 15 wait already (ollama_max_queue)")  # fmt: skip
+        assert door.ollama.most == 3
+
+
+def test_who_leaves_frees_the_place(door: Door) -> None:
+    with held(door) as mine:
+        mine += [door.start() for _ in range(18)]
+        until(lambda: door.places() == (3, 15))
+        for one in mine:
+            one.close()
+        until(lambda: door.places() == (0, 0))
+
+
+def test_another_address_has_its_half_where_no_token_is_asked_for(door: Door) -> None:
+    with held(door) as mine:
+        others = [door.start(source=OTHERS_ADDRESS) for _ in range(14)]
+        mine += others
+        assert sorted(statuses(others)) == [0] * 10 + [503] * 4
+        here = [door.start() for _ in range(8)]
+        mine += here
+        assert statuses(here) == [0] * 8
+
+
+def test_a_greedy_token_has_its_share_and_another_is_served(opened: Opener) -> None:
+    door = opened(**TOKENS)
+    with held(door) as mine:
+        greedy = [door.start("one") for _ in range(18)]
+        mine += greedy
+        assert sorted(statuses(greedy)) == [0] * 10 + [503] * 8
+        until(lambda: door.ollama.now == 2)  # two of three places, and eight of fifteen
+        answer = door.ask(who="one")
+        assert "this token has its 10 places (gateway_token_limits)" in answer.json()["error"]
+        mine.append(door.start("two"))
+        until(lambda: door.ollama.now == 3)  # at once, before eight that came earlier
+        mine += [door.start("two") for _ in range(9)]
+        assert sum(statuses(mine[18:])) == 503 * 2  # there are eighteen places in all
+        assert door.ollama.most == 3
+    assert door.ask(who="two").status_code == 200
+
+
+def test_the_page_keeps_its_share(locked: Door) -> None:
+    with held(locked) as mine:
+        others = [locked.start(name) for name in ("one", "two", "admin") * 6]
+        mine += others
+        assert statuses(others).count(0) == 8
+        assert "kept for the page" in locked.ask(who="admin").json()["error"]
+        page = [locked.start("app", port=locked.inner) for _ in range(10)]
+        mine += page
+        assert statuses(page) == [0] * 10
+        mine.append(locked.start("app", port=locked.inner))
+        assert statuses(mine[-1:]) == [503]
+    with held(locked) as mine:
+        mine += [locked.start("app", port=locked.inner) for _ in range(18)]
+        assert statuses(mine) == [0] * 18  # while nobody else asks, all is its own
+
+
+def test_the_page_is_before_those_who_wait(locked: Door) -> None:
+    with held(locked) as mine:
+        mine += [locked.start(name) for name in ("one", "two", "admin") * 2]
+        until(lambda: locked.places() == (3, 3))
+        mine.append(locked.start("app", port=locked.inner, prompt="from the page"))
+        until(lambda: locked.places() == (3, 4))
+        before = len(locked.ollama.came)
+        mine[0].close()
+        until(lambda: len(locked.ollama.came) > before)
+        assert b"from the page" in locked.ollama.came[before][2]
+
+
+def test_the_host_s_own_token_may_ask_thrice_at_once(locked: Door) -> None:
+    with held(locked) as mine:
+        mine += [locked.start("local") for _ in range(3)]
+        until(lambda: locked.ollama.now == 3)
+
+
+def test_a_site_s_own_shares(opened: Opener) -> None:
+    limits: dict[str, Any] = {"one": {"parallel": 3, "queue": 1}, "two": {"per_minute": 3}}
+    door = opened(**TOKENS, gateway_token_limits=limits)
+    with held(door) as mine:
+        mine += [door.start("one") for _ in range(5)]
+        assert sorted(statuses(mine)) == [0] * 4 + [503]
+        assert door.ollama.now == 3
+    assert [door.ask(who="two").status_code for _ in range(4)] == [200, 200, 200, 429]
+    refusal = door.ask("/v1/chat/completions", who="two", messages=[], prompt=None)
+    assert refusal.status_code == 400  # a field of another route: no place is asked for
+    answer = door.ask(who="two")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "20")
+    assert "3 times in a minute" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("who", ["one", "local"])
+def test_the_log_tells_how_long_somebody_waited(opened: Opener, who: str) -> None:
+    door = opened(**TOKENS)
+    with held(door) as mine:
+        mine += [door.start(who) for _ in range(4)]
+        until(lambda: door.ollama.now >= 2)
+        time.sleep(0.3)
+        door.ollama.hold.set()
+        assert [status(one) for one in mine] == [200] * 4
+    waits = sorted(line["wait_ms"] for line in door.lines())
+    assert waits[0] >= 0
+    assert 200 < waits[-1] < 5000
