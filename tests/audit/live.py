@@ -129,9 +129,13 @@ class Live(Conversation):
         line = next(line for line in said.value.splitlines() if line.startswith(f"{field}:"))
         return Reading(line.split(":", 1)[1].strip(), said.command, line)
 
-    def environment(self, pid: int) -> Reading:
-        """The variables that a process was started with, by name; its secrets are in no evidence."""
-        said = self.ask(f"cat /proc/{pid}/environ")
+    def environment(self) -> Reading:
+        """What Ollama's server was started with, by name; the values of secrets are in no evidence.
+
+        From inside: on the host root alone may read it. Its runners inherit it.
+        """
+        self.pid(self.ollama)
+        said = self.ask(f"docker exec {OLLAMA} cat /proc/1/environ")
         found = dict(entry.partition("=")[::2] for entry in said.text.split("\0") if entry)
         return Reading(found, said.command, "")
 

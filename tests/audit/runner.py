@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.audit.control import Reading, Unreadable
 
 Log = Callable[[str], Reading]  # lines of the log that match a pattern, by the pattern
-Environment = Callable[[int], Reading]  # the variables that a process was started with, by its pid
+Environment = Callable[[], Reading]  # the variables that the server was started with
 Version = tuple[int, ...]
 
 SILENT = (0, 11, 5)  # from here the runner's command line shows nothing, the log does
@@ -59,7 +59,7 @@ class Runner:
         of_threads = (
             _here(shown, threads)
             if threads
-            else cls._of_system_info(log) or _of_environment(version, shown, environment)
+            else cls._of_system_info(log) or _of_environment(version, environment)
         )
         return cls(of_threads, _here(shown, parallel), _here(shown, total / parallel))
 
@@ -92,9 +92,9 @@ class Runner:
         return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}") if found else None
 
 
-def _of_environment(version: Version, shown: Reading, environment: Environment) -> Reading:
+def _of_environment(version: Version, environment: Environment) -> Reading:
     """What llama-server takes where it got no flag (llama.cpp common/arg.cpp)."""
-    said = environment(int(shown.line.split()[0]))
+    said = environment()
     threads = said.value.get("LLAMA_ARG_THREADS", "")
     if not threads.isdigit():
         raise _unreadable(version, "neither the command line nor the log has the threads")

@@ -63,7 +63,7 @@ test_no_cloud_is_as_declared = variable(
 )
 def test_the_server_read_what_was_declared(live: Live) -> Finding:
     """A variable that is misspelt or cannot be parsed is silently another value to Ollama."""
-    given = live.environment(live.pid(live.ollama))
+    given = live.environment()
     declared = {name: normal(value) for name, value in live.settings.environment.items()}
     started = {name: normal(given.value[name]) for name in declared if name in given.value}
     here = Reading(started, given.command, _shown(started))

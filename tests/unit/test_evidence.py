@@ -62,7 +62,7 @@ class Host(Live):
         self.__dict__["ollama"] = Inspected("docker inspect", state)
 
     def run(self, command: str, *, seconds: int = 30) -> Output:
-        assert command == "cat /proc/7/environ"
+        assert command == "docker exec ollama cat /proc/1/environ"
         return Output(command, 0, "".join(f"{n}={v}\0" for n, v in self.environ.items()), "")
 
     def log(self, container: str, pattern: str, since: str = "") -> Reading:

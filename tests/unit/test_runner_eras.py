@@ -48,8 +48,8 @@ def read(
         found = "\n".join(line for line in log if re.search(pattern, line))
         return Reading(found, "docker logs", found)
 
-    def variables(pid: int) -> Reading:
-        return Reading(environment, f"cat /proc/{pid}/environ", "")
+    def variables() -> Reading:
+        return Reading(environment, "docker exec ollama cat /proc/1/environ", "")
 
     shown = Reading(processes, "docker top", processes)
     runner = Runner.read(version, shown, weights, lines, variables)
