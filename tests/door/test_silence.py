@@ -132,7 +132,7 @@ def flood(locked: Door, mine: list[socket.socket], raw: bytes) -> None:
         except ConnectionError:
             continue
     sent = dict.fromkeys(mine, 0)
-    for _ in range(8):
+    for _ in range(20):
         time.sleep(0.1)
         for one in mine:
             with suppress(BlockingIOError, ConnectionError):
@@ -147,7 +147,7 @@ def test_memory_stays_below_its_bound(locked: Door, mine: list[socket.socket]) -
     kinds = {
         "answers": f"{question}{len(body)}\r\n\r\n{body}".encode() * 3,
         "bodies": f"{question}130000\r\n\r\n".encode() + b" " * 129_000,
-        "heads": b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 2,
+        "heads": b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 20,
     }
     most = begun = locked.process.memory
     for raw in kinds.values():
