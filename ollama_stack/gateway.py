@@ -30,8 +30,8 @@ LUA = 16  # at most, for what looks at bodies
 BUFFERS = 112  # bodies and answers on their way, as long as that makes enough buffers
 FEWEST_BUFFERS = 64
 HEADERS = 32  # KiB beside a body
-CONNECTIONS = 1000  # at both doors, inside and for metrics
-CONNECTION = 100  # KiB: TLS, HAProxy's own, and 48 KiB of the kernel's
+CONNECTIONS = 800  # at both doors, inside and for metrics
+CONNECTION = 148  # KiB: TLS, HAProxy's own, and 96 KiB of the kernel's
 LEAST_MEMORY = 512
 
 ORIGINS = (
@@ -112,10 +112,10 @@ class GatewaySettings(BaseModel):
     gateway_source_connections: int = setting(
         "connections of one address at once; a class behind one router is one address",
         "ours",
-        200,
+        150,
         unit="connections",
         ge=1,
-        le=400,
+        le=300,
     )
     gateway_metrics_port: int = setting(
         "port of the Prometheus metrics, on 127.0.0.1",

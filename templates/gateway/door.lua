@@ -255,7 +255,8 @@ end, 0)
 
 -- Docker's own proxy and this host's users come from the network's gateway; read before any request.
 local function network_gateway()
-    for line in io.lines("/proc/net/route") do
+    local routes = io.open("/proc/net/route")
+    for line in routes and routes:lines() or pairs({}) do
         local to, hex = line:match("^%S+%s+(%x+)%s+(%x+)")
         if to == "00000000" then
             local bytes = {}

@@ -3,6 +3,8 @@
 local VALUES, DEPTH = 20000, 32 -- of one body
 local NULL = setmetatable({}, { __name = "null" })
 
+local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
+
 local Reader = {}
 Reader.__index = Reader
 
@@ -112,11 +114,10 @@ function Reader:value(depth)
     elseif first == "[" then
         return self:array(depth - 1)
     end
-    for word, value in pairs({ ["true"] = true, ["false"] = false, ["null"] = NULL }) do
-        if self.text:sub(self.at, self.at + #word - 1) == word then
-            self.at = self.at + #word
-            return value
-        end
+    local word = WORDS[first]
+    if word and self.text:find(word[1], self.at, true) == self.at then
+        self.at = self.at + #word[1]
+        return word[2]
     end
     return self:number()
 end

@@ -440,7 +440,7 @@ backend secured
 
 backend clear
     mode tcp
-    server itself 127.0.0.1:11436
+    server itself 127.0.0.1:11437
 
 frontend clients
 """
@@ -448,16 +448,16 @@ LOCKED = {
     "OLS-607": Mutation(
         gateway=(
             (
-                "    http-request set-var(txn.token) req.fhdr",
+                "    http-request set-var(txn.token) var(txn.secret)",
                 "    http-request set-var(txn.token) str(pupil) if { req.fhdr(authorization) -m found }\n"
-                "    http-request set-var(txn.token) req.fhdr",
+                "    http-request set-var(txn.token) var(txn.secret)",
             ),
         )
     ),
     "OLS-609": Mutation(
         gateway=(
             ("frontend clients\n", BOTH_WAYS),
-            ("    bind :11434 ssl", "    bind 127.0.0.1:11436\n    bind 127.0.0.1:11435 ssl"),
+            ("    bind :11434 ssl", "    bind 127.0.0.1:11437\n    bind 127.0.0.1:11435 ssl"),
         )
     ),
     "OLS-610": Mutation(

@@ -101,8 +101,8 @@ def at_least(least: int) -> str:
         ("gateway_max_body", "10MB", "is not understood; write it like 128K or 4M"),
         (
             "gateway_source_connections",
-            401,
-            "is refused: input should be less than or equal to 400 (docs/settings.md)",
+            301,
+            "is refused: input should be less than or equal to 300 (docs/settings.md)",
         ),
         ("gateway_metrics_port", 0, at_least(1)),
         ("gateway_enabled", "no", "is refused: input should be a valid boolean (docs/settings.md)"),
