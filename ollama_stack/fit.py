@@ -65,6 +65,13 @@ def _system(settings: Settings, measured: Measured) -> Iterator[str]:
         yield (
             f"ollama_image: there is none for {measured.architecture}; use an x86-64 or arm64 host"
         )
+    if measured.other_engine == "snap":
+        yield (
+            "docker: the engine there is from snap, which sees no folder but /home; remove it (snap remove "
+            "docker, its containers and volumes go with it), or take another host"
+        )
+    if measured.other_engine == "Podman":
+        yield "docker: docker is Podman there; remove the package podman-docker, or take another host"
     if not measured.daemon_config_valid:
         yield "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it"
     engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")

@@ -48,6 +48,8 @@ class Measured:
     """As the server has it."""
     ollama: str | None = None
     """Version of the server that runs there."""
+    other_engine: str | None = None
+    """What stands where Docker should: snap or Podman."""
     image_root: str | None = None
     """Where images go, if that is another disk than data_root's: Docker 29 keeps them with containerd."""
     image_free: int = 0

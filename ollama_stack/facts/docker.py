@@ -159,6 +159,17 @@ class EngineProxy(FactBase[bool]):
         return bool("".join(output).strip())
 
 
+class OtherEngine(FactBase[str | None]):
+    """``snap`` or ``Podman`` where ``docker`` is that; None where it is Docker's own, or not there."""
+
+    @override
+    def command(self) -> str:
+        return (
+            "if test -e /snap/docker/current; then echo snap;"
+            " elif docker --version 2>/dev/null | grep -qi podman; then echo Podman; fi"
+        )
+
+
 class ComposeVersion(FactBase[str | None]):
     """Version of the Compose v2 plugin; None where there is none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +13,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
+from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.shell import or_explain, renamed, run_now
 
@@ -19,11 +21,14 @@ WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
 KEYRING = "/etc/apt/keyrings/docker.asc"
 SOURCES = "/etc/apt/sources.list.d/docker.sources"
-PIN = "/etc/apt/preferences.d/docker"
+PIN = "/etc/apt/preferences.d/ollama-stack-docker"
+OLD_PIN = "/etc/apt/preferences.d/docker"
+OURS = r"Package: docker-ce docker-ce-cli\nPin: version 5:[0-9.]+-\*\nPin-Priority: 990"
+ENGINE = ["docker-ce", "docker-ce-cli"]  # of one version
 # Who comes between the wait and the step is waited for by apt itself.
 APT = f"DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout={PATIENCE}"
 KEEP = ("--force-confdef", "--force-confold")  # a configuration that somebody edited stays
-INSTALL = f"{' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} install"
+INSTALL = f"{' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} --no-remove install"
 CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {' '.join(KEEP)} --configure --pending"
 # Lists that are there cannot be read; where only the sources cannot, the lists are not to blame.
 TORN = (
@@ -105,7 +110,13 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
     yield from unlocked(CONFIGURE)  # what a killed run may have left
     yield from refreshed(proxy)
     names = map(QuoteString, missing)
-    yield from unlocked(apt(proxy, INSTALL, "--no-install-recommends", *names))
+    yield from unlocked(
+        or_explain(
+            apt(proxy, INSTALL, "--no-install-recommends", *names),
+            f"apt: {', '.join(missing)} cannot be installed, see its words above; where it would remove "
+            "packages of this host: remove them yourself, or keep the engine that they are of",
+        )
+    )
 
 
 def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
@@ -115,10 +126,16 @@ def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
 
 @operation()
 def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Commands:
-    """Have Docker's apt repository, with the declared key.
+    """Have Docker's apt repository, with the declared key; an entry of the site's own is used.
 
     It is added only after packages of its own have been found, signed with that key.
     """
+    same = [e for e in host.get_fact(AptSources) if (e.uri, e.suite) == (url.rstrip("/"), suite)]
+    if theirs := [entry.file for entry in same if entry.file != SOURCES]:
+        host.noop(f"{url} is known by {theirs[0]}, which is the site's own")
+        if len(theirs) < len(same):  # with both, apt takes neither
+            yield f"rm -f {SOURCES}"
+        return
     text = f"Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: stable\nSigned-By: {KEYRING}\n"
     known = host.get_fact(FileContents, path=SOURCES) == text.splitlines()
     if known and host.get_fact(Sha256File, path=KEYRING) == key_sha256:
@@ -155,3 +172,32 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
     yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
     yield renamed(f"{new}/docker.sources", SOURCES)
     yield f"rm -rf {new}"
+    yield or_explain(
+        StringCommand(f"apt-cache policy >/dev/null || {{ rm -f {SOURCES}; false; }}"),
+        f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
+        "taken out again; see apt's words above, mend that entry, or set docker_source = distro",
+    )
+
+
+@operation()
+def pinned(version: str) -> Commands:
+    """Have apt keep docker-ce at a version (``5:28.5.2-*``); without one, have no pin of ours."""
+    text = (
+        f"Package: {' '.join(ENGINE)}\nPin: version {version}\nPin-Priority: 990\n"
+        if version
+        else ""
+    )
+    old = host.get_fact(FileContents, path=OLD_PIN) or []
+    if re.fullmatch(
+        OURS, "\n".join(old)
+    ):  # as it was called before; with other words it is not ours
+        yield f"rm -f {OLD_PIN}"
+    if (host.get_fact(FileContents, path=PIN) or []) == text.splitlines():
+        host.noop(f"{version or 'no version'} is pinned")
+        return
+    if not text:
+        yield f"rm -f {PIN}"
+        return
+    yield StringCommand("printf %s", QuoteString(text), f">{PIN}.new")
+    yield StringCommand("chmod 644", f"{PIN}.new")
+    yield renamed(f"{PIN}.new", PIN)

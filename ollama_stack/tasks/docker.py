@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import StringIO
 
 from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.server import Arch, LinuxDistribution, Which
-from pyinfra.operations import files, systemd
+from pyinfra.operations import systemd
 
-from ollama_stack.facts.docker import ComposeVersion, InitSystem
+from ollama_stack.facts.docker import ComposeVersion, EngineVersion, InitSystem
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.fit import RELEASES
 from ollama_stack.forms import host_of
@@ -20,8 +19,8 @@ from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
-ENGINE = ["docker-ce", "docker-ce-cli"]  # of one version
-BESIDE = ["containerd.io", "docker-buildx-plugin", "docker-compose-plugin"]
+PLUGIN, UBUNTUS = "docker-compose-plugin", "docker-compose-v2"
+BESIDE = ["containerd.io", "docker-buildx-plugin", PLUGIN]
 
 
 @deploy("Docker")
@@ -38,9 +37,10 @@ def install_docker(settings: Settings) -> None:
         _retry_delay=15,
     )
     official = settings.docker_source == "docker-ce"
-    ours = ENGINE[0] if official else "docker.io"
+    ours = packages.ENGINE[0] if official else "docker.io"
     known = {*host.get_fact(DebPackages), *host.get_fact(HalfInstalled)}
-    if host.get_fact(Which, command="dockerd") and ours not in known:
+    there = host.get_fact(Which, command="dockerd") or host.get_fact(EngineVersion)
+    if there and ours not in known:
         _keep_theirs(settings)
     else:
         wanted = _official(settings) if official else _from_distribution()
@@ -93,17 +93,12 @@ def _official(settings: Settings) -> list[str]:
         key_sha256=settings.docker_repository_key,
         proxy=settings.proxy,
     )
-    if not settings.docker_version:
-        files.file(name="Pin no version", path=packages.PIN, present=False)
-        return [*ENGINE, *BESIDE]
-    version = f"5:{settings.docker_version}-*"
-    files.put(
-        name="Pin the version",
-        src=StringIO(f"Package: {' '.join(ENGINE)}\nPin: version {version}\nPin-Priority: 990\n"),
-        dest=packages.PIN,
-        mode="644",
-    )
-    return [*(f"{package}={version}" for package in ENGINE), *BESIDE]
+    version = f"5:{settings.docker_version}-*" if settings.docker_version else ""
+    packages.pinned(name="Pin the version", version=version)
+    engine = [f"{package}={version}" if version else package for package in packages.ENGINE]
+    # Ubuntu's own Compose has the same file as Docker's, and neither package says so.
+    there = host.get_fact(DebPackages)
+    return [*engine, *(name for name in BESIDE if not (name == PLUGIN and UBUNTUS in there))]
 
 
 def _from_distribution() -> list[str]:

@@ -29,6 +29,7 @@ from ollama_stack.facts.docker import (
     EngineRoot,
     EngineVersion,
     ImageRoot,
+    OtherEngine,
     PortOwner,
 )
 from ollama_stack.facts.host import FreeDisk, LoginServer, MemTotal, MountPoint
@@ -169,6 +170,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
         ollama=host.get_fact(OllamaVersion),
+        other_engine=host.get_fact(OtherEngine),
         image_root=image_root,
         image_free=host.get_fact(FreeDisk, path=image_root) if image_root else 0,
     )

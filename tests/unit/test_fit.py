@@ -89,6 +89,15 @@ def test_the_limits_of_all_containers_fit_together() -> None:
             "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
         ),
         (
+            {"other_engine": "snap"},
+            "docker: the engine there is from snap, which sees no folder but /home; remove it (snap "
+            "remove docker, its containers and volumes go with it), or take another host",
+        ),
+        (
+            {"other_engine": "Podman"},
+            "docker: docker is Podman there; remove the package podman-docker, or take another host",
+        ),
+        (
             {"docker": "19.03.15"},
             "docker: the engine there is 19.03.15, at least 20.10 is needed; upgrade it",
         ),

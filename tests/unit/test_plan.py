@@ -216,6 +216,22 @@ def test_a_half_configured_engine_is_nobody_else_s(
     assert mend < names.index("Docker | Install what the deploy needs")
 
 
+def test_an_engine_that_is_not_on_the_path_is_somebody_s_all_the_same(tmp_path: Path) -> None:
+    theirs = BARE | {"docker version": "27.5.1", "compose version": "2.40.3"}
+    run = pyinfra(
+        as_fakes("inventories/local.py", tmp_path, theirs), "deploy.py", "--dry", "--json"
+    )
+    names = [op["name"] for op in json.loads(run.stdout)["plan"]]
+    assert "Docker | Install Docker" not in names
+
+
+def test_ubuntu_s_compose_and_docker_s_are_not_installed_together(tmp_path: Path) -> None:
+    """Both have /usr/libexec/docker/cli-plugins/docker-compose, and dpkg refuses the second."""
+    there = BARE | {"dpkg -l": "ii  docker-compose-v2  2.40.3  amd64  x"}
+    run = pyinfra(as_fakes("inventories/local.py", tmp_path, there), "deploy.py", "--dry")
+    assert "install docker-ce, docker-ce-cli, containerd.io, docker-buildx-plugin\n" in run.stderr
+
+
 def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
     fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"getconf": "1"})
     run = pyinfra(fakes, "deploy.py", "-y")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyinfra.api import StringCommand
 
+from ollama_stack.facts.apt import AptSources
 from ollama_stack.operations import packages
 from tests.unit.harness import plan
 
@@ -29,7 +26,7 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     mend, refresh, install = commands[1::2]
     assert mend.endswith(" --configure --pending")
     assert " update || " in refresh
-    assert install.endswith(" install --no-install-recommends docker.io")
+    assert " --no-remove install --no-install-recommends docker.io || " in install
 
 
 HALF = {
@@ -140,68 +137,6 @@ def test_no_step_of_apt_and_dpkg_asks_a_question() -> None:
             assert "--force-confold" in command
 
 
-HOLD = """
-import fcntl, sys, time
-file = open(sys.argv[1], "w")
-fcntl.lockf(file, fcntl.LOCK_EX)
-print("held", flush=True)
-time.sleep(float(sys.argv[2]))
-"""
-
-
-@contextmanager
-def held(path: Path, seconds: float) -> Iterator[int]:
-    """A lock as apt and dpkg take it, by another process; its pid."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-c", HOLD, str(path), str(seconds)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "held\n"
-        yield process.pid
-        process.kill()
-
-
-def waited(folder: Path, patience: int) -> subprocess.CompletedProcess[str]:
-    script = packages.WAIT.read_text().replace(" /var/", f" {folder}/var/")
-    return subprocess.run(["sh", "-c", script, "w", str(patience)], capture_output=True, text=True)
-
-
-LOCKS = [
-    *("var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock"),
-    "var/cache/apt/archives/lock",
-]
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_who_changes_packages_is_waited_for_and_named(lock: str, tmp_path: Path) -> None:
-    begun = time.monotonic()
-    with held(tmp_path / lock, 1.5) as pid:
-        done = waited(tmp_path, 60)
-        assert done.returncode == 0
-        comm = Path(f"/proc/{pid}/comm")
-        name = comm.read_text().strip() if comm.exists() else "python"
-        assert f"(process {pid}), which is changing packages" in done.stdout
-        assert name[:6] in done.stdout
-        assert done.stdout.count("waiting") == 1
-    assert time.monotonic() - begun > 1
-
-
-def test_who_never_ends_is_named_with_the_way_out(tmp_path: Path) -> None:
-    with held(tmp_path / LOCKS[0], 60) as pid:
-        done = waited(tmp_path, 0)
-    assert done.returncode == 1
-    assert (
-        f"(process {pid}) has been changing packages for more than 0 s; wait until" in done.stdout
-    )
-
-
-def test_nobody_is_not_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / LOCKS[0]
-    path.parent.mkdir(parents=True)
-    path.touch()  # dpkg leaves it there
-    assert (waited(tmp_path, 0).returncode, waited(tmp_path, 0).stdout) == (0, "")
-
-
 CE = "ii  docker-ce  5:28.5.2-1~debian.12~bookworm  amd64  an engine"
 
 
@@ -210,7 +145,7 @@ def test_a_pinned_version_is_installed_where_there_is_another() -> None:
     assert plan(packages.installed, kept, packages=["docker-ce=5:28.5.2-*"]) == []
     assert plan(packages.installed, kept, packages=["docker-ce"]) == []
     *_, install = plan(packages.installed, kept, packages=["docker-ce=5:28.5.3-*"])
-    assert install.endswith(" 'docker-ce=5:28.5.3-*'")
+    assert " 'docker-ce=5:28.5.3-*' || " in install
 
 
 REPOSITORY: dict[str, Any] = {
@@ -232,6 +167,71 @@ def test_a_repository_that_is_known_is_left_alone() -> None:
         assert plan(packages.repository, known, **REPOSITORY | other) != []
 
 
+ENTRIES = """/etc/apt/sources.list:deb http://deb.debian.org/debian bookworm main
+/etc/apt/sources.list:# deb https://m.lan/docker/debian bookworm stable
+/etc/apt/sources.list.d/debian.sources:Types: deb deb-src
+/etc/apt/sources.list.d/debian.sources:URIs: http://a/ http://b
+/etc/apt/sources.list.d/debian.sources:Suites: bookworm
+/etc/apt/sources.list.d/debian.sources:# and what comes later
+/etc/apt/sources.list.d/debian.sources: bookworm-updates
+/etc/apt/sources.list.d/debian.sources:
+/etc/apt/sources.list.d/debian.sources:Types: deb
+/etc/apt/sources.list.d/debian.sources:Enabled: no
+/etc/apt/sources.list.d/debian.sources:URIs: https://m.lan/docker/debian
+/etc/apt/sources.list.d/debian.sources:Suites: bookworm"""
+LIST = "/etc/apt/sources.list.d/docker.list"
+FOREIGN = f"{LIST}:deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.gpg] https://m.lan/docker/debian/ bookworm stable"
+BOTH = [f"{packages.SOURCES}:{line}" for line in SOURCES.splitlines()]
+
+
+def test_both_forms_of_apt_s_sources_are_read() -> None:
+    found = AptSources().process(ENTRIES.splitlines())
+    assert [(entry.uri, entry.suite) for entry in found] == [
+        ("http://deb.debian.org/debian", "bookworm"),
+        *(
+            (uri, suite)
+            for uri in ("http://a", "http://b")
+            for suite in ("bookworm", "bookworm-updates")
+        ),
+    ]
+
+
+def test_an_entry_of_the_site_s_own_is_used_and_not_doubled() -> None:
+    """Two with another signed-by each, and apt fails for everything from then on."""
+    assert (
+        plan(packages.repository, {"grep -sH": [*ENTRIES.splitlines(), FOREIGN]}, **REPOSITORY)
+        == []
+    )
+    doubled = {"grep -sH": [FOREIGN, *BOTH]}
+    assert plan(packages.repository, doubled, **REPOSITORY) == [f"rm -f {packages.SOURCES}"]
+    other = {"grep -sH": [FOREIGN.replace("bookworm", "trixie")]}
+    assert len(plan(packages.repository, other, **REPOSITORY)) > 1
+    ours = {
+        "grep -sH": BOTH,
+        "docker.sources": SOURCES.splitlines(),
+        "sha256sum": f"{'1' * 64}  {packages.KEYRING}",
+    }
+    assert plan(packages.repository, ours, **REPOSITORY) == []
+
+
+PINNED = ["Package: docker-ce docker-ce-cli", "Pin: version 5:28.5.2-*", "Pin-Priority: 990"]
+
+
+def test_a_pin_of_somebody_else_s_stays() -> None:
+    theirs = {
+        "preferences.d/docker ": ["Package: docker-ce", "Pin: release o=us", "Pin-Priority: 1"]
+    }
+    assert plan(packages.pinned, theirs, version="") == []
+    ours = {f"cat {packages.OLD_PIN}": PINNED}
+    assert plan(packages.pinned, ours, version="") == [f"rm -f {packages.OLD_PIN}"]
+    write, _, rename = plan(packages.pinned, version="5:28.5.2-*")
+    assert "Pin: version 5:28.5.2-*" in write
+    assert packages.PIN in rename
+    there = {"preferences.d/ollama-stack-docker": PINNED}
+    assert plan(packages.pinned, there, version="5:28.5.2-*") == []
+    assert plan(packages.pinned, there, version="") == [f"rm -f {packages.PIN}"]
+
+
 def test_apt_learns_of_a_repository_last() -> None:
     commands = plan(packages.repository, **REPOSITORY)
     first = {
@@ -239,5 +239,7 @@ def test_apt_learns_of_a_repository_last() -> None:
         for word in ("curl", "sha256sum --check", " update -o", "sources.list.d")
     }
     assert list(first.values()) == sorted(first.values())
-    assert "sources.list.d" in commands[-2]
-    assert commands[-1].startswith("rm -rf ")
+    *_, known, clean, asked = commands
+    assert "sources.list.d" in known
+    assert clean.startswith("rm -rf ")
+    assert "apt-cache policy >/dev/null || { rm -f /etc/apt/sources.list.d/docker.sources;" in asked

@@ -1,0 +1,55 @@
+"""Where a host's apt gets its packages from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+
+class Entry(NamedTuple):
+    """One repository of binary packages; the URI without a slash at its end."""
+
+    file: str
+    uri: str
+    suite: str
+
+
+class AptSources(FactBase[list[Entry]]):
+    """Every repository that is switched on, in both of apt's forms (sources.list(5))."""
+
+    default = list
+
+    @override
+    def command(self) -> str:
+        folder = "/etc/apt/sources.list.d"
+        return f"grep -sH '' /etc/apt/sources.list {folder}/*.list {folder}/*.sources || true"
+
+    @override
+    def process(self, output: list[str]) -> list[Entry]:
+        files = dict[str, list[str]]()
+        for line in output:
+            file, _, text = line.partition(":")
+            files.setdefault(file, []).append(text)
+        return [entry for file, lines in files.items() for entry in _entries(file, lines)]
+
+
+def _entries(file: str, lines: list[str]) -> Iterator[Entry]:
+    said = [line for line in lines if not line.lstrip().startswith("#")]
+    if not file.endswith(".sources"):
+        for line in said:
+            if found := re.match(r"\s*deb\s+(?:\[[^]]*\]\s*)?(\S+)\s+(\S+)", line):
+                yield Entry(file, found[1].rstrip("/"), found[2])
+        return
+    for stanza in re.split(r"\n\s*\n", "\n".join(said)):
+        fields = {
+            name.lower(): value.split()
+            for name, value in re.findall(r"^([\w-]+):((?:.*)(?:\n[ \t].*)*)", stanza, re.MULTILINE)
+        }
+        if "deb" not in fields.get("types", ()) or fields.get("enabled", ["yes"]) == ["no"]:
+            continue
+        for uri in fields.get("uris", ()):
+            yield from (Entry(file, uri.rstrip("/"), suite) for suite in fields.get("suites", ()))
