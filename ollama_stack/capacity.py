@@ -11,9 +11,9 @@ MIB = 2**20
 # Server and runner beside the model, measured: before Ollama 0.30 (make capacity), and from it on.
 PROCESSES = {False: 100 * MIB, True: 60 * MIB}
 WIDEST = 8  # no public dense model's feed-forward layer is wider than 8 embeddings (gemma:2b's is)
-FULL_EVERY = (
-    6  # of gemma3's layers, one in six sees more than its window (llama.cpp llama-model.cpp)
-)
+# Of gemma3's layers one in six sees more than its window (llama.cpp llama-model.cpp).
+WINDOW = "attention.sliding_window"
+FULL_EVERY = 6
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
 IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8, "app_image": 2 * 10**8}
 
@@ -43,6 +43,9 @@ class Shape:
         info = shown["model_info"]
         family = info["general.architecture"]
 
+        def said(name: str) -> bool:
+            return bool(info.get(f"{family}.{name}"))
+
         def figure(name: str, otherwise: int | None = None) -> int:
             value = info.get(f"{family}.{name}") or otherwise
             largest = max(value) if isinstance(value, list) else value
@@ -66,10 +69,8 @@ class Shape:
                 figure("attention.key_length", head_dim), figure("attention.value_length", head_dim)
             ),
             vocabulary=next(tensors)["shape"][-1],
-            feed_forward=figure("feed_forward_length")
-            if f"{family}.feed_forward_length" in info
-            else None,
-            window=figure("attention.sliding_window") if family == "gemma3" else 0,
+            feed_forward=figure("feed_forward_length") if said("feed_forward_length") else None,
+            window=figure(WINDOW) if family == "gemma3" and said(WINDOW) else 0,
         )
 
     def kv_cache(self, num_ctx: int, batch: int) -> int:

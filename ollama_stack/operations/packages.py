@@ -182,15 +182,10 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
 @operation()
 def pinned(version: str) -> Commands:
     """Have apt keep docker-ce at a version (``5:28.5.2-*``); without one, have no pin of ours."""
-    text = (
-        f"Package: {' '.join(ENGINE)}\nPin: version {version}\nPin-Priority: 990\n"
-        if version
-        else ""
-    )
-    old = host.get_fact(FileContents, path=OLD_PIN) or []
-    if re.fullmatch(
-        OURS, "\n".join(old)
-    ):  # as it was called before; with other words it is not ours
+    lines = [f"Package: {' '.join(ENGINE)}", f"Pin: version {version}", "Pin-Priority: 990", ""]
+    text = "\n".join(lines) if version else ""
+    # As ours was called before; with other words it is somebody else's.
+    if re.fullmatch(OURS, "\n".join(host.get_fact(FileContents, path=OLD_PIN) or [])):
         yield f"rm -f {OLD_PIN}"
     if (host.get_fact(FileContents, path=PIN) or []) == text.splitlines():
         host.noop(f"{version or 'no version'} is pinned")

@@ -26,15 +26,12 @@ BESIDE = ["containerd.io", "docker-buildx-plugin", PLUGIN]
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
-    packages.mended(
-        name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=3, _retry_delay=15
-    )
+    packages.mended(name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=1)
     packages.installed(
         name="Install what the deploy needs",
         packages=["ca-certificates", "curl", "iproute2"],
         proxy=settings.proxy,
-        _retries=3,  # somebody may come between the wait for apt's locks and the step
-        _retry_delay=15,
+        _retries=1,  # somebody may come between the wait for apt's locks and the step
     )
     official = settings.docker_source == "docker-ce"
     ours = packages.ENGINE[0] if official else "docker.io"
@@ -48,8 +45,7 @@ def install_docker(settings: Settings) -> None:
             name="Install Docker",
             packages=wanted,
             proxy=settings.proxy,
-            _retries=3,
-            _retry_delay=15,
+            _retries=1,
         )
     docker.compose_plugin(name="Have Compose v2")
     run_docker(settings.proxy_variables)

@@ -109,6 +109,8 @@ def test_a_server_s_own_metadata_is_believed() -> None:
     assert Shape.parse(shown, 7).layers == 28
     shown["model_info"] |= {"qwen2.feed_forward_length": [8960, 18944]}  # as Gemma's 3n has it
     assert Shape.parse(shown, 7).feed_forward == 18944
+    shown["model_info"]["qwen2.feed_forward_length"] = 0  # as of a model of experts alone
+    assert Shape.parse(shown, 7).feed_forward is None
     del shown["model_info"]["qwen2.feed_forward_length"]
     assert Shape.parse(shown, 7).feed_forward is None
     for nonsense in ("28", 0, None, -1):
@@ -126,6 +128,7 @@ def test_windows_and_models_without_a_memory_are_read_from_the_server() -> None:
 
     window = {"attention.sliding_window": 512}
     assert Shape.parse(shown("gemma3", **window), 7).window == 512
+    assert Shape.parse(shown("gemma3"), 7).window == 0
     assert Shape.parse(shown("mistral", **window), 7).window == 0  # llama.cpp takes no notice there
     assert Shape.parse(shown("nomic-bert", **{"attention.causal": False}), 7).kv_heads == 0
     assert Shape.parse(shown("nomic-bert"), 7).kv_heads == 2
