@@ -19,8 +19,9 @@ from ollama_stack.shell import or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
-KEYRING = "/etc/apt/keyrings/docker.asc"
-SOURCES = "/etc/apt/sources.list.d/docker.sources"
+# Not docker.asc and docker.sources: those names are of Docker's own guide, so they are the site's.
+KEYRING = "/etc/apt/keyrings/ollama-stack-docker.asc"
+SOURCES = "/etc/apt/sources.list.d/ollama-stack-docker.sources"
 PIN = "/etc/apt/preferences.d/ollama-stack-docker"
 OLD_PIN = "/etc/apt/preferences.d/docker"
 OURS = r"Package: docker-ce docker-ce-cli\nPin: version 5:[0-9.]+-\*\nPin-Priority: 990"
@@ -143,6 +144,22 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
         return
     new = "/etc/apt/keyrings/new"  # apt looks at nothing there
     yield f"rm -rf {new} && mkdir -p -m 755 {new}"
+    yield from _tried(
+        url, suite, key_sha256, proxy, text.replace(KEYRING, f"{new}/docker.asc"), new
+    )
+    yield renamed(f"{new}/docker.asc", KEYRING)
+    yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
+    yield renamed(f"{new}/docker.sources", SOURCES)
+    yield f"rm -rf {new}"
+    yield or_explain(
+        StringCommand(f"apt-cache policy >/dev/null || {{ rm -f {SOURCES}; false; }}"),
+        f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
+        "taken out again; see apt's words above, mend that entry, or set docker_source = distro",
+    )
+
+
+def _tried(url: str, suite: str, key_sha256: str, proxy: str, staged: str, new: str) -> Commands:
+    """The key and the packages, looked for in the folder ``new`` with the sources ``staged``."""
     yield or_explain(
         StringCommand(
             *("curl -fsSL --max-time 60", *(("--proxy", QuoteString(proxy)) if proxy else ())),
@@ -156,7 +173,6 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
         f"docker_repository_key: {url}/gpg is another key than the declared one; Docker was not "
         "installed; compare it with the one Docker publishes, then set docker_repository_key",
     )
-    staged = text.replace(KEYRING, f"{new}/docker.asc")
     yield StringCommand("printf %s", QuoteString(staged), f">{new}/docker.sources")
     yield f"chmod 644 {new}/docker.* && mkdir -p {new}/lists/partial"
     yield or_explain(
@@ -167,15 +183,6 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
         ),
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
         "installed; see apt's words above, mend the mirror, or set docker_repository",
-    )
-    yield renamed(f"{new}/docker.asc", KEYRING)
-    yield StringCommand("printf %s", QuoteString(text), f">{new}/docker.sources")
-    yield renamed(f"{new}/docker.sources", SOURCES)
-    yield f"rm -rf {new}"
-    yield or_explain(
-        StringCommand(f"apt-cache policy >/dev/null || {{ rm -f {SOURCES}; false; }}"),
-        f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
-        "taken out again; see apt's words above, mend that entry, or set docker_source = distro",
     )
 
 

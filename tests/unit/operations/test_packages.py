@@ -157,7 +157,7 @@ SOURCES = """Types: deb
 URIs: https://m.lan/docker/debian
 Suites: bookworm
 Components: stable
-Signed-By: /etc/apt/keyrings/docker.asc"""
+Signed-By: /etc/apt/keyrings/ollama-stack-docker.asc"""
 
 
 def test_a_repository_that_is_known_is_left_alone() -> None:
@@ -202,6 +202,8 @@ def test_an_entry_of_the_site_s_own_is_used_and_not_doubled() -> None:
         plan(packages.repository, {"grep -sH": [*ENTRIES.splitlines(), FOREIGN]}, **REPOSITORY)
         == []
     )
+    guide = [f"/etc/apt/sources.list.d/docker.sources:{line}" for line in SOURCES.splitlines()]
+    assert plan(packages.repository, {"grep -sH": guide}, **REPOSITORY) == []
     doubled = {"grep -sH": [FOREIGN, *BOTH]}
     assert plan(packages.repository, doubled, **REPOSITORY) == [f"rm -f {packages.SOURCES}"]
     other = {"grep -sH": [FOREIGN.replace("bookworm", "trixie")]}
@@ -242,4 +244,4 @@ def test_apt_learns_of_a_repository_last() -> None:
     *_, known, clean, asked = commands
     assert "sources.list.d" in known
     assert clean.startswith("rm -rf ")
-    assert "apt-cache policy >/dev/null || { rm -f /etc/apt/sources.list.d/docker.sources;" in asked
+    assert f"apt-cache policy >/dev/null || {{ rm -f {packages.SOURCES};" in asked
