@@ -189,8 +189,6 @@ local ROUTES = {
     }),
 }
 
--- What HAProxy calls -----------------------------------------------------------------------------------
-
 local function check(path, body, free)
     local found, value = pcall(json.read, body)
     local fields = found and type(value) == "table" and value.fields or {}
