@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.inventory import ROOT, Target, read_inventory
+from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.settings import PROFILES
 from tests.unit.commands import command
 
