@@ -50,7 +50,7 @@ lint: .venv/ok ## ruff and mypy
 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/ok
-	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/unit
+	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
 
 # pyinfra itself calls an inventory that is not there, or a limit without hosts, a success; and it
 # connects before it looks at settings.

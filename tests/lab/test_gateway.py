@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.lab.conftest import URL, deploy, deployed, generate, sh, until
+from tests.lab.mutations import UNLOAD
 
 MIRRORS = "docker ps --all --quiet --filter name=ollama-lab-"
 METRICS = "http://127.0.0.1:8404/metrics"
@@ -60,7 +61,8 @@ def at_once(clients: int, tokens: int) -> tuple[list[httpx.Response], int, int]:
 
 
 def unload() -> None:
-    generate(keep_alive=0)
+    """At Ollama's own address: the gateway lets nobody do that to others."""
+    sh(UNLOAD)
     until(lambda: httpx.get(f"{URL}/api/ps").json()["models"] == [])
 
 
@@ -96,11 +98,11 @@ class busy:
         self.sockets: list[socket.socket] = []
 
     def __enter__(self) -> None:
-        body = json.dumps(question(2000, stream=True))
+        body = json.dumps(question(1024, stream=True))
         for _ in range(sum(self.wanted)):
             one = socket.create_connection(("127.0.0.1", 11434))
             one.sendall(
-                f"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+                f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
                 f"{body}".encode()
             )
             self.sockets.append(one)

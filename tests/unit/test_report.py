@@ -71,30 +71,30 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
     assert not [name for name in big["changes"] if "Smoke" in name or "true now" in name]
 
 
-@pytest.mark.parametrize(
-    ("version", "daemon", "root"),
-    [
-        ("", "{}", "/var/lib/containerd"),
-        ("29.0.1", "{}", "/var/lib/containerd"),
-        ("28.5.2", "{}", None),
-        ("", '{"storage-driver": "overlay2"}', None),
-        ("", '{"features": {"containerd-snapshotter": false}}', None),
-    ],
-)
-def test_where_images_will_go_is_known_before_docker_is_there(
-    version: str, daemon: str, root: str | None, tmp_path: Path
-) -> None:
-    disks = {
-        "'/var/lib/containerd'": "/",
-        "p=/var/lib/containerd;": "/",
-        "p=/var/lib/docker;": "/srv",
-    }
+CONTAINERD = "/var/lib/containerd"
+# What an engine of some version does, or a daemon.json has it do: where its images will be.
+IMAGE_ROOTS = [
+    ("", "{}", CONTAINERD),
+    ("29.0.1", "{}", CONTAINERD),
+    ("28.5.2", "{}", None),
+    ("", '{"storage-driver": "overlay2"}', None),
+    ("", '{"features": {"containerd-snapshotter": false}}', None),
+]
+
+
+def test_where_images_will_go_is_known_before_docker_is_there(tmp_path: Path) -> None:
+    disks = {f"'{CONTAINERD}'": "/", f"p={CONTAINERD};": "/", "p=/var/lib/docker;": "/srv"}
     bare = {key: value for key, value in BARE.items() if key != "df -B1"}
-    answers = {"df -B1": "50000000000", "daemon.json": daemon, **disks, **bare}
-    big = ("@fake/big", FAKE | {"fake_responses": answers, "docker_version": version})
-    _, hosts = report(tmp_path, big)
-    assert hosts["@fake/big"]["measured"]["image_root"] == root
-    assert (hosts["@fake/big"]["images"] is not None) is (root is not None)
+    asked = []
+    for number, (version, daemon, _) in enumerate(IMAGE_ROOTS):
+        answers = {"df -B1": "50000000000", "daemon.json": daemon, **disks, **bare}
+        own = {"fake_responses": answers, "docker_version": version}
+        asked.append((f"@fake/{number}", FAKE | own))
+    _, hosts = report(tmp_path, *asked)
+    for number, (*_, root) in enumerate(IMAGE_ROOTS):
+        host = hosts[f"@fake/{number}"]
+        assert host["measured"]["image_root"] == root, number
+        assert (host["images"] is not None) is (root is not None)
 
 
 def test_one_refused_host_stops_the_others(tmp_path: Path) -> None:
@@ -126,27 +126,22 @@ def test_an_unreachable_host_does_not_hide_what_would_change(tmp_path: Path) -> 
     assert "Docker | Install Docker" in hosts["@fake/big"]["changes"]
 
 
-@pytest.mark.parametrize(
-    ("answers", "reason"),
-    [
-        (
-            {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},
-            "preflight: a command failed on the host",
-        ),
-        (
-            {"df -B1": "-"},
-            "preflight: an answer was not understood (ValueError(",
-        ),
-    ],
-)
 def test_a_host_that_cannot_be_measured_is_refused_and_the_others_are_measured(
-    answers: dict[str, Any], reason: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    odd = ("@fake/odd", FAKE | {"fake_responses": BARE | answers})
-    code, hosts = report(tmp_path, odd, FITS)
+    denied = {"daemon.json": {"success": False, "stderr": "cat: permission denied"}}
+    odd = {
+        "@fake/denied": (denied, "preflight: a command failed on the host"),
+        "@fake/odd": ({"df -B1": "-"}, "preflight: an answer was not understood (ValueError("),
+    }
+    asked = [
+        (name, FAKE | {"fake_responses": BARE | answers}) for name, (answers, _) in odd.items()
+    ]
+    code, hosts = report(tmp_path, *asked, FITS)
     assert code == 1
-    assert hosts["@fake/odd"]["verdict"] == "refused"
-    assert hosts["@fake/odd"]["reasons"][0].startswith(reason)
+    for name, (_, reason) in odd.items():
+        assert hosts[name]["verdict"] == "refused"
+        assert hosts[name]["reasons"][0].startswith(reason)
     assert hosts["@fake/big"]["verdict"] == "fits"
 
 
