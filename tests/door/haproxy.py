@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from lab.page import have
 from ollama_stack.wheels import cache
 
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
@@ -21,16 +22,28 @@ LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 def unpacked() -> list[str]:
     """The command that runs HAProxy; its packages come from this machine's own apt sources, once."""
     folder = cache() / f"haproxy-{RELEASE}"
-    if not folder.is_dir():
-        if not shutil.which("mmdebstrap"):
-            pytest.skip("there is no mmdebstrap, which unpacks HAProxy: apt-get install mmdebstrap")
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
-            _unpack(Path(temp))
-            (Path(temp) / "root").rename(folder)
+    with alone():
+        _have(folder)
     libraries = folder / LIBRARIES
     loader = libraries / "ld-linux-x86-64.so.2"
     return [*map(str, (loader, "--library-path", libraries, folder / "usr/sbin/haproxy"))]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One process at a time fills the cache; others wait for it."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _have(folder: Path) -> None:
+    if not folder.is_dir():
+        have("mmdebstrap", "mmdebstrap")
+        with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
+            _unpack(Path(temp))
+            (Path(temp) / "root").rename(folder)
 
 
 def _unpack(temp: Path) -> None:
@@ -46,8 +59,7 @@ def _unpack(temp: Path) -> None:
     words += ['--aptopt=Acquire::Check-Valid-Until "false"', RELEASE]
     words += [str(temp / "root"), str(temp / "sources.list")]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"HAProxy could not be unpacked: {done.stderr[-300:]}")
+    assert done.returncode == 0, f"HAProxy cannot be unpacked: {done.stderr[-300:]}"
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ollama_stack.wheels import cache
+from tests.door.haproxy import alone
 from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
 
 NGINX = """
@@ -55,6 +56,12 @@ def program(package: str, path: str) -> str:
     if found := shutil.which(Path(path).name):
         return found
     there = cache() / "debian" / package
+    with alone():
+        _have(package, path, there)
+    return str(there / path)
+
+
+def _have(package: str, path: str, there: Path) -> None:
     if not (there / path).exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=there.parent) as folder:
@@ -63,7 +70,6 @@ def program(package: str, path: str) -> str:
             subprocess.run(words, check=True, capture_output=True, cwd=folder)
             shutil.rmtree(there, ignore_errors=True)
             (Path(folder) / package).rename(there)
-    return str(there / path)
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
