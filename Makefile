@@ -9,7 +9,7 @@ export BEGUN := $(shell date +%s)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts lab-able rollback status check test test-all lint unit door plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
+.PHONY: help lab lab-down lab-hosts lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,11 +35,15 @@ lab-able:
 check: .venv/ok ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
-test: lab-able check door ## make check, then every claim once in the lab, in ten minutes
-	@$(LAB_TESTS) -m "not slow"
+test: lab-able .venv/ok ## make check, then every claim once in the lab, in ten minutes
+	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 4 --output-sync=target lint unit door server
+	@$(LAB_TESTS) -m "not slow" --ignore tests/lab/test_hosts.py
 
 test-all: lab-able check door ## each control broken alone, the whole list of faults, in half an hour
 	@$(LAB_TESTS)
+
+server: .venv/ok
+	@$(LAB_TESTS)/test_hosts.py -m "not slow" --keep-lab
 
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
 door: .venv/ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -10,9 +11,16 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lab.classroom import APP
 from lab.page import LONG, NAMES, ask, chromium, context, crowd, gauge, look, sign_in, until_busy
-from tests.lab.conftest import sh, until
+from tests.lab.conftest import ROOT, sh, until
 
 SHORT = "Say hello."
+# How the small model may end: it repeats itself now and then, and Ollama breaks that off.
+ENDS = {
+    language: {texts[key] for key in ("done", "cut", "repeated")}
+    for language in ("en", "ru")
+    for texts in [json.loads((ROOT / "app" / "texts" / f"{language}.json").read_text())]
+}
+WIDER = [("en", 320), ("en", 390), ("ru", 390)]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
     kept = page.inner_text("#now .answer")
     ask(page, SHORT)
     page.wait_for_selector("#stop", state="hidden", timeout=60000)
-    assert status(page) in ("The answer is complete.", "The answer stops here: it reached the length limit.")  # fmt: skip
+    assert status(page) in ENDS["en"]
     assert page.inner_text("#earlier .answer") == kept
 
 
@@ -98,6 +106,7 @@ def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> Non
     answered(page, timeout=120000)
 
 
+@pytest.mark.slow
 def test_who_waits_while_the_app_is_replaced_is_asked_for_again_by_itself(
     english: BrowserContext, page: Page
 ) -> None:
@@ -148,6 +157,7 @@ def test_an_answer_s_late_end_does_not_disturb_the_next_question(page: Page) -> 
     assert page.inner_text("#now .asked") == LONG
 
 
+@pytest.mark.slow
 def test_who_asks_too_often_is_told_so(page: Page) -> None:
     for _ in range(6):
         done = page.request.post(f"{APP}/api/ask", data={"prompt": "hi", "max_tokens": 1})
@@ -171,6 +181,7 @@ def test_it_is_used_by_the_keyboard_alone(page: Page) -> None:
     assert status(page) == "Stopped."
 
 
+@pytest.mark.slow
 def test_the_network_that_goes_is_told(english: BrowserContext, page: Page) -> None:
     english.set_offline(True)
     ask(page, SHORT)
@@ -193,7 +204,7 @@ def test_without_a_script_the_form_answers(chrome: Browser) -> None:
         expect(page.locator("[role=status] + *, p[role=status]").last).to_be_visible(timeout=60000)
         assert page.inner_text(".asked") == "<b>Say hello.</b>"
         assert page.inner_text(".answer")
-        assert page.inner_text("p[role=status]") in ("Ответ готов.", "Ответ обрезан здесь: он достиг предельной длины.")  # fmt: skip
+        assert page.inner_text("p[role=status]") in ENDS["ru"]
         assert page.inner_text("#ask button[type=submit]") == "Спросить ещё"
 
 
@@ -211,8 +222,10 @@ def test_without_a_script_a_refusal_keeps_the_question(chrome: Browser) -> None:
         assert page.input_value("#prompt") == SHORT
 
 
-@pytest.mark.parametrize("width", [320, 390])
-@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize(
+    ("language", "width"),
+    [("ru", 320), *(pytest.param(*other, marks=pytest.mark.slow) for other in WIDER)],
+)
 def test_nothing_is_wider_than_a_phone(language: str, width: int, chrome: Browser) -> None:
     until_busy(0)
     with context(chrome, language, width=width) as fresh:
@@ -225,7 +238,10 @@ def test_nothing_is_wider_than_a_phone(language: str, width: int, chrome: Browse
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [*NAMES[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[2:])],
+)
 def test_pages_are_light_and_accessible(name: str, chrome: Browser) -> None:
     until_busy(0)
     scheme = "dark" if NAMES.index(name) % 2 else "light"  # make pages looks at all of them

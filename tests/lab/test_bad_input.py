@@ -102,6 +102,7 @@ def test_a_model_that_does_not_exist() -> None:
     ) in refused("model_name=smollm2:0m")
 
 
+@pytest.mark.slow
 def test_a_model_that_breaks_off() -> None:
     publish_without_config("library/smollm2", "135m", "135m-lost")
     said = refused("model_name=smollm2:135m-lost", f"model_shape={SHAPE}")

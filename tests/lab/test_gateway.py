@@ -66,7 +66,7 @@ def unload() -> None:
     until(lambda: httpx.get(f"{URL}/api/ps").json()["models"] == [])
 
 
-@pytest.mark.parametrize("cold", [False, True])
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_queue_is_bounded_warm_or_cold(cold: bool) -> None:
     unload() if cold else generate()
     answers, flight, queue = at_once(40, tokens=16)
@@ -163,7 +163,7 @@ def test_ollama_s_restart_is_survived() -> None:
     assert generate()["eval_count"] > 0
 
 
-@pytest.mark.long("two runs that replace all containers")
+@pytest.mark.slow
 def test_gateway_and_app_can_be_left_out_and_put_back() -> None:
     deployed("gateway_enabled=false", "app_enabled=false")
     try:
@@ -177,6 +177,7 @@ def test_gateway_and_app_can_be_left_out_and_put_back() -> None:
     assert places() == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_configuration_that_haproxy_refuses_changes_nothing(tmp_path: Path) -> None:
     """A certificate whose key is another's passes our own look at it."""
     pem = tmp_path / "tls.pem"

@@ -115,6 +115,7 @@ def test_a_second_run_is_told_of_the_first_and_a_killed_one_holds_nothing() -> N
     assert queue() == "15"
 
 
+@pytest.mark.slow
 def test_requests_that_a_killed_change_left_waiting_go_on() -> None:
     held = "set server generations/hold state ready; set server generations/ollama state maint"
     says = 'exec 3<>/dev/tcp/127.0.0.1/8405; echo "$0" >&3; cat <&3'
