@@ -130,7 +130,7 @@ def test_a_host_that_cannot_be_measured_is_refused_and_the_others_are_measured(
     tmp_path: Path,
 ) -> None:
     denied = {"daemon.json": {"success": False, "stderr": "cat: permission denied"}}
-    odd = {
+    odd: dict[str, tuple[dict[str, Any], str]] = {
         "@fake/denied": (denied, "preflight: a command failed on the host"),
         "@fake/odd": ({"df -B1": "-"}, "preflight: an answer was not understood (ValueError("),
     }
