@@ -20,7 +20,9 @@ if settings.ollama_project != "ollama-lab":
     raise DeployError(
         "lab/down.py removes a lab, models and all: run it on inventories/lab.py only"
     )
-mirrored = f"{settings.image} {settings.haproxy_image} {settings.companion_image}"
+# By name, of whatever age: others may use the same layers.
+NAME = '{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}'
+mirror = host_of(settings.mirror)
 
 if host.get_fact(Which, command="dockerd"):
     run_docker()
@@ -36,8 +38,10 @@ if host.get_fact(Which, command="dockerd"):
     server.shell(
         name="Remove the lab's images",
         commands=[
-            "docker images --format '{{.Repository}}:{{.Tag}}' 'ollama-lab/*'"
-            f" | xargs docker rmi --force {mirrored}",  # by name: others may use the same layers
+            *(
+                f"docker images --digests --format '{NAME}' '{names}' | xargs -r docker rmi --force"
+                for names in ("ollama-lab/*", f"{mirror}/*", f"{mirror}/*/*")
+            ),
             # What earlier builds of the app have left.
             "docker image prune --force --filter label=org.opencontainers.image.title=ollama-stack-app",
         ],
