@@ -204,6 +204,7 @@ def turns_red(batch: Batch, state: Deployed, targets: Sequence[Target], folder: 
     assert red == expected(batch)
 
 
+@pytest.mark.long("most controls are broken by one batch, which replaces all three containers")
 @pytest.mark.parametrize("batch", batches(OPEN), ids=name)
 def test_what_is_broken_turns_red_and_nothing_else(
     batch: Batch, as_deployed: Deployed, lab_targets: list[Target], tmp_path: Path

@@ -226,6 +226,7 @@ def targets(inventory: Path) -> list[Target]:
     return read_inventory(str(inventory))
 
 
+@pytest.mark.long("a certificate that ends soon is loaded by two reloads; the way back is a run")
 def test_what_is_broken_turns_red_and_nothing_else(
     targets: list[Target], as_deployed: Deployed, tmp_path: Path
 ) -> None:
