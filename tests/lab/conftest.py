@@ -180,15 +180,13 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
 
 LOCK = Path("/run/ollama-lab-tests.lock")
-# What a mutation leaves outside the lab's own project, and what takes it back.
+# What mutations leave outside of what `make lab-down` removes, and what takes it back.
 LEFT_BEHIND = """
 test ! -e /run/docker.sock.lab || mv /run/docker.sock.lab /run/docker.sock
 test ! -e /run/ollama-lab-unreachable ||
     ip route del unreachable $(cat /run/ollama-lab-unreachable)/32 || true
 rm -f /run/ollama-lab-unreachable /var/lib/docker/ollama-lab-*
 find /run -maxdepth 1 -name reboot-required -empty -delete
-! docker version >/dev/null 2>&1 || docker compose --project-name ollama-lab down --volumes
-rm -rf /opt/ollama-lab
 """
 
 
@@ -199,6 +197,7 @@ def one_at_a_time() -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if LOCK.read_text():
             sh(LEFT_BEHIND)
+            down()
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
