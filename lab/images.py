@@ -12,7 +12,8 @@ HERE = Path(__file__).parent
 OLLAMA_LIBRARIES = (
     *("ollama-lib", "libggml.so", "libggml-base.so", "libllama.so", "libllava_shared.so"),
     *("libmtmd_shared.so", "libsample.so", "libggml-cpu-haswell.so", "libggml-cpu-alderlake.so"),
-    *("libggml-cpu-skylakex.so", "libggml-cpu-icelake.so", "libggml-cpu-sapphirerapids.so"),
+    *("libggml-cpu-skylakex.so", "libggml-cpu-icelake.so"),
+    # Not libggml-cpu-sapphirerapids.so: with AMX this one answers "6666..." to everything.
 )
 INTEL_LIBRARIES = (
     *("libimf.so", "libsvml.so", "libirng.so", "libintlc.so.5", "libiomp5.so"),

@@ -86,7 +86,7 @@ class TestShortTimeouts:
 
     def test_an_answer_may_be_longer_than_every_timeout(self) -> None:
         began = time.monotonic()
-        assert "error" not in last_line(400)  # the small model may repeat itself to the end
+        assert last_line(400)["done"]
         assert time.monotonic() - began > PATIENCE
 
     def test_who_asks_for_json_may_wait_longer_than_any_answer_is_silent(self) -> None:
