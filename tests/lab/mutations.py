@@ -176,7 +176,11 @@ LIMITS = {
         then=(("swap", 3 * GIB), ("memory", 3 * GIB)),
     ),
     "OLS-103": docker_alone("--cpus 1.5", ("quota", 200000)),
-    "OLS-104": kernel_alone(("quota", 150000), then=(("quota", 200000),)),
+    # A model that runs meanwhile is throttled, which OLS-305 sees.
+    "OLS-104": replace(
+        kernel_alone(("quota", 150000), then=(("quota", 200000),)),
+        uses=uses("limit quota", "runner"),
+    ),
     "OLS-105": docker_alone("--memory 3g --memory-swap 4g", ("swap", 3 * GIB)),
     "OLS-106": kernel_alone(("swap", 4 * GIB), then=(("swap", 3 * GIB),)),
     "OLS-107": docker_alone("--memory-reservation 1g", ("reservation", 2 * GIB)),
