@@ -35,11 +35,11 @@ lab-able:
 check: .venv/ok ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
-test: lab-able .venv/ok ## make check, then every claim once in the lab, in ten minutes
+test: lab-able .venv/ok ## lint, unit tests and every claim once in the lab: 10 to 13 minutes
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 4 --output-sync=target lint unit door server
 	@$(LAB_TESTS) -m "not slow" --ignore tests/lab/test_hosts.py
 
-test-all: lab-able check door ## each control broken alone, the whole list of faults, in half an hour
+test-all: lab-able check door ## all tests: each control broken alone, the whole list of faults
 	@$(LAB_TESTS)
 
 server: .venv/ok

@@ -167,7 +167,7 @@ class Room:
         Failed if it fails. Who does not want to hear the end has to ``leave``.
         """
         told: Event | None = None
-        patience = 0.05  # a place is told only to whoever has to wait
+        patience = 0.05  # only a student who has to wait is told a place
         while True:
             try:
                 event = visit.said.get(timeout=patience)

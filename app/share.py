@@ -170,7 +170,7 @@ class Book:
         return max((ats[-1] for ats in first), default=0.0)
 
     def _note(self, caller: Caller, appointment: Appointment, patient: bool) -> None:
-        """Book it. A full book drops the newest of the address with most, for whoever has fewer."""
+        """Book it. A full book drops the newest of the address with most, for an address with fewer."""
         if caller.name not in self._booked and len(self._booked) >= BOOKED:
             counts = Counter(one.address for one in self._booked.values())
             (greediest, most), *_ = counts.most_common(1)
@@ -203,7 +203,7 @@ class Admission:
             if sum(one.name == caller.name for one in inside) >= self._bounds.at_once:
                 raise AtOnce(math.ceil(step), self._bounds.at_once)
         if not inside:
-            self._book.clear()  # whoever comes back finds a place
+            self._book.clear()  # all who come back find a place
         if not self._has_place(caller, inside, now):
             raise Full(self._book.appoint(caller, now, step, longest))
         self._book.strike(caller.name)

@@ -58,7 +58,7 @@ class Staffroom:
         return time.monotonic() - since < SCHOOL_DAY and compare_digest(with_, token)
 
     def forget(self, name: str) -> None:
-        """From now on that name is good for nothing, whoever has kept the cookie."""
+        """The server no longer accepts that name, even from a kept cookie."""
         self._signed_in.pop(name, None)
 
     def wait(self, where: str) -> int:
@@ -91,7 +91,7 @@ def live() -> Response | str:
 
 @blueprint.post("")
 def sign_in() -> Response:
-    """Let in whoever has the token; who has tried too many is not even heard."""
+    """Sign the teacher in; an address with too many wrong tokens is refused unread."""
     token, room, where = _token(), _staffroom(), address()
     if seconds := room.wait(where):
         notice = texts()["too_many_tokens"].format(seconds=seconds)

