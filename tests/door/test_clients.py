@@ -172,3 +172,21 @@ def test_a_flood_of_refusals_leaves_the_log_to_others(opened: Opener) -> None:
     assert int(metrics.split(name)[1].split("\n")[0]) >= 400
     door.ask(who="one")
     assert door.lines()[-1]["status"] == 200  # an answer is no refusal
+
+
+@pytest.mark.parametrize("bytes_", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\n:\r\n\r\n", b"A\0B\r\n\r\n", b""])  # fmt: skip
+def test_what_is_no_http_is_counted_and_not_logged(door: Door, bytes_: bytes) -> None:
+    """A new connection each time: no bound on requests would hold it."""
+    before = len(door.lines())
+    for port in (door.api, door.page):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+            stranger.sendall(bytes_)
+            stranger.shutdown(socket.SHUT_WR)
+            stranger.recv(1000)
+    door.ask()
+    until(lambda: len(door.lines()) > before)
+    assert [line["status"] for line in door.lines()[before:]] == [200]
+    if bytes_:
+        metrics = httpx.get(f"http://127.0.0.1:{door.metrics}/metrics", trust_env=False).text
+        name = 'haproxy_frontend_request_errors_total{proxy="students"} '
+        assert int(metrics.split(name)[1].split("\n")[0]) > 0
