@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import PurePosixPath
+from typing import IO
 
-from pyinfra.api import Host, QuoteString, State, StringCommand
+from pyinfra.api import FileUploadCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.command import PyinfraCommand
 
 
 def or_explain(command: StringCommand, explanation: str) -> StringCommand:
@@ -34,6 +38,19 @@ def renamed(new: str, path: str) -> StringCommand:
         *("sync", QuoteString(new), "&& mv", QuoteString(new), QuoteString(path)),
         *("&& sync", QuoteString(folder)),
     )
+
+
+def uploaded(host: Host, source: str | IO[str], path: str) -> FileUploadCommand:
+    """A file of the controller's; on its way it has a name in /tmp that nobody could foresee."""
+    return FileUploadCommand(source, path, remote_temp_filename=host.get_temp_filename())
+
+
+def placed(host: Host, path: str, text: str) -> Iterator[PyinfraCommand]:
+    """Root's own file with this text, readable for all: the old one or this, never a part of one."""
+    new = f"{path}.new"
+    yield uploaded(host, StringIO(text), new)
+    yield StringCommand("chmod 644", QuoteString(new), "&& chown 0:0", QuoteString(new))
+    yield renamed(new, path)
 
 
 def run_now(

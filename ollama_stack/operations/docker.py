@@ -10,11 +10,10 @@ from io import StringIO
 from pathlib import PurePosixPath
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.facts.server import Arch
-from pyinfra.operations import files
 from pyinfra.operations.util.files import generate_color_diff
 
 from ollama_stack.compose import COMMAND, STARTING
@@ -26,7 +25,7 @@ from ollama_stack.facts.docker import (
     EngineVersion,
     InsecureRegistries,
 )
-from ollama_stack.shell import MARK, or_explain, ours, renamed
+from ollama_stack.shell import MARK, or_explain, ours, renamed, uploaded
 from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
@@ -50,7 +49,8 @@ def compose_plugin() -> Commands:
     yield StringCommand("mkdir -p", str(PurePosixPath(PLUGIN).parent))
     (binary,) = unpacked(COMPOSE_PLUGIN, host.get_fact(Arch)).glob("*.data/scripts/docker-compose")
     checksum = sha256(binary.read_bytes()).hexdigest()
-    yield from files.put._inner(src=str(binary), dest=f"{PLUGIN}.new", mode="755")
+    yield uploaded(host, str(binary), f"{PLUGIN}.new")
+    yield f"chmod 755 {PLUGIN}.new"
     yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"
     yield f"{PLUGIN}.new version"
     yield renamed(f"{PLUGIN}.new", PLUGIN)
@@ -138,7 +138,8 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
     if config:
         staged = f"{DAEMON_JSON}.new"
         content = StringIO(json.dumps(config, indent=2) + "\n")
-        yield from files.put._inner(src=content, dest=staged, mode="644")
+        yield uploaded(host, content, staged)
+        yield f"chmod 644 {staged}"
         # An operator's own mode is kept: there may be a proxy's password in it.
         yield f"! test -e {DAEMON_JSON} || chmod --reference={DAEMON_JSON} {staged}"
         yield renamed(staged, DAEMON_JSON)
@@ -163,9 +164,7 @@ def compose_file(content: str, path: str, pull_failed: str) -> Commands:
             host.log(line)
     staged = f"{path}.new"
     compose = StringCommand(COMMAND, "--file", QuoteString(staged))
-    yield FileUploadCommand(
-        StringIO(content), staged, remote_temp_filename=host.get_temp_filename(staged)
-    )
+    yield uploaded(host, StringIO(content), staged)
     yield StringCommand("chmod 644", QuoteString(staged))
     yield or_explain(
         StringCommand(compose, "config --quiet"),

@@ -15,6 +15,7 @@ if [ -z "$holder" ]; then
         }
     done
 fi
+umask 077 # whoever may open it may hold it
 exec 9>>"$lock"
 flock --timeout 600 9 || {
     echo "lock: an earlier run's change is still at work here; read /run/ollama-stack.log" >&2

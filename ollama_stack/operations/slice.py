@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.docker import SliceMemory
-from ollama_stack.shell import MARK, or_explain, ours, renamed
+from ollama_stack.shell import MARK, or_explain, ours, placed
 
 UNITS = "/etc/systemd/system"
 
@@ -35,13 +34,8 @@ def protected(unit: str, memory_low: int) -> Commands:
         host.noop(f"{unit} is as declared, and the kernel keeps to it")
         return
     if not written:
-        new = f"{path}.new"
         yield ours(path, f"ollama_project: {path} is not ours; remove it, or take another project")
-        yield FileUploadCommand(
-            StringIO(text), new, remote_temp_filename=host.get_temp_filename(new)
-        )
-        yield StringCommand("chmod 644", QuoteString(new), "&& chown 0:0", QuoteString(new))
-        yield renamed(new, path)
+        yield from placed(host, path, text)
     yield StringCommand("systemctl daemon-reload && systemctl start", QuoteString(unit))
     yield or_explain(
         StringCommand(

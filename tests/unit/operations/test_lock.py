@@ -115,3 +115,10 @@ def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
     take_, begin = plan(lock.held, who="o'ps@school")
     assert take_.endswith("lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")
     assert begin.startswith("_begun")
+
+
+def test_no_other_user_can_hold_it(holder: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """flock(2) needs a file that one may open, no more."""
+    path = tmp_path / "lock"
+    take(path, "ops@school", holder.pid)
+    assert path.stat().st_mode & 0o077 == 0
