@@ -11,6 +11,7 @@ app_enabled = True
 
 docker_source = "distro"
 health_interval = "2s"  # many changes, each of which waits for it
+health_timeout = "15s"
 ollama_dir = "/opt/ollama-lab"
 ollama_project = "ollama-lab"
 

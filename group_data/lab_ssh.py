@@ -7,6 +7,7 @@ model_name = "smollm2:135m"
 
 docker_source = "distro"
 health_interval = "2s"  # many changes, each of which waits for it
+health_timeout = "15s"
 
 audit_waivers = [
     {

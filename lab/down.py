@@ -46,6 +46,12 @@ if host.get_fact(Which, command="dockerd"):
             "docker image prune --force --filter label=org.opencontainers.image.title=ollama-stack-app",
         ],
     )
+    server.shell(
+        name="Open the side doors again",
+        commands=[
+            "! command -v nft >/dev/null || nft 'table inet ollama_stack; delete table inet ollama_stack'"
+        ],
+    )
     docker.insecure_registry(
         name="Forget the mirror", registry=host_of(settings.mirror), present=False
     )

@@ -25,6 +25,7 @@ from ollama_stack.forms import (
     Registry,
     Sha256,
     Size,
+    Timeout,
     Waiver,
     Website,
     host_of,
@@ -125,6 +126,11 @@ class Settings(GatewaySettings, AppSettings):
         "ours; Docker before 25 has no shorter interval for a start",
         "5s",
         unit="Go duration",
+    )
+    health_timeout: Timeout = setting(
+        "longest silence after a health check's question; then the container is ended, and starts anew",
+        "nine times the longest seen on an emulated machine (5 s)",
+        "45s",
     )
     model_num_ctx: int = setting(
         "context of one answer", "Ollama api/types.go", 4096, unit="tokens", ge=256
@@ -275,6 +281,11 @@ class Settings(GatewaySettings, AppSettings):
         }
 
     @property
+    def health_seconds(self) -> int:
+        """``health_timeout`` in seconds."""
+        return seconds(self.health_timeout)
+
+    @property
     def environment(self) -> dict[str, str]:
         """The container's environment, the seed's six variables first and in its order."""
         return {
@@ -311,6 +322,16 @@ class Settings(GatewaySettings, AppSettings):
     def slice(self) -> str:
         """The containers' systemd slice; a dash in its name would put it below another one."""
         return f"{self.ollama_project.replace('-', '_')}.slice"
+
+    @property
+    def bridge(self) -> str:
+        """The network interface of the containers on their host; its name has at most 15 letters."""
+        return self.ollama_project[:15]
+
+    @property
+    def guard_file(self) -> str:
+        """The rules of the host's packet filter."""
+        return f"{self.ollama_dir}/guard.nft"
 
     @property
     def app_threads(self) -> int:

@@ -29,7 +29,7 @@ def install_docker(settings: Settings) -> None:
     packages.mended(name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=1)
     packages.installed(
         name="Install what the deploy needs",
-        packages=["ca-certificates", "curl", "iproute2"],
+        packages=["ca-certificates", "curl", "iproute2", "nftables"],
         proxy=settings.proxy,
         _retries=1,  # somebody may come between the wait for apt's locks and the step
     )

@@ -15,6 +15,7 @@ from ollama_stack.forms import size_bytes
 from ollama_stack.operations import docker, release, slice
 from ollama_stack.settings import Settings
 from ollama_stack.tasks.gateway import configure_gateway, forget_secrets
+from ollama_stack.tasks.guard import close_side_doors
 
 CGROUPFS = {"native.cgroupdriver=cgroupfs"}  # of daemon.json's exec-opts
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -62,6 +63,7 @@ def serve_ollama(settings: Settings) -> None:
             memory_low=size_bytes(settings.ollama_memory_reservation),
         )
     files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
+    close_side_doors(settings)
     docker.compose_file(
         name="Write the compose file",
         content=render_compose(settings, parent),

@@ -68,6 +68,21 @@ class Live(Conversation):
         return SUDO if self.engine.command.startswith(SUDO) else ""
 
     @property
+    def root(self) -> str:
+        """What makes a command root's; Unreadable where this user may not."""
+        if self.run("id -u").text.strip() == "0":
+            return ""
+        if self.run(f"{SUDO}true").code:
+            raise Unreadable("only root reads this; allow `sudo -n`")
+        return SUDO
+
+    def of_docker(self, command: str) -> str:
+        """The command as one who may use Docker runs it: whom the host's packet filter lets through."""
+        if self.sudo or self.run("id -u").text.strip() == "0":
+            return f"{self.sudo}{command}"
+        return f"sg docker -c {shlex.quote(command)}"
+
+    @property
     def inspect(self) -> str:
         """The command that shows all the containers there are to be."""
         return f"docker container inspect {OLLAMA} {GATEWAY}" + (
@@ -151,7 +166,8 @@ class Live(Conversation):
         self.pid(self.ollama)
         url = f"http://{self.ollama.address}:11434{path}"
         comment = f"  # {note}" if note else ""
-        said = self.run(_curl(url, body, seconds) + comment, seconds=seconds + 5)
+        command = self.of_docker(_curl(url, body, seconds)) + comment
+        said = self.run(command, seconds=seconds + 5)
         if said.code in (7, 28, 52, 56):  # curl: refused, timed out, empty or broken answer
             raise Blocked("OLS-504")
         if said.code:

@@ -85,7 +85,7 @@ def test_one_process_of_the_app_serves(live: Live) -> Finding:
     said = live.ask(f"docker top {APP} -eo pid,ppid,args")
     lines = [line.split(None, 2) for line in said.text.splitlines()[1:]]
     served = [
-        line for line in lines if "gunicorn" in line[2]
+        line for line in lines if "gunicorn" in line[2] and "docker-init" not in line[2]
     ]  # not Docker's own look at its health
     workers = [line for line in served if line[1] in {other[0] for other in served}]
     return said.reading(len(workers), said.text).equals(1)
@@ -229,7 +229,7 @@ def _gauge(live: Live, name: str) -> Reading:
     """A figure that the app's process tells of itself, at its container's own address."""
     live.pid(live.app)
     url = f"http://{live.app.address}:8080/metrics"
-    said = live.run(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
+    said = live.run(live.of_docker(f"curl -sS --fail --noproxy '*' --max-time 10 {url}"))
     if said.code:
         raise Blocked(PAGE)
     found = re.search(rf"^{name} (\d+)", said.text, re.MULTILINE)

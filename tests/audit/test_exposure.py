@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable, control
 from tests.audit.conversation import Output
@@ -173,6 +174,58 @@ def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
     soon = live.run(f"{shown} -checkend {CERTIFICATE_DAYS * 86400}")
     line = said.text.splitlines()[0] if said.text else "no certificate"
     return said.reading(line, line).meets(f"more than {CERTIFICATE_DAYS} days", soon.code == 0)
+
+
+@control(
+    "OLS-611",
+    "A user of the host reaches no container but by its published ports",
+    "high",
+    "nft(8)",
+)
+def test_a_user_reaches_no_container_itself(live: Live) -> Finding:
+    """At Ollama's own address there is no lock, and at the app's no gateway."""
+    behind = {"Ollama": (live.ollama, 11434)}
+    if live.settings.app_enabled:
+        behind["the app"] = (live.app, 8080)
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
+    if not live.sudo and live.run("id -u").text.strip() != "0":
+        nobody = ""  # who audits is such a user
+    asks = "; ".join(
+        f"curl -s -o /dev/null --noproxy '*' --max-time 5 http://{container.address}:{port}/; echo $?"
+        for container, port in behind.values()
+        if live.pid(container)
+    )
+    said = live.ask(f"{live.sudo}{nobody}sh -c {shlex.quote(asks)}")
+    answers = dict(zip(behind, said.text.split(), strict=True))
+    reached = [
+        name for name, code in answers.items() if code not in ("7", "28")
+    ]  # refused, dropped
+    return said.reading(reached, f"curl's exit codes: {answers}").equals(
+        [], lambda names: ", ".join(names) or "none"
+    )
+
+
+@control(
+    *("OLS-612", "A neighbour reaches no container but by its published ports", "critical"),
+    "moby#28073; Docker 28 does it by itself",
+)
+def test_a_neighbour_reaches_no_container_itself(live: Live) -> Finding:
+    """Docker before 28 hands on whatever is sent to a container's own address, tokens or not."""
+    network = f"{live.settings.ollama_project}_app-network"
+    option = '{{index .Options "com.docker.network.bridge.name"}}'
+    bridge = live.ask(f"docker network inspect --format {shlex.quote(option)} {network}")
+    try:
+        root = live.root
+    except Unreadable:
+        if int(live.engine.text.partition(".")[0]) < 28:
+            raise
+        return live.engine.reading().meets("Docker 28 or later", True)
+    said = live.ask(f"{root}nft list chain inet ollama_stack neighbours 2>&1 || true")
+    drops = re.findall(r'oifname "([^"]+)" iifname != "\1" ct state [^\n]* drop', said.text)
+    last = drops and said.text[said.text.index("oifname") :].splitlines()[0]
+    return said.reading(drops, last or said.text).equals(
+        [bridge.text.strip()], lambda names: f"dropped before {', '.join(names) or 'no network'}"
+    )
 
 
 def _secured(live: Live) -> None:

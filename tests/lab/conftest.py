@@ -185,6 +185,7 @@ LEFT_BEHIND = """
 test ! -e /run/docker.sock.lab || mv /run/docker.sock.lab /run/docker.sock
 test ! -e /run/ollama-lab-unreachable ||
     ip route del unreachable $(cat /run/ollama-lab-unreachable)/32 || true
+ip netns del ollama-lab-n 2>/dev/null || true
 rm -f /run/ollama-lab-unreachable /var/lib/docker/ollama-lab-*
 find /run -maxdepth 1 -name reboot-required -empty -delete
 """

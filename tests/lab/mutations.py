@@ -212,6 +212,7 @@ ENVIRONMENT = {
 
 # --- effect and model ---------------------------------------------------------------------------
 
+GUARDED = "nft --file /opt/ollama-lab/guard.nft"
 ADDRESS = "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' ollama | cut -d' ' -f1)"
 
 
@@ -271,7 +272,7 @@ EFFECT = {
     "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
-        + generate(options={"num_predict": 3})
+        + generate(options={"num_predict": 5})
         + "docker update --cpus 2 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
@@ -418,6 +419,10 @@ EXPOSURE = {
     "OLS-604": listener("127.0.0.3", 8404),
     "OLS-605": listener("127.0.0.3", 2375),
     "OLS-606": Mutation(gateway=first(401, "/api/tags")),
+    "OLS-611": Mutation("nft flush chain inet ollama_stack users", GUARDED, uses=uses("guard")),
+    "OLS-612": Mutation(
+        "nft flush chain inet ollama_stack neighbours", GUARDED, uses=uses("guard")
+    ),
     "OLS-608": Mutation(
         gateway=(
             ("acl change path /api/pull", "acl read path /api/copy\n    acl change path /api/pull"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import socketserver
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from ollama_stack.settings import Settings, read_settings
+from ollama_stack.tasks.guard import guard_files
 from ollama_stack.tasks.ollama import render_compose
 from tests.unit.conftest import group_data
 
@@ -57,7 +60,7 @@ def without_our_additions(rendered: dict[str, Any]) -> dict[str, Any]:
     """The service without each key that we add to the seed's; a KeyError if one is not there."""
     for key in ("memswap_limit", "read_only", "tmpfs", "cap_drop", "security_opt"):
         del rendered[key]
-    for key in ("healthcheck", "logging"):
+    for key in ("init", "healthcheck", "logging"):
         del rendered[key]
     del rendered["deploy"]["resources"]["limits"]["pids"]
     for ours in ("LLAMA_ARG_THREADS=2", "LLAMA_ARG_CACHE_RAM=256", "OLLAMA_NO_CLOUD=1"):
@@ -97,9 +100,6 @@ def test_the_gateway_has_no_power_and_is_not_root() -> None:
     assert rendered["security_opt"] == ["no-new-privileges:true"]
     assert rendered["memswap_limit"] == rendered["deploy"]["resources"]["limits"]["memory"]
     assert rendered["deploy"]["resources"]["limits"]["cpus"] == "0.5"
-    assert (
-        "GET /alive HTTP/1.0\\r\\n" in rendered["healthcheck"]["test"][3]
-    )  # an answer, not a socket
     assert rendered["volumes"] == ["/opt/ollama/gateway:/usr/local/etc/haproxy:ro"]
 
 
@@ -113,27 +113,51 @@ def test_swap_is_closed_and_the_container_has_no_power(medium: Settings) -> None
 
 
 class Answers(socketserver.StreamRequestHandler):
-    """Stands in for Go's server: it has an answer of its own to a ping, the app for all else."""
+    """Stands in for a container's server: it has an answer to one request, and may hang."""
 
     def handle(self) -> None:
-        ping = self.rfile.readline() == b"OPTIONS * HTTP/1.0\r\n"
-        self.wfile.write(self.server.says if ping else b"HTTP/1.0 404 No\r\n\r\n")  # type: ignore[attr-defined]
+        asked = self.rfile.readline()
+        while (line := self.server.says.get(asked, b"HTTP/1.0 404 No\r\n\r\n")) is None:  # type: ignore[attr-defined]
+            if not self.rfile.readline():  # who asked has gone
+                return
+        self.wfile.write(line)
 
 
-def looked(says: bytes) -> int:
-    """The exit status of Ollama's health check where a server says so."""
-    cmd, *words = service()["healthcheck"]["test"]
+ASKED = {
+    "ollama": b"OPTIONS * HTTP/1.0\r\n",  # Go's own answer, of which Ollama logs nothing
+    "gateway": b"GET /alive HTTP/1.0\r\n",
+    "app": b"GET /healthz HTTP/1.0\r\n",
+}
+EVERY = pytest.mark.parametrize("name", ASKED)
+
+
+def asked(name: str, flag: Path, says: bytes | None) -> subprocess.CompletedProcess[str]:
+    """What a service's health check does where a server says so, and None is silence."""
+    app = {"app_enabled": True, "app_image": "registry.example/app:1"}
+    cmd, *words, script = service(name, **app, health_timeout="1s")["healthcheck"]["test"]
     assert cmd == "CMD"
-    with socketserver.TCPServer(("127.0.0.1", 0), Answers) as server:
-        server.says = says  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        port = str(server.server_address[1])
-        inside = [word.replace("11434", port).replace("$$", "$") for word in words]
-        done = subprocess.run(inside, capture_output=True)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
+        server.says = {ASKED[name]: says}  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        port = server.server_address[1]
+        script = re.sub(r"(/127.0.0.1)/\d+", rf"\1/{port}", script.replace("$$", "$"))
+        # On this host, nothing may be ended.
+        for inside, here in (
+            ("/dev/shm/answered", str(flag)),  # noqa: S108
+            ("kill -9 -1", "echo ended"),
+            ("</proc/1/comm", "<" + str(flag)),
+            ("/proc/1/fd/2", "/dev/stderr"),
+            ("timeout 1 ", "timeout 0.2 " if says is None else "timeout 9 "),
+        ):
+            assert inside in script
+            script = script.replace(inside, here)
+        assert "kill" not in script
+        done = subprocess.run([*words, script], capture_output=True, text=True)
         server.shutdown()
-    return done.returncode
+    return done
 
 
+@EVERY
 @pytest.mark.parametrize(
     ("says", "healthy"),
     [
@@ -142,14 +166,37 @@ def looked(says: bytes) -> int:
         (b"", False),
     ],
 )
-def test_health_is_an_answer_of_which_ollama_logs_nothing(says: bytes, healthy: bool) -> None:
-    """A request that reached Ollama's own router would be a line in its log every 5 s."""
-    assert (looked(says) == 0) is healthy
+def test_health_is_an_answer(name: str, says: bytes, healthy: bool, tmp_path: Path) -> None:
+    done = asked(name, tmp_path / "answered", says)
+    assert (done.returncode == 0, done.stdout) == (healthy, "")
+    assert (tmp_path / "answered").exists() is healthy
+
+
+@EVERY
+def test_who_answered_once_and_hangs_is_ended(name: str, tmp_path: Path) -> None:
+    flag = tmp_path / "answered"
+    flag.write_text("docker-init")
+    done = asked(name, flag, None)
+    assert (done.returncode, done.stdout) == (1, "ended\n")
+    assert "no answer for 1 s" in done.stderr
+
+
+@EVERY
+@pytest.mark.parametrize("process_1", [None, "systemd"])
+def test_who_still_starts_or_has_no_init_is_not_ended(
+    name: str, process_1: str | None, tmp_path: Path
+) -> None:
+    """A first start may take minutes; and without an init, process 1 would be somebody else's."""
+    flag = tmp_path / "answered"
+    if process_1:
+        flag.write_text(process_1)
+    done = asked(name, flag, None)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_server_that_does_not_listen_is_not_healthy() -> None:
     *_, script = service()["healthcheck"]["test"]
-    closed = script.replace("11434", "1").replace("$$", "$")
+    closed = script.replace("11434", "1").replace("$$", "$").replace("kill", "false")
     assert subprocess.run(["bash", "-c", closed], capture_output=True).returncode != 0
 
 
@@ -157,7 +204,15 @@ def test_a_server_that_does_not_listen_is_not_healthy() -> None:
 def test_volume_and_network_belong_to_the_project(name: str, medium: Settings) -> None:
     """No ``name:`` of their own: two projects on one host never share models."""
     (declared,) = yaml.safe_load(render_compose(medium))[name].values()
-    assert declared is None
+    assert "name" not in (declared or {})
+
+
+def test_the_network_s_interface_is_the_one_that_the_packet_filter_knows() -> None:
+    settings = read_settings(group_data("all", "medium") | {"ollama_project": "a-school-with-a-long-name"})  # fmt: skip
+    (network,) = yaml.safe_load(render_compose(settings))["networks"].values()
+    bridge = network["driver_opts"]["com.docker.network.bridge.name"]
+    assert len(bridge) <= 15  # the kernel's own limit
+    assert guard_files(settings)[0].count(f'oifname "{bridge}"') == 2
 
 
 def test_every_container_is_asked_as_often_as_declared() -> None:
@@ -166,3 +221,4 @@ def test_every_container_is_asked_as_often_as_declared() -> None:
             name, app_enabled=True, app_image="registry.example/app:1", health_interval="2s"
         )
         assert rendered["healthcheck"]["interval"] == "2s"
+        assert rendered["init"] is True
