@@ -15,6 +15,8 @@ LIMITS = {
     "connections": CONNECTIONS,
     "lua_memory": LUA,
     "requests": 48,  # of one token at once, whatever they ask
+    "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
+    "logged": 200,  # requests of one address in 10 s, but for those that the model answers
     "door_connections": (CONNECTIONS - WITHIN - METRICS) // 2,
     "within_connections": WITHIN,
 }
@@ -41,8 +43,11 @@ def half(settings: Settings) -> Places:
 
 
 def shares(settings: Settings) -> dict[str, Places]:
-    """The places of each declared token, by its name."""
+    """The places of each declared token, by its name: half, and half at most of what tokens have together."""
     usual, found = half(settings), {}
+    most = (everybody_else(settings) + 1) // 2
+    parallel = min(usual.parallel, most)
+    usual = Places(parallel, max(1, min(usual.queue, most - parallel)))
     for name in settings.gateway_tokens:
         said = settings.gateway_token_limits.get(name, {})
         found[name] = Places(

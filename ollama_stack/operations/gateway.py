@@ -17,7 +17,7 @@ from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain, renamed
 
 CONFIG = "haproxy.cfg"
-PROGRAMS = ("door.lua", "checks.lua", "json.lua")  # what it loads
+PROGRAMS = ("door.lua", "checks.lua", "schema.lua", "json.lua")  # what it loads
 INSIDE = "/usr/local/etc/haproxy"  # the official image's own place
 OWNER = 99  # the official image's user; on a host it is nobody's
 

@@ -60,6 +60,13 @@ local function items(value, name)
     return value.items
 end
 
+local function fields(value, name)
+    if type(value) ~= "table" or not value.fields then
+        refuse(400, "%s: is no object", name == "" and "the body" or name)
+    end
+    return value.fields
+end
+
 local function texts(most)
     return function(value, name)
         if type(value) == "string" then
@@ -76,10 +83,7 @@ end
 -- ``checks``: by field, exactly as Ollama's documentation spells it.
 local function object(checks)
     return function(value, name)
-        if type(value) ~= "table" or not value.fields then
-            refuse(400, "%s: is no object", name == "" and "the body" or name)
-        end
-        for field, given in pairs(value.fields) do
+        for field, given in pairs(fields(value, name)) do
             local place = (name == "" and "" or name .. ".") .. quoted(field)
             if not checks[field] then
                 refuse(400, "%s: no such field is taken here, spelt so (docs/door.md)", place)
@@ -125,7 +129,7 @@ local function duration(value)
     if type(value) == "number" then
         return value < 0 and -1 or value
     elseif type(value) ~= "string" or value:find("^-") then
-        return type(value) == "string" and value:find("^-%d+%a*$") and -1 or nil
+        return type(value) == "string" and value:find("^-0*[1-9]%d*%a*$") and -1 or nil
     end
     local sum, at = 0, 1
     repeat
@@ -152,68 +156,14 @@ local function model(value, name)
     end
 end
 
--- Grammars ---------------------------------------------------------------------------------------------
--- llama.cpp builds a rule for each node and each repetition, and goes down as deep as they nest.
-local NODES, LEVELS, LETTERS, TIMES = 500, 16, 8192, 1000
-local counts = { minLength = TIMES, maxLength = TIMES, minItems = 100, maxItems = 100 }
-
-local function pattern(written, name)
-    local times = 1
-    for most in written:gmatch("{%d*,?(%d*)}") do
-        times = times * (tonumber(most) or TIMES)
-    end
-    local _, groups = written:gsub("%(", "")
-    if #written > 100 or groups > 8 or times > TIMES then
-        refuse(400, "%s: its pattern is too large (100 letters, 8 groups, %d times)", name, TIMES)
-    end
-end
-
-local function node(value, name, level, sum)
-    sum.nodes, level = sum.nodes + 1, level + 1
-    sum.letters = sum.letters + (type(value) == "string" and #value or 0)
-    if sum.nodes > NODES or level > LEVELS or sum.letters > LETTERS then
-        local message = "%s: its schema is too large (%d values, %d deep, %d letters)"
-        refuse(400, message, name, NODES, LEVELS, LETTERS)
-    elseif type(value) ~= "table" then
-        return
-    end
-    for _, item in ipairs(value.items or {}) do
-        node(item, name, level, sum)
-    end
-    for field, given in pairs(value.fields or {}) do
-        sum.letters = sum.letters + #field
-        if field == "pattern" and type(given) == "string" then
-            pattern(given, name)
-        elseif field == "$ref" and not (type(given) == "string" and given:find("^#/[%w$_/.-]+$")) then
-            refuse(400, "%s: a $ref that leaves its schema", name)
-        elseif counts[field] and type(given) == "number" and given > counts[field] then
-            refuse(400, "%s: %s above %d", name, field, counts[field])
-        end
-        node(given, name, level, sum)
-    end
-end
-
-local function schema(value, name)
-    node(value, name, 0, { nodes = 0, letters = 0 })
-end
-
-local function format(value, name)
-    if type(value) == "string" and value ~= "" and value ~= "json" then
-        refuse(400, "%s: is neither 'json' nor a schema", name)
-    elseif type(value) ~= "string" and not (type(value) == "table" and value.fields) then
-        refuse(400, "%s: is neither 'json' nor a schema", name)
-    end
-    schema(value, name)
-end
-
 return {
     any = any,
     closed = closed,
     declare = declare,
     declared = declared,
+    fields = fields,
     fixed = fixed,
     flag = flag,
-    format = format,
     items = items,
     keep_alive = keep_alive,
     model = model,
@@ -223,7 +173,6 @@ return {
     opened = opened,
     quoted = quoted,
     refuse = refuse,
-    schema = schema,
     served = served,
     text = text,
     texts = texts,

@@ -1,10 +1,11 @@
 -- Which requests pass, by what is in them; HAProxy asks once it has the whole body.
 local json = require("json")
 local is = require("checks")
+local schemas = require("schema")
 is.declare({ ... })
 
 local count = is.whole(-1, 2 ^ 31 - 1)
-local small = is.whole(0, 100)
+local small = is.whole(0, 20)
 local prompts = is.texts(256)
 
 -- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
@@ -86,7 +87,7 @@ local ollama = { model = is.model, options = options, keep_alive = is.keep_alive
 local answering = {
     stream = is.flag,
     think = is.any,
-    format = is.format,
+    format = schemas.format,
     logprobs = is.flag,
     top_logprobs = small,
     truncate = is.flag,
@@ -106,8 +107,8 @@ local openai = {
     seed = is.whole(-2 ^ 53, 2 ^ 53),
     presence_penalty = is.number,
     frequency_penalty = is.number,
-    response_format = is.schema,
-    text = is.schema,
+    response_format = schemas.response_format,
+    text = schemas.text,
     tools = is.any,
     tool_choice = is.any,
     parallel_tool_calls = is.flag,
@@ -181,7 +182,7 @@ local ROUTES = {
 }
 
 local function check(path, body, free)
-    local found, value = pcall(json.read, body)
+    local found, value = pcall(json.read, body, is.opened.context and json.LONG or json.SHORT)
     local fields = found and type(value) == "table" and value.fields or {}
     local name = fields.model or fields.name
     if free then -- whoever may change models is only written down
@@ -206,7 +207,9 @@ core.register_action("look_at_body", { "http-req" }, function(txn)
     else
         refusal, name = check(txn.sf:path(), body, txn:get_var("txn.token") == "admin")
     end
-    if type(refusal) == "string" then -- ours to mend
+    if refusal == "not enough memory" then
+        refusal = { status = 503, message = "too many bodies are looked at; please try again" }
+    elseif type(refusal) == "string" then -- ours to mend
         core.Alert("door.lua: " .. refusal)
         refusal = { status = 500, message = "the gateway could not read the body" }
     end
@@ -223,7 +226,7 @@ local LISTS = { ["/api/tags"] = "models", ["/api/ps"] = "models", ["/v1/models"]
 
 core.register_action("list_what_is_served", { "http-res" }, function(txn)
     local body, key = txn.f:res_body(), LISTS[txn:get_var("txn.route")]
-    local found, value = pcall(json.read, body)
+    local found, value = pcall(json.read, body, json.LONG, true)
     local list = found and type(value) == "table" and value.fields and value.fields[key]
     local kept = {}
     for place, item in ipairs(list and list.items or {}) do
@@ -263,7 +266,9 @@ core.register_fetches("from_this_host", function(txn)
     return HERE[txn.sf:src()] and 1 or 0
 end)
 
--- An answer that comes word by word for ever is silent never; this is its end, whoever reads it.
+-- An answer that comes word by word for ever is silent never; this is its end, whoever reads it. What comes
+-- all at once is read at once.
+local AT_ONCE = { ["/api/embed"] = 60, ["/api/embeddings"] = 60, ["/v1/embeddings"] = 60 } -- seconds
 local Bound = { id = "a bound on an answer's time", flags = filter.FLT_CFG_FL_HTX }
 Bound.__index = Bound
 
@@ -273,15 +278,16 @@ end
 
 function Bound:start_analyze(txn, channel)
     if channel:is_resp() and txn:get_var("txn.kind") == "generation" then
+        self.seconds = AT_ONCE[txn:get_var("txn.route")] or tonumber(is.declared.answer_seconds)
         filter.register_data_filter(self, channel)
     end
 end
 
 function Bound:http_payload(_, message)
     local now = core.now().sec
-    self.ends = self.ends or now + is.declared.answer_seconds
+    self.ends = self.ends or now + self.seconds
     if now > self.ends then
-        error("an answer took longer than gateway_answer_limit", 0) -- an error is what ends it
+        error("an answer took longer than it may (gateway_answer_limit)", 0) -- an error is what ends it
     end
 end
 

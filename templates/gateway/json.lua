@@ -1,6 +1,6 @@
 -- JSON, stricter than RFC 8259: no key twice, none with an escape, nothing after the end, no bottomless
--- nest. Strings stay as they are written, objects are {fields}, arrays {items, n, from, to}.
-local VALUES, DEPTH = 20000, 32 -- of one body
+-- nest. Strings stay as they are written, objects are {fields}, arrays {items, n}, with {from, to} if asked.
+local SHORT, LONG, DEPTH = 3000, 20000, 32 -- values of one body
 local NULL = setmetatable({}, { __name = "null" })
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
@@ -81,14 +81,16 @@ function Reader:object(depth)
 end
 
 function Reader:array(depth)
-    local array = { items = {}, n = 0, from = {}, to = {} }
+    local array = { items = {}, n = 0, from = self.places and {}, to = self.places and {} }
     self.at = self.at + 1
     while self:space() ~= "]" or array.n > 0 do
         array.n = array.n + 1
         self:space()
-        array.from[array.n] = self.at
+        local from = self.at
         array.items[array.n] = self:value(depth)
-        array.to[array.n] = self.at - 1
+        if self.places then
+            array.from[array.n], array.to[array.n] = from, self.at - 1
+        end
         local next = self:space()
         if next == "]" then
             break
@@ -122,8 +124,9 @@ function Reader:value(depth)
     return self:number()
 end
 
-local function read(text)
-    local reader = setmetatable({ text = text, at = 1, left = VALUES }, Reader)
+-- ``places``: whether arrays tell where in the text each item is.
+local function read(text, values, places)
+    local reader = setmetatable({ text = text, at = 1, left = values, places = places }, Reader)
     if not utf8.len(text) then
         reader:wrong("no UTF-8")
     end
@@ -134,4 +137,4 @@ local function read(text)
     return value
 end
 
-return { read = read, null = NULL }
+return { read = read, null = NULL, SHORT = SHORT, LONG = LONG }

@@ -245,7 +245,7 @@ def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
     paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
     if settings.gateway_enabled:
         paths |= {settings.gateway_dir: "755 0"}
-        names = ("haproxy.cfg", "door.lua", "checks.lua", "json.lua")
+        names = ("haproxy.cfg", "door.lua", "checks.lua", "schema.lua", "json.lua")
         paths |= {f"{settings.gateway_dir}/{name}": "644 99" for name in names}
     if settings.app_enabled:
         paths |= {settings.app_dir: "755 0"}

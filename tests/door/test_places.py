@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, status, until
+from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, status, until
 
 
 @contextmanager
@@ -79,14 +79,14 @@ def test_a_greedy_token_has_its_share_and_another_is_served(opened: Opener) -> N
     with held(door) as mine:
         greedy = [door.start("one") for _ in range(18)]
         mine += greedy
-        assert sorted(statuses(greedy)) == [0] * 10 + [503] * 8
-        until(lambda: door.ollama.now == 2)  # two of three places, and eight of fifteen
+        assert sorted(statuses(greedy)) == [0] * 9 + [503] * 9
+        until(lambda: door.ollama.now == 2)  # two of three places, and seven of fifteen
         answer = door.ask(who="one")
-        assert "this token has its 10 places (gateway_token_limits)" in answer.json()["error"]
+        assert "this token has its 9 places (gateway_token_limits)" in answer.json()["error"]
         mine.append(door.start("two"))
-        until(lambda: door.ollama.now == 3)  # at once, before eight that came earlier
+        until(lambda: door.ollama.now == 3)  # at once, before seven that came earlier
         mine += [door.start("two") for _ in range(9)]
-        assert sum(statuses(mine[18:])) == 503 * 2  # there are eighteen places in all
+        assert sum(statuses(mine[18:])) == 503  # the other half is its own
         assert door.ollama.most == 3
     assert door.ask(who="two").status_code == 200
 
@@ -105,6 +105,15 @@ def test_the_page_keeps_its_share(locked: Door) -> None:
     with held(locked) as mine:
         mine += [locked.start("app", port=locked.inner) for _ in range(18)]
         assert statuses(mine) == [0] * 18  # while nobody else asks, all is its own
+
+
+def test_with_a_page_a_token_leaves_others_half_of_what_they_have_together(locked: Door) -> None:
+    with held(locked) as mine:
+        mine += [locked.start("one") for _ in range(18)]
+        assert statuses(mine).count(0) == 4
+        others = [locked.start("two") for _ in range(5)]
+        mine += others
+        assert statuses(others) == [0] * 4 + [503]
 
 
 def test_the_page_is_before_those_who_wait(locked: Door) -> None:
@@ -152,3 +161,15 @@ def test_the_log_tells_how_long_somebody_waited(opened: Opener, who: str) -> Non
     waits = sorted(line["wait_ms"] for line in door.lines())
     assert waits[0] >= 0
     assert 200 < waits[-1] < 5000
+
+
+def test_a_token_that_is_refused_again_and_again_is_not_read(opened: Opener) -> None:
+    """To look at a body takes time from everybody."""
+    door = opened(**TOKENS)
+    wrong = {"model": "other:1b", "tools": [[]] * 2900}
+    found = [door.client.post("/api/chat", json=wrong, headers=bearer("one")) for _ in range(55)]
+    assert [answer.status_code for answer in found[:50]] == [404] * 50
+    assert found[-1].status_code == 429
+    assert "50 times in 10 s" in found[-1].json()["error"]
+    assert door.ask(who="one").status_code == 429
+    assert door.ask(who="two").status_code == 200

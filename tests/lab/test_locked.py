@@ -62,7 +62,7 @@ def inventory(folder: Path) -> Iterator[Path]:
     yield path
     deployed()
     left = sh("ls /opt/ollama-lab/gateway").split()
-    assert left == ["checks.lua", "door.lua", "haproxy.cfg", "json.lua"]
+    assert left == ["checks.lua", "door.lua", "haproxy.cfg", "json.lua", "schema.lua"]
 
 
 @pytest.fixture(scope="module")

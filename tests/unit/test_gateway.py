@@ -67,7 +67,7 @@ def test_everybody_has_a_share_and_the_page_keeps_its_own() -> None:
         "gateway_tokens": {"admin": "env:A", "one": "env:B"},
     }
     declared = settings(**own, gateway_token_limits={"one": {"parallel": 1, "per_minute": 60}})
-    assert door.shares(declared) == {"admin": door.Places(2, 8), "one": door.Places(1, 8, 60)}
+    assert door.shares(declared) == {"admin": door.Places(2, 2), "one": door.Places(1, 2, 60)}
     assert door.everybody_else(declared) == 3 + 15 - (2 + 8)
     assert door.everybody_else(settings()) == 3 + 15
 

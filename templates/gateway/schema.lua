@@ -1,0 +1,251 @@
+-- Schemas of answers: llama.cpp makes a grammar of one, and some end it. What is not named here is refused.
+local json = require("json")
+local is = require("checks")
+
+-- A rule is built for each value and each repetition, and built as deep as they nest.
+local NODES, LEVELS, LETTERS, TIMES, KEY = 500, 16, 8192, 5000, 64
+local TYPES = { string = 1, number = 1, integer = 1, boolean = 1, array = 1, object = 1, null = 1 }
+
+-- ``seen`` is the whole schema's: what it has so far, its definitions, and which refers to which.
+local Seen = {}
+Seen.__index = Seen
+
+function Seen:count(value, name, level)
+    self.nodes = self.nodes + 1
+    self.letters = self.letters + (type(value) == "string" and #value or 0)
+    if self.nodes > NODES or level > LEVELS or self.letters > LETTERS or self.times > TIMES then
+        local message = "%s: its schema is too large (%d values, %d deep, %d letters, %d repetitions)"
+        is.refuse(400, message, name, NODES, LEVELS, LETTERS, TIMES)
+    end
+end
+
+function Seen:plain(value, name, level) -- JSON that is compared, or only kept
+    self:count(value, name, level)
+    for _, item in ipairs(type(value) == "table" and value.items or {}) do
+        self:plain(item, name, level + 1)
+    end
+    for field, given in pairs(type(value) == "table" and value.fields or {}) do
+        self.letters = self.letters + #field
+        self:plain(given, name, level + 1)
+    end
+end
+
+local function list(seen, value, name, level)
+    for _, item in ipairs(is.items(value, name)) do
+        seen:schema(item, name, level)
+    end
+end
+
+local function named(seen, value, name, level)
+    for key, given in pairs(is.fields(value, name)) do
+        seen.letters = seen.letters + #key
+        if #key > KEY then
+            is.refuse(400, "%s: a name has more than %d letters", name, KEY)
+        end
+        seen:schema(given, name, level)
+    end
+end
+
+local function definitions(seen, value, name, level)
+    if level > 1 then
+        is.refuse(400, "%s: stands at the schema's top alone", name)
+    end
+    for key, given in pairs(is.fields(value, name)) do
+        seen.within = key
+        seen:schema(given, name, level)
+    end
+    seen.within = nil
+end
+
+local function schema_or_list(seen, value, name, level)
+    if type(value) == "table" and value.items then
+        return list(seen, value, name, level)
+    end
+    seen:schema(value, name, level)
+end
+
+local function schema_or_flag(seen, value, name, level)
+    if type(value) ~= "boolean" then
+        seen:schema(value, name, level)
+    end
+end
+
+local function one_of_them(seen, value, name, level)
+    if #is.items(value, name) ~= 1 then
+        is.refuse(400, "%s: has another number of schemas than one", name)
+    end
+    list(seen, value, name, level)
+end
+
+local function kind(_, value, name)
+    local names = type(value) == "table" and value.items or { value }
+    for place, item in ipairs(names) do
+        if not TYPES[item] or place == 2 and item ~= "null" or place > 2 then
+            is.refuse(400, "%s: is no type, and no type with null", name)
+        end
+    end
+end
+
+local function reference(seen, value, name)
+    local found = type(value) == "string" and value:match("^#/%$?def[%a]+/([%w_.-]+)$")
+    if not found or #found > KEY or not seen.definitions[found] then
+        is.refuse(400, "%s: is no definition of this schema (#/$defs/NAME)", name)
+    end
+    local from = seen.within or ""
+    seen.refers[from] = seen.refers[from] or {}
+    table.insert(seen.refers[from], found)
+end
+
+local function plain(seen, value, name, level)
+    seen:plain(value, name, level)
+end
+
+local function number(_, value, name)
+    if type(value) ~= "number" or math.abs(value) > 2 ^ 53 then
+        is.refuse(400, "%s: is no number of at most 53 bits", name)
+    end
+end
+
+local function at_most(most)
+    local whole = is.whole(0, most)
+    return function(seen, value, name)
+        whole(value, name)
+        seen.times = seen.times + value
+    end
+end
+
+local function alone(check) -- one that needs no more than the value
+    return function(_, value, name)
+        check(value, name)
+    end
+end
+
+local function form(_, value, name)
+    if type(value) ~= "string" or not value:find("^[a-z-]*$") or #value > 20 then
+        is.refuse(400, "%s: is no format", name)
+    end
+end
+
+local function pattern(_, value, name)
+    is.closed("pattern")(value, name)
+    if type(value) ~= "string" or #value > 100 then -- before anything reads it
+        is.refuse(400, "%s: is too large (100 letters)", name)
+    end
+    local times, _, groups = 1, value:gsub("%(", "")
+    for least, most in value:gmatch("{(%d*),?(%d*)}") do
+        times = times * math.max(tonumber(least) or 0, tonumber(most) or 1000)
+        if tonumber(least) and tonumber(most) and tonumber(least) > tonumber(most) then
+            is.refuse(400, "%s: repeats something more often than it may", name)
+        end
+    end
+    if groups > 8 or times > 1000 then
+        is.refuse(400, "%s: is too large (8 groups, 1000 times)", name)
+    elseif value:find("[(|^][*+?{]") or value:find("^[*+?{]") then
+        is.refuse(400, "%s: repeats nothing", name)
+    end
+end
+
+local KEYWORDS = {
+    ["type"] = kind,
+    properties = named,
+    required = alone(is.texts(NODES)),
+    additionalProperties = schema_or_flag,
+    items = schema_or_list,
+    prefixItems = list,
+    anyOf = list,
+    oneOf = list,
+    allOf = one_of_them, -- as pydantic writes a reference with a description
+    ["$ref"] = reference,
+    ["$defs"] = definitions,
+    definitions = definitions,
+    enum = plain,
+    const = plain,
+    default = plain,
+    examples = plain,
+    pattern = pattern,
+    format = form,
+    minItems = at_most(100),
+    maxItems = at_most(100),
+    minLength = at_most(1000),
+    maxLength = at_most(1000),
+    minimum = number,
+    maximum = number,
+    exclusiveMinimum = number,
+    exclusiveMaximum = number,
+    multipleOf = number,
+    uniqueItems = alone(is.flag),
+    nullable = alone(is.flag),
+    title = plain,
+    description = plain,
+    ["$schema"] = plain,
+    ["$id"] = plain,
+    ["$comment"] = plain,
+}
+
+local function ordered(fields, least, most, name)
+    local low, high = fields[least], fields[most]
+    if type(low) == "number" and type(high) == "number" and low > high then
+        is.refuse(400, "%s: %s is above %s", name, least, most)
+    end
+end
+
+function Seen:schema(value, name, level)
+    self:count(value, name, level)
+    local fields = is.fields(value, name)
+    for field, given in pairs(fields) do
+        local place, check = name .. "." .. is.quoted(field:gsub("^%$", "")), KEYWORDS[field]
+        if not check then
+            is.refuse(400, "%s: no such word of a schema is taken here (docs/door.md)", place)
+        elseif given ~= json.null or check == plain then
+            check(self, given, place, level + 1)
+        end
+    end
+    ordered(fields, "minItems", "maxItems", name)
+    ordered(fields, "minLength", "maxLength", name)
+    ordered(fields, "minimum", "maximum", name)
+end
+
+-- Definitions that come back to themselves: llama.cpp follows some of them for ever.
+function Seen:no_circle(from, name, depth)
+    for _, to in ipairs(self.refers[from] or {}) do
+        if depth > LEVELS then
+            is.refuse(400, "%s: its definitions refer to each other in a circle, or too deep", name)
+        end
+        self:no_circle(to, name, depth + 1)
+    end
+    self.refers[from] = nil -- it has been looked at, and ends
+end
+
+local function schema(value, name)
+    local fields, definitions = is.fields(value, name), {}
+    for _, word in ipairs({ "$defs", "definitions" }) do
+        local defined = fields[word]
+        for key in pairs(type(defined) == "table" and defined.fields or {}) do
+            definitions[key] = true
+        end
+    end
+    local seen = { nodes = 0, letters = 0, times = 0, definitions = definitions, refers = {} }
+    setmetatable(seen, Seen):schema(value, name, 0)
+    seen:count("", name, 0) -- with the last one's repetitions
+    seen:no_circle("", name, 0)
+    for key in pairs(definitions) do
+        seen:no_circle(key, name, 0)
+    end
+end
+
+local function format(value, name)
+    if value ~= "" and value ~= "json" then
+        if type(value) ~= "table" or not value.fields then
+            is.refuse(400, "%s: is neither 'json' nor a schema", name)
+        end
+        schema(value, name)
+    end
+end
+
+local answer = { type = is.text, name = is.text, description = is.text, schema = schema, strict = is.flag }
+
+return {
+    format = format,
+    response_format = is.object({ type = is.text, json_schema = is.object(answer), schema = schema }),
+    text = is.object({ format = is.object(answer), verbosity = is.text }),
+}
