@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for word in WORDS * ((asked.get("prompt") == "for ever" and 10**6) or 1):
             self._chunk(part(self.path, word))
-            self.server.second.wait(20)
+            self.server.second.wait(5)
             time.sleep(0.01)
         self._chunk(part(self.path, "", done=True))
         self._chunk(b"")
