@@ -5,14 +5,8 @@ Writes a table into docs/running.md and screenshots into docs/app/.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,53 +17,20 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from lab.classroom import APP, APP_METRICS
+from lab.packages import have, modules
 from lab.tables import markdown, publish
-from ollama_stack.wheels import cache
 
 CHROMIUM = "/usr/bin/chromium"
 SHOTS = Path(__file__).parents[1] / "docs" / "app"
 TOKEN = Path("/opt/ollama-lab/app/teacher.token")
-AXE = "axe-core@4.14.1"
-AXE_SHA512 = (
-    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
-)
 # The lab's small model writes at least 60 tokens about it: the shortest of 96 answers.
 LONG = "Write a very long story about a fox, a river and a school, in many chapters."
 
 
-def have(program: str, package: str) -> None:
-    """Have a program, from Debian's packages if it is not there yet."""
-    if not shutil.which(program):
-        install = f"apt-get install --yes --quiet --no-install-recommends {package}"
-        words = ["sh", "-ec", f"{install} || {{ apt-get update --quiet; {install}; }}"]
-        subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
-
-
-def axe() -> str:
-    """axe-core's script, from npm; ValueError if it is not the pinned one."""
-    kept = cache() / f"{AXE}.min.js"
-    if not kept.exists():
-        have("npm", "npm")
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            words = ["npm", "pack", "--silent", AXE, "--pack-destination", folder]
-            subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
-            (packed,) = Path(folder).iterdir()
-            digest = base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
-            if digest != AXE_SHA512:
-                raise ValueError(f"{AXE} is not the pinned one: sha512-{digest}")
-            with tarfile.open(packed) as archive:
-                script = archive.extractfile("package/axe.min.js")
-                assert script  # noqa: S101 the pinned archive has it
-                new = kept.with_suffix(".new")
-                new.write_bytes(script.read())
-                new.replace(kept)
-    return kept.read_text()
-
-
 def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with a page: every rule it has, best practices too."""
-    found = page.evaluate(f"{axe()}; axe.run()")
+    axe = modules("axe-core@4.14.1") / "axe-core" / "axe.min.js"
+    found = page.evaluate(f"{axe.read_text()}; axe.run()")
     assert found["passes"]  # noqa: S101 it has looked
     return [
         f"{one['id']}: {node['html'][:100]}" for one in found["violations"] for node in one["nodes"]

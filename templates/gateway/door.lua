@@ -128,6 +128,7 @@ local ROUTES = {
         prompt = is.text,
         suffix = is.text,
         system = is.text,
+        user = is.text, -- Moodle sends it; Ollama has no such field
         images = is.closed("images"),
         template = is.closed("template", ""),
         raw = is.closed("raw", false),

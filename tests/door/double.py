@@ -9,12 +9,45 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "qwen2.5:1.5b"
-LISTED = [{"name": MODEL, "digest": "a"}, {"name": f"{MODEL}-pristine", "digest": "a"}]
+LISTED = [{"name": name, "model": name, "digest": "a"} for name in (MODEL, f"{MODEL}-pristine")]
 DATA = [{"id": name["name"], "object": "model"} for name in LISTED]
+WORDS = ["Light", " is", " scattered."]
+# In the shapes of Ollama's API; the counts come with the end.
+BEGUN = {"model": MODEL, "created_at": "2026-11-28T06:00:00.123456789Z", "done": False}
+ENDED = BEGUN | {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 4}
+OPENAI = {"id": "chatcmpl-1", "created": 1795845600, "model": MODEL, "system_fingerprint": "fp_ollama"}  # fmt: skip
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+def whole(path: str) -> dict[str, Any]:
+    """An answer in one piece."""
+    text = "".join(WORDS)
+    said = {"role": "assistant", "content": text}
+    if path == "/api/chat":
+        return ENDED | {"message": said}
+    if path == "/v1/chat/completions":
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        return OPENAI | {"object": "chat.completion", "choices": [choice], "usage": USAGE}
+    return ENDED | {"response": text}
+
+
+def part(path: str, word: str, done: bool = False) -> bytes:
+    """A piece of an answer; the last one has no word."""
+    said = {"role": "assistant", "content": word}
+    if path == "/v1/chat/completions":
+        choice = {"index": 0, "delta": said, "finish_reason": "stop" if done else None}
+        chunk = OPENAI | {"object": "chat.completion.chunk", "choices": [choice]}
+        end = "data: [DONE]\n\n" if done else ""
+        return f"data: {json.dumps(chunk)}\n\n{end}".encode()
+    told = {"message": said} if path == "/api/chat" else {"response": word}
+    return json.dumps((ENDED if done else BEGUN) | told).encode() + b"\n"
 
 
 class Double(ThreadingHTTPServer):
-    """On a port of loopback. ``hold`` keeps answers back; ``most`` counts those at once."""
+    """On a port of loopback; ``most`` counts the answers at once.
+
+    ``hold`` keeps answers back, ``second`` the words after the first.
+    """
 
     daemon_threads = True
     request_queue_size = 256
@@ -24,8 +57,9 @@ class Double(ThreadingHTTPServer):
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.now = self.most = 0
         self.lock = threading.Lock()
-        self.hold = threading.Event()
+        self.hold, self.second = threading.Event(), threading.Event()
         self.hold.set()
+        self.second.set()
         self.large = b""
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -64,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
             if asked.get("stream"):
                 self._stream(asked)
             else:
-                self._send(self.server.large or b'{"response":"hi","done":true}')
+                self._send(self.server.large or json.dumps(whole(self.path)).encode())
         finally:
             with self.server.lock:
                 self.server.now -= 1
@@ -85,14 +119,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.came.append((self.path, dict(self.headers), body))
 
     def _stream(self, asked: dict[str, Any]) -> None:
+        lines = "text/event-stream" if self.path.startswith("/v1/") else "application/x-ndjson"
         self.send_response(200)
+        self.send_header("Content-Type", lines)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for _ in range((asked.get("prompt") == "for ever" and 10**6) or 3):
-            self.wfile.write(b"11\r\n" + b'{"response":"x"}\n' + b"\r\n")
-            self.wfile.flush()
+        for word in WORDS * ((asked.get("prompt") == "for ever" and 10**6) or 1):
+            self._chunk(part(self.path, word))
+            self.server.second.wait(5)
             time.sleep(0.01)
-        self.wfile.write(b"0\r\n\r\n")
+        self._chunk(part(self.path, "", done=True))
+        self._chunk(b"")
+
+    def _chunk(self, piece: bytes) -> None:
+        self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        self.wfile.flush()
 
     def _send(self, body: bytes) -> None:
         self.send_response(200)

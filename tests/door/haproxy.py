@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from lab.page import have
+from lab.packages import alone, have
 from ollama_stack.wheels import cache
 
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
@@ -27,15 +24,6 @@ def unpacked() -> list[str]:
     libraries = folder / LIBRARIES
     loader = libraries / "ld-linux-x86-64.so.2"
     return [*map(str, (loader, "--library-path", libraries, folder / "usr/sbin/haproxy"))]
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """One process at a time fills the cache; others wait for it."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _have(folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ollama_stack import tokens
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, until
-from tests.door.double import MODEL
+from tests.door.double import MODEL, WORDS
 
 PAGE = {"Origin": "http://localhost:3000"}
 ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -116,8 +116,9 @@ def test_anthropic_s_clients_are_heard_and_answered_in_their_shape(locked: Door)
 
 def test_the_official_clients_stream(locked: Door) -> None:
     with ollama.Client(host=locked.url, headers=bearer("one")) as theirs:
-        assert len(list(theirs.generate(MODEL, "hi", stream=True, options={"num_predict": 8}))) == 3
-        assert [model.model for model in theirs.list().models] == [None]  # the double's own shape
+        parts = theirs.generate(MODEL, "hi", stream=True, options={"num_predict": 8})
+        assert [part.response for part in parts] == [*WORDS, ""]
+        assert [model.model for model in theirs.list().models] == [MODEL]
         with pytest.raises(ollama.ResponseError, match="model_num_ctx"):
             theirs.generate(MODEL, "hi", options={"num_ctx": 9999})
     with (

@@ -28,6 +28,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/generate", question(template="", raw=False, context=[], images=[])),
         ("/api/generate", question(keep_alive="5m", think=False, format=SCHEMA)),
         ("/api/generate", question(keep_alive=300)),
+        ("/api/generate", question(user="a1b2", options={}, system="s")),  # Moodle's provider
         ("/api/generate", question(prompt='"\\u00e9 \\ud83d\\ude00\n', system="é")),
         ("/api/chat", CHAT | {"stream": True, "tools": [{"type": "function"}], "format": "json"}),
         ("/api/chat", CHAT | {"messages": [{"role": "tool", "content": "1", "tool_name": "X"}]}),

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lab.packages import alone
 from ollama_stack.wheels import cache
-from tests.door.haproxy import alone
 from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
 
 NGINX = """
