@@ -9,7 +9,7 @@ export BEGUN := $(shell date +%s)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
 
 lab-hosts: lab ## Debian servers of the lab's own for inventories/lab_ssh.py; HOSTS=3
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/hosts.py
+
+vm: lab ## a fresh Debian with a kernel of its own, emulated, for inventories/lab_vm.py: ten times slower
+	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/vm.py
 
 lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \

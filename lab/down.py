@@ -5,9 +5,11 @@ Debian packages, Compose's plugin and the download cache stay; its closing line 
 
 from pyinfra import host
 from pyinfra.api import DeployError
+from pyinfra.facts.files import Directory
 from pyinfra.facts.server import Which
 from pyinfra.operations import files, server
 
+from lab import machine
 from lab.fleet import KEYS
 from lab.operations import BUILD, LABEL, PUBLISHER
 from ollama_stack.forms import host_of
@@ -57,5 +59,7 @@ if host.get_fact(Which, command="dockerd"):
     )
     docker.engine(name="Stop Docker if the lab started it", running=False)
 
+if host.get_fact(Directory, path=str(machine.FOLDER)):
+    machine.off(name="Switch the emulated machine off")
 for folder in host.loop([settings.ollama_dir, BUILD, str(KEYS)]):
     files.directory(name="Remove a folder of the lab", path=folder, present=False)

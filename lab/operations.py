@@ -64,6 +64,15 @@ def project(path: str, up_failed: str) -> Commands:
     yield from hold_to_it(path)
 
 
+def apt_sources(codename: str, origin: str) -> str:
+    """A command that prints this host's own apt sources as another release has them."""
+    return (
+        "apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)'"
+        f" 'Created-By: Packages' 'Origin: {origin}' "
+        f'| sed "s/$(. /etc/os-release && echo $VERSION_CODENAME)/{codename}/"'
+    )
+
+
 @operation()
 def image(recipe: Image, codename: str, origin: str) -> Commands:
     """Have an image built from a recipe, from the apt sources this host itself uses."""
@@ -77,11 +86,7 @@ def image(recipe: Image, codename: str, origin: str) -> Commands:
         yield StringCommand("install -D --mode=755", QuoteString(str(source)), f"{root}/{path}")
     for path, source in recipe.shared_objects.items():
         yield StringCommand("gcc -shared -fPIC -O2 -o", f"{root}/{path}", QuoteString(str(source)))
-    yield (
-        "apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)'"
-        f" 'Created-By: Packages' 'Origin: {origin}' "
-        f'| sed "s/$(. /etc/os-release && echo $VERSION_CODENAME)/{codename}/" >{BUILD}/sources.list'
-    )
+    yield f"{apt_sources(codename, origin)} >{BUILD}/sources.list"
     yield or_explain(
         StringCommand(
             f"TMPDIR={BUILD} mmdebstrap --quiet --variant=minbase",
@@ -123,6 +128,15 @@ def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
     yield f"rm -rf {BUILD}"
 
 
+def key_pair(folder: Path) -> StringCommand:
+    """Have the key that the lab's servers let in."""
+    keys = QuoteString(str(folder))
+    return StringCommand(
+        *("mkdir -p -m 700", keys, "&& cd", keys),
+        "&& { test -f key || ssh-keygen -q -t ed25519 -N '' -f key; }",
+    )
+
+
 @operation()
 def server(member: Member) -> Commands:
     """Have a fresh Debian server that lets USER in with the lab's key; one that runs is kept.
@@ -135,9 +149,7 @@ def server(member: Member) -> Commands:
     if found and built and found[0]["Image"] == built[0]["Id"] and found[0]["State"]["Running"]:
         host.noop(f"{member.name} already runs")
         return
-    keys = QuoteString(str(KEYS))
-    yield StringCommand("mkdir -p -m 700", keys)
-    yield StringCommand("cd", keys, "&& { test -f key || ssh-keygen -q -t ed25519 -N '' -f key; }")
+    yield key_pair(KEYS)
     yield f"docker rm --force --volumes {member.container} >/dev/null 2>&1 || true"
     yield (
         f"docker run --detach --name {member.container} --hostname {member.name} --label {LABEL} "
@@ -156,7 +168,7 @@ def server(member: Member) -> Commands:
         f"{inside} sh -ec", QuoteString(FIRST_BOOT), "<", QuoteString(str(KEYS / "key.pub")),
         f"| sed 's/^/[127.0.0.1]:{member.port} /' >", QuoteString(str(KEYS / member.name)),
     )  # fmt: skip
-    yield StringCommand("cd", keys, "&& cat host-* >known_hosts")
+    yield StringCommand("cd", QuoteString(str(KEYS)), "&& cat host-* >known_hosts")
 
 
 @operation()

@@ -1,0 +1,18 @@
+"""The lab's emulated machine: it reaches this one's loopback, where the mirror is, at 10.0.2.2."""
+
+mirror = "http://10.0.2.2:5000"
+ollama_image = "ollama/ollama:0.9.3"
+gateway_image = "haproxy:3.0.11"
+model_name = "smollm2:135m"
+
+app_enabled = True
+
+docker_source = "distro"
+
+audit_waivers = [
+    {
+        "id": "OLS-801",
+        "reason": "PyPI has no later Ollama than 0.9.3; the lab is on loopback",
+        "until": "2035-12-31",
+    }
+]
