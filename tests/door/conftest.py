@@ -36,7 +36,8 @@ def question(**more: Any) -> dict[str, Any]:
 class Door:
     """A running gateway."""
 
-    def __init__(self, folder: Path, own: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, own: dict[str, Any], behind: int = 0) -> None:
+        """``behind``: the port of the app itself, instead of the double's."""
         self.settings: Settings = read_settings(group_data("all", "medium") | own)
         self.api, self.inner, self.page, self.metrics, self.runtime, within, app, ollama = (
             free_ports(8)
@@ -54,7 +55,7 @@ class Door:
             "127.0.0.1:8405": f"127.0.0.1:{self.runtime}",
             "127.0.0.1:11436": f"127.0.0.1:{within}",
             "ollama:11434": f"127.0.0.1:{ollama}",
-            "app:8080": f"127.0.0.1:{app}",
+            "app:8080": f"127.0.0.1:{behind or app}",
             " resolvers docker init-addr libc,none": "",
         }
         for name, text in files.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,9 @@ from pathlib import Path
 import pytest
 
 from app.worker import listen
+from ollama_stack.settings import read_settings
+from tests.door.conftest import Door
+from tests.unit.conftest import group_data
 
 ROOT = Path(__file__).parents[2]
 WORDS, BEAT = 6, 0.25  # of an answer, and seconds between two
@@ -43,10 +47,12 @@ class Speaker(BaseHTTPRequestHandler):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    return found
+    """A port that nobody has, and that the kernel gives to no connection meanwhile."""
+    while True:
+        found = random.randrange(10000, 30000)  # noqa: S311 no secret
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", found))
+            return found
 
 
 @contextmanager
@@ -126,3 +132,13 @@ def ollama() -> Iterator[str]:
 def app(ollama: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with started(tmp_path_factory.mktemp("app"), ollama) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def students(ollama: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The gateway with the app itself behind it, as a class meets them."""
+    threads = str(read_settings(group_data("all", "medium")).app_threads)
+    with started(tmp_path_factory.mktemp("behind"), ollama, APP_THREADS=threads) as app:
+        door = Door(tmp_path_factory.mktemp("students"), {"app_enabled": True}, app.port)
+        yield door
+        door.end()

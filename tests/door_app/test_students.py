@@ -1,0 +1,82 @@
+"""What a client of the students' door can take from the others: the gateway and the app together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import httpx
+import pytest
+
+from tests.door.conftest import OTHERS_ADDRESS, Door, status
+
+BODY = "Content-Type: application/json\r\nContent-Length: 65000\r\n"
+LARGE = "".join(f"X-{n}: {'y' * 8000}\r\n" for n in range(14))
+
+
+@pytest.fixture(scope="module")
+def page(students: Door) -> Iterator[httpx.Client]:
+    url = f"http://127.0.0.1:{students.page}"
+    with httpx.Client(base_url=url, trust_env=False, timeout=20) as found:
+        yield found
+
+
+def took(page: httpx.Client, path: str = "/") -> float:
+    """Seconds until somebody else has the page."""
+    began = time.monotonic()
+    assert page.get(path).status_code == 200
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("line", "head", "expected"),
+    [
+        ("POST /api/ask", LARGE, 431),
+        ("POST /api/ask", "X: y\r\n" * 90 + "X-Last: " + "y" * 16000 + "\r\n", 431),
+        (f"POST /api/ask?{'y' * 60000}", "", 431),
+        ("POST /api/ask", "", 408),
+    ],
+)
+def test_half_a_body_holds_no_thread(
+    line: str, head: str, expected: int, students: Door, page: httpx.Client
+) -> None:
+    """A head of 112 kB filled the buffer: the body's half went on, and a byte each 3 s kept a thread."""
+    text = f"{line} HTTP/1.1\r\nHost: localhost\r\n{head}{BODY}\r\n{'x' * 60000}"
+    with ExitStack() as stack:
+        began, several = time.monotonic(), []
+        for _ in range(students.settings.app_threads + 6):
+            several.append(stack.enter_context(students.connect(students.page, OTHERS_ADDRESS)))
+            with suppress(OSError):  # refused before its end
+                several[-1].sendall(text.encode())
+        longest = 0.0
+        while time.monotonic() < began + 4:
+            for one in several:
+                with suppress(OSError):
+                    one.sendall(b"x")
+            longest = max(longest, took(page))
+            time.sleep(0.5)
+        assert longest < 1.5
+        assert status(several[-1]) == expected
+        assert time.monotonic() - began < 13
+
+
+def test_the_largest_body_passes_with_a_large_head(page: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json", "X-Large": "y" * 8000, "X-More": "y" * 7000}
+    reply = page.post("/api/ask", content=b"x" * 65536, headers=headers)
+    assert (reply.status_code, reply.json()["error"]) == (400, "bad")
+    assert "(body)" in reply.json()["message"]  # the app has read it, and it is no JSON
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("POST /app/metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{", 405),
+        ("GET /app/metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{", 400),
+        ("GET /app/metrics HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+    ],
+)
+def test_metrics_take_no_body(text: str, expected: int, students: Door) -> None:
+    with students.connect(students.metrics) as one:
+        one.sendall(text.encode())
+        assert status(one, 5) == expected
