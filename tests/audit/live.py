@@ -21,6 +21,7 @@ OLLAMA, GATEWAY, APP = "ollama", "ollama-gateway", "ollama-app"
 DATE = "date +%s.%N"
 NOT_FOUND = 127  # the shell's code for a command that is not there
 LOAD_SECONDS = 300  # for a gigabyte from a slow disk
+ENVIRONMENT = "read -r served _ </proc/1/task/1/children; cat /proc/${served:-1}/environ"
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,11 @@ class Live(Conversation):
     def environment(self) -> Reading:
         """What Ollama's server was started with, by name; the values of secrets are in no evidence.
 
-        From inside: on the host root alone may read it. Its runners inherit it.
+        From inside: on the host root alone may read it. Its runners inherit it; process 1 is Docker's init,
+        and the first that it started is the server.
         """
         self.pid(self.ollama)
-        said = self.ask(f"docker exec {OLLAMA} cat /proc/1/environ")
+        said = self.ask(f"docker exec {OLLAMA} bash -c '{ENVIRONMENT}'")
         found = dict(entry.partition("=")[::2] for entry in said.text.split("\0") if entry)
         return Reading(found, said.command, "")
 

@@ -211,6 +211,7 @@ def test_a_user_reaches_no_container_itself(live: Live) -> Finding:
 )
 def test_a_neighbour_reaches_no_container_itself(live: Live) -> Finding:
     """Docker before 28 hands on whatever is sent to a container's own address, tokens or not."""
+    live.pid(live.ollama)
     network = f"{live.settings.ollama_project}_app-network"
     option = '{{index .Options "com.docker.network.bridge.name"}}'
     bridge = live.ask(f"docker network inspect --format {shlex.quote(option)} {network}")

@@ -11,7 +11,7 @@ import pytest
 from ollama_stack.inventory import Target
 from tests.audit.control import Finding, Reading
 from tests.audit.conversation import Output
-from tests.audit.live import Inspected, Live
+from tests.audit.live import ENVIRONMENT, Inspected, Live
 from tests.audit.test_environment import test_the_server_read_what_was_declared as read_as_declared
 from tests.unit.conftest import group_data
 
@@ -62,7 +62,7 @@ class Host(Live):
         self.__dict__["ollama"] = Inspected("docker inspect", state)
 
     def run(self, command: str, *, seconds: int = 30) -> Output:
-        assert command == "docker exec ollama cat /proc/1/environ"
+        assert command == f"docker exec ollama bash -c '{ENVIRONMENT}'"
         return Output(command, 0, "".join(f"{n}={v}\0" for n, v in self.environ.items()), "")
 
     def log(self, container: str, pattern: str, since: str = "") -> Reading:
