@@ -54,7 +54,7 @@ def ask() -> Response:
         question = Question.model_validate_json(request.get_data())
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "body"
-        return problem(400, "bad", f"{texts()['bad']} ({place})")
+        return problem(400, "bad", f"{texts()['bad']} ({place[:100]})")
     prompt = question.prompt.strip()
     if not prompt:
         return problem(400, "empty", texts()["empty"])

@@ -65,7 +65,7 @@ def test_wrong_tokens_are_limited_by_address(app: Flask) -> None:
     client = app.test_client()
     statuses = [try_(client, f"wrong-{n}", "10.0.0.7").status_code for n in range(12)]
     assert statuses == [403] * 10 + [429] * 2
-    reply = try_(client, TOKENS["teacher.token"], "10.0.0.7")  # not even heard
+    reply = try_(client, "wrong-12", "10.0.0.7")
     assert reply.status_code == 429
     assert 1 <= int(reply.headers["Retry-After"]) <= 60
     assert TEXTS["en"]["too_many_tokens"].partition("{")[0] in reply.text
@@ -76,6 +76,17 @@ def test_wrong_tokens_are_limited_in_total(app: Flask) -> None:
     client = app.test_client()
     statuses = [try_(client, "wrong", f"10.0.0.{n // 2}").status_code for n in range(61)]
     assert statuses == [403] * 60 + [429]
+
+
+def test_pupils_with_wrong_tokens_lock_no_teacher_out(app: Flask) -> None:
+    """Ten a minute from the class's address, and the right token was refused as well."""
+    pupils, owner = app.test_client(), app.test_client()
+    for number in range(65):
+        try_(pupils, "wrong", f"10.0.0.{7 + number // 11}")
+    assert try_(pupils, "wrong", "10.0.0.7").status_code == 429
+    assert try_(owner, TOKENS["teacher.token"], "10.0.0.7").status_code == 303
+    assert state(owner) == 200
+    assert try_(pupils, "wrong", "10.0.0.7").status_code == 429
 
 
 def test_right_tokens_are_not_counted(app: Flask) -> None:
