@@ -101,4 +101,5 @@ def _refuse_foreign_names(hosts: list[str]) -> None:
 def _with_headers(response: Response) -> Response:
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
+    response.vary.update(("X-Forwarded-Prefix", "X-Forwarded-Proto"))
     return response

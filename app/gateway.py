@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AGE, ANEW = 5.0, 0.5  # seconds that a found address is good for, and between two looks for another
 PREFIX = "HTTP_X_FORWARDED_PREFIX"
 SAID = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", PREFIX)
-PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+PATH = re.compile(r"(/[A-Za-z0-9_-]{1,40}){1,4}")
 
 
 def plain(address: str) -> str:

@@ -100,3 +100,53 @@ def test_no_header_takes_the_processor(head: str, students: Door, page: httpx.Cl
             with suppress(OSError):
                 one.sendall(text.encode())
         assert took(page) < 1.5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"X-Forwarded-Prefix": "/evil.example"},
+        {"X-Forwarded-Prefix": "/a/evil/c/d/e"},
+        {"X-Forwarded-Prefix": "/class, /evil"},
+        {"X-Forwarded-Proto": "evil"},
+        {"X-Forwarded-Host": "evil"},
+        {"X-Forwarded-Ssl": "on"},
+        {"X-Forwarded-Protocol": "ssl"},
+        {"X-Forwarded-Port": "1"},
+        {"Forwarded": "for=evil;proto=https;host=evil"},
+        {"Script_Name": "/evil"},
+        {"X-Script-Name": "/evil"},
+        {"X-Real-IP": "evil"},
+    ],
+)
+def test_what_a_client_says_of_its_way_changes_nothing(
+    said: dict[str, str], page: httpx.Client
+) -> None:
+    for path in ("/", "/teacher", "/nothing", "/api/openapi.json"):
+        reply = page.get(path, headers=said)
+        assert reply.status_code == (404 if path == "/nothing" else 200)
+        assert "evil" not in reply.text + str(reply.headers)
+        assert "Secure" not in reply.headers.get("Set-Cookie", "")
+
+
+def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None:
+    said = {"X-Forwarded-Prefix": "/class/ask", "X-Forwarded-Proto": "https"}
+    reply = httpx.get(f"http://127.0.0.1:{students.page}/", headers=said, trust_env=False)
+    assert 'action="/class/ask/"' in reply.text
+    cookie = reply.headers["Set-Cookie"]
+    assert "; Path=/class/ask/" in cookie
+    assert "; Secure" in cookie
+    assert "X-Forwarded-Prefix" in reply.headers["Vary"]
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_door_full_of_silence_is_given_back_soon(said: bytes, students: Door) -> None:
+    """Three addresses with 125 connections each: another's request waited 9 s, and 30 s for idle ones."""
+    with ExitStack() as stack:
+        for number in range(375):
+            one = students.connect(students.page, f"127.0.0.{2 + number % 3}")
+            stack.enter_context(one).sendall(said)
+        time.sleep(0.5)
+        began, url = time.monotonic(), f"http://127.0.0.1:{students.page}/healthz"
+        assert httpx.get(url, trust_env=False, timeout=40).status_code == 200
+        assert time.monotonic() - began < 7

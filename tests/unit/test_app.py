@@ -164,7 +164,7 @@ def test_the_gateway_has_its_door() -> None:
     assert "    bind :8080\n" in text
     assert "    bind :11435 " in text
     assert "server app app:8080 maxconn 34 " in text
-    assert "X-Forwarded-Proto" not in text
+    assert "set-header X-Forwarded-Proto https\n" not in text
     off = gateway_files(settings(app_enabled=False), {})[1]["haproxy.cfg"]
     assert "8080" not in off
     assert "11435" not in off
@@ -176,7 +176,7 @@ def test_with_a_certificate_the_door_is_tls_and_the_app_knows_it(tmp_path: Any) 
     text = gateway_files(settings(gateway_tls_cert=str(pem)), {})[1]["haproxy.cfg"]
     assert "    bind :8080 ssl crt " in text
     assert "    bind :11435 " in text
-    assert "set-header X-Forwarded-Proto https" in text
+    assert "set-header X-Forwarded-Proto https\n" in text
 
 
 FOLDER = "/opt/my ollama/app"

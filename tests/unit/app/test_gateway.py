@@ -94,10 +94,18 @@ def test_below_another_path_every_address_is_below_it(client: FlaskClient) -> No
     assert "servers" not in client.get("/api/openapi.json").get_json()
 
 
-@pytest.mark.parametrize("prefix", ["//evil.example", "/a b", "https://evil.example", "/a/../b", "/<i>"])  # fmt: skip
+@pytest.mark.parametrize("prefix", ["//evil.example", "/a b", "https://evil.example", "/a/../b", "/<i>", "/a.b", "/a/b/c/d/e", "/" + "a" * 41])  # fmt: skip
 def test_no_prefix_leads_elsewhere(prefix: str, client: FlaskClient) -> None:
     page = client.get("/", headers={"X-Forwarded-Prefix": prefix}).text
     assert 'action="/"' in page
+
+
+def test_no_cache_gives_one_path_s_page_to_another(client: FlaskClient) -> None:
+    for path in ("/", "/teacher", "/nothing", "/static/ask.js"):
+        reply = client.get(path, headers=BELOW)
+        reply.close()
+        assert {"X-Forwarded-Prefix", "X-Forwarded-Proto"} <= set(reply.vary)
+        assert path == "/static/ask.js" or reply.headers["Cache-Control"] == "no-store"
 
 
 def test_the_script_asks_where_the_page_says() -> None:
