@@ -19,8 +19,8 @@ class Double(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, handler: type[Handler] | None = None) -> None:
+        super().__init__(("127.0.0.1", port), handler or Handler)
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.now = self.most = 0
         self.lock = threading.Lock()
@@ -33,7 +33,7 @@ class Double(ThreadingHTTPServer):
         """Who left has left."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Double
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer in one piece
@@ -64,7 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
             if asked.get("stream"):
                 self._stream(asked)
             else:
-                self._send(self.server.large or b'{"response":"hi","done":true}')
+                large = self.server.large if self.path == "/api/show" else b""
+                self._send(large or b'{"response":"hi","done":true}')
         finally:
             with self.server.lock:
                 self.server.now -= 1
@@ -88,10 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for _ in range((asked.get("prompt") == "for ever" and 10**6) or 3):
+        began = time.monotonic()
+        for number in range((asked.get("prompt") == "for ever" and 10**6) or 3):
             self.wfile.write(b"11\r\n" + b'{"response":"x"}\n' + b"\r\n")
             self.wfile.flush()
-            time.sleep(0.01)
+            time.sleep(max(0, began + (number + 1) * 0.01 - time.monotonic()))
         self.wfile.write(b"0\r\n\r\n")
 
     def _send(self, body: bytes) -> None:
