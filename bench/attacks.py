@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.target import HERE, LONGEST, MODEL, Over, Target
+from bench.target import HERE, LONGEST, MODEL, Over, Target, cookie
 
 Run = Callable[[Target], None]
 
@@ -146,8 +146,7 @@ def new_cookies(target: Target) -> None:
         with suppress(Over):
             for _ in target.rounds(0.1):
                 said = target.ask(target.page, target.head("POST /api/ask", *words) + body)
-                cookie = said.partition(b"Set-Cookie: ")[2].partition(b";")[0].decode()
-                head = target.head("POST /api/ask", *words, f"Cookie: {cookie}")
+                head = target.head("POST /api/ask", *words, f"Cookie: {cookie(said)}")
                 target.ask(target.page, head + body)
 
     with ThreadPoolExecutor(24) as pool:

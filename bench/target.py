@@ -111,3 +111,9 @@ class Target:
         if not said:
             one.close()
         return bool(said)
+
+
+def cookie(said: bytes) -> str:
+    """The first that an answer sets."""
+    found = re.search(rb"(?i)^set-cookie: ([^;\r]+)", said, re.M)
+    return found[1].decode() if found else ""
