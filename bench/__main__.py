@@ -68,21 +68,28 @@ async def others(found: Rig, other: str) -> list[Outcome]:
 
 
 async def pupil(found: Rig) -> list[Outcome]:
-    """Somebody with a cookie asks, and comes back once, when told to."""
+    """Somebody with a cookie asks, as long as the attack lasts."""
     met: list[Outcome] = []
-    end = time.monotonic() + WINDOW
+    end = time.monotonic() + LONGEST - BEGIN
     async with open_client(f"http://127.0.0.1:{found.door.page}") as client:
-        while time.monotonic() < end:
-            began, status = time.monotonic(), 0
-            for _ in range(2):
-                answer = await client.post("/api/ask", json={"prompt": "hi"}, timeout=PATIENCE)
-                status = answer.status_code
-                if status != 503:
-                    break
-                await asyncio.sleep(int(answer.headers["Retry-After"]))
+        while (began := time.monotonic()) < end - PATIENCE:
+            try:
+                status = await asyncio.wait_for(patient(client), end - began)
+            except asyncio.TimeoutError:
+                status = 0
             met.append(Outcome(began, time.monotonic() - began, status))
             await asyncio.sleep(EVERY)
     return met
+
+
+async def patient(client: httpx.AsyncClient) -> int:
+    """Ask, and come back once, when told to; the last status."""
+    for _ in range(2):
+        answer = await client.post("/api/ask", json={"prompt": "hi"})
+        if answer.status_code != 503:
+            break
+        await asyncio.sleep(int(answer.headers["Retry-After"]))
+    return answer.status_code
 
 
 def befall(found: Rig, attack: Attack) -> tuple[list[Outcome], dict[str, int]]:

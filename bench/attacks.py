@@ -50,8 +50,6 @@ def attack(row: str, other: str = "question") -> Callable[[Run], Run]:
 @attack("-")
 def nothing(target: Target) -> None:
     """Nobody attacks."""
-    for _ in target.rounds(1):
-        pass
 
 
 @attack("1", other="page")
@@ -102,37 +100,35 @@ def schema(target: Target) -> None:
 
 @attack("5")
 def endless_answers(target: Target) -> None:
-    """18 connections ask for endless answers, and where refused for the longest that pass."""
-    endless = {"prompt": "for ever", "stream": True}
-    bodies = [
-        target.post("/api/generate", endless | {"options": {"num_predict": longest}})
-        for longest in (-1, 1024)
-    ]
+    """18 connections ask for endless answers, or for the longest that pass."""
+    longest = -1 if _answered(target, -1) else 1024
 
     def one() -> None:
         with suppress(Over):
             for _ in target.rounds(0.2):
-                for body in bodies:
-                    _listen(target, body)
+                _answered(target, longest, LONGEST)
 
     with ThreadPoolExecutor(18) as pool:
         for _ in range(18):
             pool.submit(one)
 
 
-def _listen(target: Target, raw: bytes) -> None:
-    """Read an answer to its end, or to the attack's."""
+def _answered(target: Target, longest: int, seconds: float = 0.0) -> bool:
+    """Ask for so many tokens, and read them for so long; whether there are any."""
+    body = {"prompt": "for ever", "stream": True, "options": {"num_predict": longest}}
+    said = b""
     with suppress(OSError), target.open(target.api) as mine:
-        mine.sendall(raw)
+        mine.sendall(target.post("/api/generate", body))
+        mine.settimeout(target.left)
+        said = part = mine.recv(65536)
         mine.settimeout(1)
-        said = b""
-        for _ in target.rounds(0):
+        for _ in target.rounds(0, seconds):
+            if not part or not said.startswith(b"HTTP/1.1 200") or part.endswith(b"0\r\n\r\n"):
+                break
             with suppress(TimeoutError):
                 part = mine.recv(65536)
-                said = said or part
-                if not part or said[9:12] != b"200" or part.endswith(b"0\r\n\r\n"):
-                    break
-        target.note(said)
+    target.note(said)
+    return said.startswith(b"HTTP/1.1 200")
 
 
 @attack("5b", other="pupil")

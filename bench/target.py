@@ -43,6 +43,11 @@ class Target:
             raise ValueError(f"at most {LONGEST} s and {MOST} connections")
         self.end = time.monotonic() + self.seconds
 
+    @property
+    def left(self) -> float:
+        """Seconds; never none, for a socket would wait for ever then."""
+        return max(0.1, self.end - time.monotonic())
+
     def open(self, port: int, source: str = THERE) -> socket.socket:
         """One connection more, or Over."""
         self.connections -= 1
@@ -50,13 +55,13 @@ class Target:
             raise Over
         return socket.create_connection((self.host, port), 5, source_address=(source, 0))
 
-    def rounds(self, pause: float) -> Iterator[int]:
-        """Numbers, until the time is over."""
-        number = 0
-        while time.monotonic() < self.end:
+    def rounds(self, pause: float, seconds: float = LONGEST) -> Iterator[int]:
+        """Numbers, until the time is over, or so much of it."""
+        number, end = 0, min(self.end, time.monotonic() + seconds)
+        while time.monotonic() < end:
             yield number
             number += 1
-            time.sleep(max(0.0, min(pause, self.end - time.monotonic())))
+            time.sleep(max(0.0, min(pause, end - time.monotonic())))
 
     def head(self, line: str, *more: str) -> bytes:
         """A request's head with the token, where there is one."""
