@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.door.haproxy import Process, unpacked
 RELEASES = ("trixie", "sid")  # Debian's, with HAProxy 3.0 and 3.2
 RELOADS, LONGEST, CLIENTS = 300, 300.0, 4  # LONGEST: seconds for all
 PAUSE, PATIENCE = 0.2, 5.0  # seconds before a reload, and for which its end is waited
+REST = 0.1  # seconds after a failure
 LOADED = "Loading success"
 
 
@@ -61,17 +63,19 @@ class Client:
                 except httpx.HTTPError:
                     status = 0
                 found.append((status, time.monotonic() - began))
+                if status != 200:
+                    time.sleep(REST)
         return found
 
 
 def reload(process: Process, times: int) -> int:
-    """Each after the one before; how many came about in the time.
+    """Each after the one before; how many came about in the time, and before the master ended.
 
     HAProxy 3.0 may say that it has loaded before its master hears the next signal.
     """
     end, done = time.monotonic() + LONGEST, 0
     with process.log.open() as log:
-        while done < times and time.monotonic() < end:
+        while done < times and time.monotonic() < end and process.process.poll() is None:
             time.sleep(PAUSE)
             log.seek(0, os.SEEK_END)
             process.process.send_signal(signal.SIGUSR2)
@@ -101,13 +105,14 @@ def row(release: str, folder: Path) -> list[object]:
                 over.set()
             met = [outcome for client in clients for outcome in client.result()]
     finally:
-        door.process.process.terminate()  # the master ends its workers
+        door.process.process.terminate()  # the master ends its workers, unless it has ended
         door.process.process.wait(20)
         door.end()
-    failed = sum(status != 200 for status, _ in met)
+    failures = Counter(status for status, _ in met if status != 200)
+    sys.stderr.write(f"{release}: master {door.process.process.returncode}, {dict(failures)}\n")
     took = [seconds for _, seconds in met]
     p95, longest = (f"{1000 * figure:.0f} ms" for figure in (quantile(took, 0.95), max(took)))
-    return [version.split()[2].split("-")[0], reloads, len(met), failed, p95, longest]
+    return [version.split()[2].split("-")[0], reloads, len(met), failures.total(), p95, longest]
 
 
 def main() -> None:
