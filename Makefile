@@ -9,7 +9,7 @@ export BEGUN := $(shell date +%s)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts attacks reloads calm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -108,6 +108,16 @@ deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
 
 faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/running.md
 	@$(RUN)/python -m lab.faults
+
+# On private copies, as in `make door`: no lab.
+attacks: .venv/ok ## each attack the door has met, before and now, while others ask; table in docs/door.md
+	@$(RUN)/python -m bench
+
+reloads: .venv/ok ## 300 reloads of the gateway under traffic, HAProxy 3.0 and 3.2; table in docs/door.md
+	@$(RUN)/python -m bench.reloads
+
+calm: .venv/ok ## what the gateway costs when nobody waits; table in docs/door.md
+	@$(RUN)/python -m bench.calm
 
 docs: .venv/ok ## write the generated pages of docs/ anew
 	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls

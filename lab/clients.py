@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
@@ -90,6 +91,25 @@ async def open_loop(base: str, rate: float, seconds: float, patience: float) -> 
             else Outcome(came, ended - came, 0)
             for came, task in tasks
         ]
+
+
+async def paired(
+    bases: Sequence[str], measure: Callable[[httpx.AsyncClient], Awaitable[float]], pairs: int
+) -> list[list[float]]:
+    """The measure at each base, in turns, over one connection to each."""
+    found: list[list[float]] = [[] for _ in bases]
+    limits = httpx.Limits(max_connections=1)
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=base, timeout=300, limits=limits, trust_env=False)
+            )
+            for base in bases
+        ]
+        for _ in range(pairs):
+            for times, client in zip(found, clients, strict=True):
+                times.append(await measure(client))
+    return found
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -11,13 +11,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import matplotlib as mpl
 
-from lab.clients import MODEL, Outcome, ask, closed_loop, open_client, open_loop, quantile, settle
+from lab.clients import (
+    MODEL,
+    Outcome,
+    ask,
+    closed_loop,
+    open_client,
+    open_loop,
+    paired,
+    quantile,
+    settle,
+)
 from lab.tables import markdown, publish
 
 mpl.use("svg")
@@ -161,22 +170,6 @@ async def overload_table() -> None:
     save(figure, axes, "gateway-overload.svg")
 
 
-async def paired(
-    measure: Callable[[httpx.AsyncClient], Awaitable[float]], pairs: int
-) -> list[list[float]]:
-    """The measure through the gateway and straight, in turns."""
-    found: list[list[float]] = [[], []]
-    limits = httpx.Limits(max_connections=1)
-    async with (
-        httpx.AsyncClient(base_url=GATEWAY, timeout=300, limits=limits, trust_env=False) as one,
-        httpx.AsyncClient(base_url=direct(), timeout=300, limits=limits, trust_env=False) as two,
-    ):
-        for _ in range(pairs):
-            for times, client in zip(found, (one, two), strict=True):
-                times.append(await measure(client))
-    return found
-
-
 async def version(client: httpx.AsyncClient) -> float:
     """Milliseconds of the shortest request."""
     start = time.monotonic()
@@ -197,8 +190,9 @@ async def calm_table() -> None:
     """What the gateway costs when nobody waits: pairs, one after the other."""
 
     await settle(GATEWAY)
-    through, straight = (statistics.median(times) for times in await paired(version, 500))
-    fast, plain = (statistics.median(rates) for rates in await paired(rate, 15))
+    bases = GATEWAY, direct()
+    through, straight = (statistics.median(times) for times in await paired(bases, version, 500))
+    fast, plain = (statistics.median(rates) for rates in await paired(bases, rate, 15))
     head = ["nobody waits", "gateway", "Ollama alone", "cost"]
     rows = [
         ["`/api/version`, median of 500 pairs", f"{through:.2f} ms", f"{straight:.2f} ms", f"{through - straight:+.2f} ms"],

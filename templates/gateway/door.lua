@@ -248,8 +248,12 @@ end, 0)
 
 -- Docker's own proxy and this host's users come from the network's gateway; read before any request.
 local function network_gateway()
-    local routes = io.open("/proc/net/route")
-    for line in routes and routes:lines() or pairs({}) do
+    local file = io.open("/proc/net/route")
+    local routes = file and file:read("a") or ""
+    if file then
+        file:close() -- HAProxy's master reads this at each reload, and ends where too many are open
+    end
+    for line in routes:gmatch("[^\n]+") do
         local to, hex = line:match("^%S+%s+(%x+)%s+(%x+)")
         if to == "00000000" then
             local bytes = {}

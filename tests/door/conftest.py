@@ -20,7 +20,10 @@ from tests.door.double import MODEL, Double
 from tests.door.haproxy import Process, free_ports, unpacked
 from tests.unit.conftest import group_data
 
-SECRETS = {name: f"0123456789abcdef-{name}" for name in ("admin", "one", "two", "app", "local")}
+SECRETS = {
+    name: f"0123456789abcdef0123456789abcdef-{name}"
+    for name in ("admin", "one", "two", "app", "local")
+}
 TOKENS = {"gateway_tokens": {"admin": "env:A", "one": "env:B", "two": "env:C"}}
 OTHERS_ADDRESS = "127.0.0.9"  # of somebody who is not on this host
 
@@ -34,9 +37,15 @@ def question(**more: Any) -> dict[str, Any]:
 
 
 class Door:
-    """A running gateway."""
+    """A running gateway; ``files`` instead of those that the settings make."""
 
-    def __init__(self, folder: Path, own: dict[str, Any], behind: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        own: dict[str, Any],
+        behind: int = 0,
+        files: dict[str, str] | None = None,
+    ) -> None:
         """``behind``: the port of the app itself, instead of the double's."""
         self.settings: Settings = read_settings(group_data("all", "medium") | own)
         self.api, self.inner, self.page, self.metrics, self.runtime, within, app, ollama = (
@@ -44,7 +53,7 @@ class Door:
         )
         self.ollama, self.app = Double(ollama), Double(app)
         names = {tokens.digest(secret): name for name, secret in SECRETS.items()}
-        _, files = gateway_files(self.settings, names)
+        files = files or gateway_files(self.settings, names)[1]
         moved = {
             "/usr/local/etc/haproxy": str(folder),
             "bind :11434": f"bind 127.0.0.1:{self.api}",

@@ -52,8 +52,8 @@ class Double(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, handler: type[Handler] | None = None) -> None:
+        super().__init__(("127.0.0.1", port), handler or Handler)
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.now = self.most = 0
         self.lock = threading.Lock()
@@ -67,7 +67,7 @@ class Double(ThreadingHTTPServer):
         """Who left has left."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Double
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer in one piece
@@ -98,7 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
             if asked.get("stream"):
                 self._stream(asked)
             else:
-                self._send(self.server.large or json.dumps(whole(self.path)).encode())
+                large = self.server.large if self.path == "/api/show" else b""
+                self._send(large or json.dumps(whole(self.path)).encode())
         finally:
             with self.server.lock:
                 self.server.now -= 1

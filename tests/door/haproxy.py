@@ -16,35 +16,35 @@ RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 
 
-def unpacked() -> list[str]:
+def unpacked(release: str = RELEASE) -> list[str]:
     """The command that runs HAProxy; its packages come from this machine's own apt sources, once."""
-    folder = cache() / f"haproxy-{RELEASE}"
+    folder = cache() / f"haproxy-{release}"
     with alone():
-        _have(folder)
+        _have(folder, release)
     libraries = folder / LIBRARIES
     loader = libraries / "ld-linux-x86-64.so.2"
     return [*map(str, (loader, "--library-path", libraries, folder / "usr/sbin/haproxy"))]
 
 
-def _have(folder: Path) -> None:
+def _have(folder: Path, release: str) -> None:
     if not folder.is_dir():
         have("mmdebstrap", "mmdebstrap")
         with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
-            _unpack(Path(temp))
+            _unpack(Path(temp), release)
             (Path(temp) / "root").rename(folder)
 
 
-def _unpack(temp: Path) -> None:
+def _unpack(temp: Path, release: str) -> None:
     target = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
     words = ["apt-get", "indextargets", "--format", target, "Created-By: Packages"]
     known = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     ours = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if line)  # fmt: skip
     here = ours["VERSION_CODENAME"]
     # Sid has neither updates nor an index that is still good on a mirror that rests.
-    sources = [line for line in known if RELEASE != "sid" or line.split()[2] == here]
-    (temp / "sources.list").write_text("\n".join(sources).replace(here, RELEASE) + "\n")
+    sources = [line for line in known if release != "sid" or line.split()[2] == here]
+    (temp / "sources.list").write_text("\n".join(sources).replace(here, release) + "\n")
     words = ["mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy"]
-    words += ['--aptopt=Acquire::Check-Valid-Until "false"', RELEASE]
+    words += ['--aptopt=Acquire::Check-Valid-Until "false"', release]
     words += [str(temp / "root"), str(temp / "sources.list")]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
     assert done.returncode == 0, f"HAProxy cannot be unpacked: {done.stderr[-300:]}"
@@ -80,8 +80,16 @@ class Process:
     @property
     def memory(self) -> int:
         """Resident bytes."""
+        return self._read("VmRSS")
+
+    @property
+    def peak(self) -> int:
+        """The most of them so far."""
+        return self._read("VmHWM")
+
+    def _read(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+        return int(status.split(f"{name}:")[1].split()[0]) * 1024
 
     def end(self) -> None:
         """End this process and no other."""

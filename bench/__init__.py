@@ -1,0 +1,1 @@
+"""What attacks, reloads and calm cost others at the gateway, measured on loopback without a lab."""
