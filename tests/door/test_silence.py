@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -208,3 +209,9 @@ def test_an_answer_that_never_ends_is_broken_off(opened: Opener) -> None:
             assert time.monotonic() - began < 6
     assert time.monotonic() - began > 1.5
     until(lambda: door.places() == (0, 0))
+
+
+def test_no_file_stays_open_at_a_reload(door: Door) -> None:
+    """HAProxy's master reads the programs anew at each, and ends where too many are open."""
+    folder = Path(f"/proc/{door.process.process.pid}/fd")
+    assert not [name for one in folder.iterdir() if "/net/route" in (name := str(one.readlink()))]
