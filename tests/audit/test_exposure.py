@@ -196,14 +196,14 @@ def reached(live: Live, who: str) -> Finding:
     if live.settings.app_enabled:
         behind["the app"] = (live.app, 8080)
     asks = "; ".join(
-        f"curl -s -o /dev/null --noproxy '*' --max-time 5 http://{container.address}:{port}/; echo $?"
+        f"curl -s -o /dev/null --write-out '%{{http_code}}\\n' --noproxy '*' --max-time 5 http://{container.address}:{port}/"
         for container, port in behind.values()
         if live.pid(container)
     )
-    said = live.ask(f"{who}sh -c {shlex.quote(asks)}")
+    said = live.ask(f"{who}sh -c {shlex.quote(f'{asks}; true')}")
     answers = dict(zip(behind, said.text.split(), strict=True))
-    found = [name for name, code in answers.items() if code not in ("7", "28")]  # refused, dropped
-    return said.reading(found, f"curl's exit codes: {answers}").equals(
+    found = [name for name, status in answers.items() if status != "000"]  # no answer at all
+    return said.reading(found, f"HTTP status: {answers}").equals(
         [], lambda names: ", ".join(names) or "none"
     )
 

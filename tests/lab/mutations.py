@@ -361,6 +361,7 @@ SERVICE = {
         "docker network connect ollama-lab-other ollama",
         "docker network disconnect ollama-lab-other ollama; docker network rm ollama-lab-other",
         uses=uses("network"),
+        also=also("611"),  # nothing stands before another network's bridge
     ),
     "OLS-509": Mutation(gateway=first(404, "/api/version")),
     "OLS-510": Mutation(
@@ -624,6 +625,7 @@ APP = {
         "docker network connect ollama-lab-other ollama-app",
         "docker network disconnect ollama-lab-other ollama-app; docker network rm ollama-lab-other",
         uses=uses("network"),
+        also=also("611"),  # nothing stands before another network's bridge
     ),
     "OLS-1206": replace(
         door("http-request return status 404 if { path / } METH_GET !{ path_beg /api }"), alone=True
