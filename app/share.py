@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 
 GRACE = 6.0  # seconds that a place is kept: a page comes back up to 3 s late, by chance
 LONGEST_RETRY = 60  # seconds; a crowd outside must not send anybody away for longer
+APART = 3  # freed places between appointments of newcomers of one address; between are others'
+LATER = 15  # seconds after which whoever has no appointment tries again
 BOOKED = 500  # callers who have an appointment, at most
 COMPANY = 600.0  # seconds that an address counts as one of several which share the room
 
@@ -27,9 +29,13 @@ class Refused(Exception):
 
 
 class Full(Refused):
-    """Nobody more can wait; ``retry_after`` is when a place should be free."""
+    """Nobody more can wait; ``retry_after`` is an appointment, for which a place is kept."""
 
     code, status = "full", 503
+
+
+class Later(Full):
+    """Nobody more can wait, and no place that will be free is left to promise."""
 
 
 class AtOnce(Refused):
@@ -66,7 +72,7 @@ class Caller:
 
     def is_back(self, now: float) -> bool:
         """Whether this is the time that was named."""
-        return self.told is not None and self.told - 1 <= now <= self.told + GRACE
+        return self.told is not None and self.told <= now <= self.told + GRACE
 
 
 NOBODY = Caller()
@@ -106,19 +112,15 @@ def turns(waiting: Sequence[Visit], answering: Collection[Visit], last: str) -> 
 
 @dataclass
 class Appointment:
-    """A place is kept from one time until shortly after the time that was named."""
+    """A place is kept for whoever comes from ``at`` on, before it is given up."""
 
     at: float
-    since: float
+    until: float
     address: str
-
-    def is_due(self, now: float) -> bool:
-        """Whether the place is kept now."""
-        return self.since <= now <= self.at + GRACE
 
 
 class Book:
-    """Who was sent away, and when each is to come back."""
+    """Who was sent away, and when each is to come back; as many as places become free."""
 
     def __init__(self) -> None:
         """Nobody yet."""
@@ -128,57 +130,60 @@ class Book:
         """Nobody needs an appointment any more."""
         self._booked.clear()
 
-    def strike(self, name: str) -> None:
+    def strike(self, caller: Caller) -> None:
         """This caller has come in."""
-        self._booked.pop(name, None)
+        self._booked.pop(self._name(caller), None)
 
-    def is_due(self, name: str, now: float) -> bool:
-        """Whether a place is kept for this caller now."""
-        return name in self._booked and self._booked[name].is_due(now)
+    def is_due(self, caller: Caller, now: float) -> bool:
+        """Whether this caller has come in time."""
+        mine = self._booked.get(self._name(caller))
+        return mine is not None and mine.at <= now <= mine.until
 
-    def due(self, now: float) -> Counter[str]:
-        """How many places are kept now, by address."""
-        return Counter(one.address for one in self._booked.values() if one.is_due(now))
+    def kept(self, caller: Caller, now: float, lead: float) -> Counter[str]:
+        """How many places are kept from this caller, by address.
 
-    def appoint(self, caller: Caller, now: float, step: float, longest: float) -> int:
-        """Whole seconds after which to come back: one freed place (``step``) after the one before.
-
-        A refused caller keeps the time it was given; retrying early does not move it back. Who is
-        back in time and finds no place has the next one that becomes free.
+        From those in time: for earlier appointments. From others: for all of the next ``lead`` seconds.
         """
-        kept = self._booked.items()
-        self._booked = {one: at for one, at in kept if at.at > now - LONGEST_RETRY}
-        mine = self._booked.get(caller.name)
-        if mine and now < mine.at:
-            at = mine.at
-        elif mine or caller.is_back(now):
-            at = now + min(step, longest)
-            self._note(caller, Appointment(at, now, caller.address), patient=True)
-        else:
-            at = min(max(now, self._last_before(caller.address, now)) + step, now + longest)
-            self._note(caller, Appointment(at, at - step, caller.address), patient=False)
-        return math.ceil(round(at - now, 3))  # (now + 60) - now may be a hair above 60
+        due = self.is_due(caller, now)
+        last = self._booked[self._name(caller)].at if due else now + lead
+        return Counter(
+            one.address
+            for name, one in self._booked.items()
+            if now <= one.until and (one.at < last if due else one.at <= last)
+        )
 
-    def _last_before(self, address: str, now: float) -> float:
-        """The latest time among those whose turn comes first, where addresses take turns."""
-        times: dict[str, list[float]] = {}
-        for one in self._booked.values():
-            if one.at > now:
-                times.setdefault(one.address, []).append(one.at)
-        own = len(times.get(address, ()))
-        first = (sorted(ats)[: own + (one != address)] for one, ats in times.items())
-        return max((ats[-1] for ats in first), default=0.0)
+    def appoint(
+        self, caller: Caller, now: float, step: float, places: int, longest: float
+    ) -> int | None:
+        """Whole seconds after which to come back to an appointment, if one is left.
 
-    def _note(self, caller: Caller, appointment: Appointment, patient: bool) -> None:
-        """Book it. A full book drops the newest of the address with most, for an address with fewer."""
-        if caller.name not in self._booked and len(self._booked) >= BOOKED:
-            counts = Counter(one.address for one in self._booked.values())
-            (greediest, most), *_ = counts.most_common(1)
-            if most <= counts[caller.address] and not patient:
-                return
-            newest = [name for name, one in self._booked.items() if one.address == greediest][-1]
-            del self._booked[newest]
-        self._booked[caller.name] = appointment
+        In a whole answer's time ``places`` of them end, one each ``step`` seconds on average. A
+        newcomer leaves room beside those of his address, for others and for whoever comes back.
+        """
+        self._booked = {name: one for name, one in self._booked.items() if now <= one.until}
+        mine = self._booked.get(self._name(caller))
+        if mine and mine.at <= now:  # in time, and an answer took longer: the next place is his
+            mine.until = now + step + GRACE + 1
+            return max(1, math.ceil(round(min(step, longest), 3)))
+        if not mine:
+            own = step if caller.is_back(now) else APART * step
+            at = self._gap(now + min(places * step, longest / 2), caller.address, step, own)
+            if at > now + longest or len(self._booked) >= BOOKED:
+                return None
+            mine = self._booked[caller.name] = Appointment(at, at + 1 + GRACE, caller.address)
+        return max(1, math.ceil(round(mine.at - now, 3)))  # (now + 60) - now may be a hair above 60
+
+    def _gap(self, at: float, address: str, step: float, own: float) -> float:
+        """The first time from ``at`` on that is far enough from all others."""
+        for one in sorted(self._booked.values(), key=lambda one: one.at):
+            far = own if one.address == address else step
+            if one.at - far + 0.001 < at < one.at + far:
+                at = one.at + far
+        return at
+
+    def _name(self, caller: Caller) -> str:
+        """Under which the caller is booked: before there was a cookie it was the address."""
+        return caller.name if caller.name in self._booked else caller.address
 
 
 class Admission:
@@ -204,9 +209,11 @@ class Admission:
                 raise AtOnce(math.ceil(step), self._bounds.at_once)
         if not inside:
             self._book.clear()  # all who come back find a place
-        if not self._has_place(caller, inside, now):
-            raise Full(self._book.appoint(caller, now, step, longest))
-        self._book.strike(caller.name)
+        places = self._bounds.places
+        if not self._has_place(caller, inside, now, places * step):
+            seconds = self._book.appoint(caller, now, step, places, longest)
+            raise Full(seconds) if seconds else Later(min(LATER, math.ceil(longest)))
+        self._book.strike(caller)
 
     def _meet(self, address: str, now: float) -> None:
         """Remember the last two addresses: enough to know whether there is more than one."""
@@ -222,19 +229,20 @@ class Admission:
             return self._bounds.size
         return math.ceil(self._bounds.size * self._bounds.address_share / 100)
 
-    def _has_place(self, caller: Caller, inside: Sequence[Caller], now: float) -> bool:
-        """Whether there is a place, of this address's share, which is kept for nobody else."""
+    def _has_place(self, caller: Caller, inside: Sequence[Caller], now: float, lead: float) -> bool:
+        """Whether there is a place, of this address's share, which is kept for nobody else.
+
+        An appointment is kept although the address has its share meanwhile.
+        """
         free = self._bounds.size - len(inside)
         held = Counter(one.address for one in inside)
         share = self._share(caller.address, now)
-        if free <= 0 or held[caller.address] >= share:
+        in_time = self._book.is_due(caller, now)
+        if free <= 0 or (held[caller.address] >= share and not in_time):
             return False
         if len(inside) < self._bounds.places:
             return True  # the model must not idle for somebody who may not come
-        if self._book.is_due(caller.name, now) or caller.is_back(now):
-            return True
-        due = self._book.due(now)
-        kept = {one: min(n, self._share(one, now) - held[one]) for one, n in due.items()}
-        if held[caller.address] + kept.get(caller.address, 0) >= share:
+        kept = self._book.kept(caller, now, lead)
+        if held[caller.address] + kept[caller.address] >= share and not in_time:
             return False
-        return free > sum(max(0, places) for places in kept.values())
+        return free > kept.total()
