@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 GRACE = 6.0  # seconds that a place is kept: a page comes back up to 3 s late, by chance
 LONGEST_RETRY = 60  # seconds; a crowd outside must not send anybody away for longer
 APART = 3  # freed places between appointments of newcomers of one address; between are others'
-LATER = 15  # seconds after which whoever has no appointment tries again
+LATER = 15  # seconds after which a caller without an appointment tries again
 BOOKED = 500  # callers who have an appointment, at most
 COMPANY = 600.0  # seconds that an address counts as one of several which share the room
 
@@ -112,7 +112,7 @@ def turns(waiting: Sequence[Visit], answering: Collection[Visit], last: str) -> 
 
 @dataclass
 class Appointment:
-    """A place is kept for whoever comes from ``at`` on, before it is given up."""
+    """The room keeps a place for one caller from ``at`` to ``until``."""
 
     at: float
     until: float
