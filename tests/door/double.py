@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
                 if self._left():
                     return
             asked = json.loads(body or b"{}")
-            if asked.get("stream"):
+            if asked.get("stream") or asked.get("prompt") == "for ever":
                 self._stream(asked)
             else:
                 large = self.server.large if self.path == "/api/show" else b""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 from lab.packages import alone, have
@@ -14,6 +15,7 @@ from ollama_stack.wheels import cache
 
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
+CLAIMS: deque[socket.socket] = deque()
 
 
 def unpacked(release: str = RELEASE) -> list[str]:
@@ -51,11 +53,24 @@ def _unpack(temp: Path, release: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Ports that nobody has, and that no test of another process takes before somebody listens there.
+
+    HAProxy shares a port with whoever shares it, too: two gateways at one would answer by turns.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            port = one.getsockname()[1]
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0ollama-stack-port-{port}")
+        except OSError:
+            claim.close()
+            continue
+        CLAIMS.append(claim)
+        ports.append(port)
+    for _ in range(len(CLAIMS) - 64):
+        CLAIMS.popleft().close()  # long listened at
     return ports
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ollama_stack.settings import read_settings
+from ollama_stack.tasks.gateway import gateway_files
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     TOKENS,
@@ -23,6 +25,7 @@ from tests.door.conftest import (
     until,
 )
 from tests.door.double import MODEL
+from tests.unit.conftest import group_data
 
 HEAD = "Host: localhost\r\n"
 SENT = "".join(f"{name}: {value}\r\n" for name, value in bearer("one").items())
@@ -209,6 +212,25 @@ def test_an_answer_that_never_ends_is_broken_off(opened: Opener) -> None:
             assert time.monotonic() - began < 6
     assert time.monotonic() - began > 1.5
     until(lambda: door.places() == (0, 0))
+
+
+def test_an_embedding_that_dribbles_is_broken_off_sooner(tmp_path: Path) -> None:
+    """Its minute is a second here."""
+    files = gateway_files(read_settings(group_data("all", "medium")), {})[1]
+    assert files["door.lua"].count("= 60") == 3
+    files["door.lua"] = files["door.lua"].replace("= 60", "= 1")
+    door = Door(tmp_path, {}, files=files)
+    body = {"model": MODEL, "prompt": "for ever"}
+    try:
+        began = time.monotonic()
+        with (
+            pytest.raises(httpx.RemoteProtocolError),
+            door.client.stream("POST", "/api/embeddings", json=body) as answer,
+        ):
+            for _ in answer.iter_raw():
+                assert time.monotonic() - began < 6
+    finally:
+        door.end()
 
 
 def test_no_file_stays_open_at_a_reload(door: Door) -> None:
