@@ -192,15 +192,20 @@ class Live(Conversation):
             known = shlex.quote(self.settings.token_header_file)
             # Of a file that it may not read, curl says nothing.
             command = f"LC_ALL=C cat {known} >/dev/null; {command} --header @{known}"
-        return self.run(command, seconds=seconds + 5)
+        return self.curl(command, seconds=seconds + 5)
+
+    def curl(self, command: str, *, seconds: int = 30) -> Output:
+        """Output of a command that ends with curl, whatever its exit code; Unreadable without curl."""
+        said = self.run(command, seconds=seconds)
+        if said.code == NOT_FOUND:
+            raise Unreadable("there is no curl on the host; apt-get install curl")
+        return said
 
     def metrics(self, path: str) -> Output:
         """The gateway's answer about itself; Blocked if there is none."""
         self.pid(self.gateway)
         url = f"http://127.0.0.1:{self.settings.gateway_metrics_port}{path}"
-        said = self.run(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
-        if said.code == NOT_FOUND:
-            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
+        said = self.curl(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
         if said.code:
             raise Blocked("OLS-518")
         return said

@@ -196,7 +196,7 @@ def _door(
     """The answer at the students' door, then a line with its HTTP status (000: none)."""
     _declared(live)
     data = f" --data {shlex.quote(json.dumps(body))}" if body is not None else ""
-    return live.run(
+    return live.curl(
         f"curl -sS --insecure --noproxy '*' --max-time {seconds} --write-out '\\n%{{http_code}}\\n'"
         f"{data}{more} {live.settings.app_url}{path}",
         seconds=seconds + 5,

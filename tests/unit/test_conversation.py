@@ -57,6 +57,15 @@ def test_what_was_asked_is_asked_once() -> None:
     assert live.run("date +%s%N") is live.run("date +%s%N")
 
 
+def test_a_host_without_curl_is_told_to_have_it() -> None:
+    live = Live(Target("@local", ("medium",), group_data("all", "medium")))
+    with pytest.raises(Pending):
+        live.curl("PATH=; curl -sS 127.0.0.1")
+    live.answer()
+    with pytest.raises(Unreadable, match="no curl on the host; apt-get install curl"):
+        live.curl("PATH=; curl -sS 127.0.0.1")
+
+
 def test_the_time_of_an_answer_is_known() -> None:
     (said,) = asked("date +%s.%N")
     before, after = said.asked
