@@ -35,7 +35,7 @@ def closed(path: str, rules: str, revision: str, unit: str) -> Commands:
         host.noop("the kernel has the rules")
         return
     for file, text in missing.items():
-        yield ours(file, f"ollama_dir: {file} is not ours; move it away, and run again")
+        yield ours(file, f"guard: {file} is not ours; move it away, and run again")
         yield from placed(host, file, text)
     if UNIT in missing:
         yield "systemctl daemon-reload && systemctl enable ollama-stack-guard.service"
