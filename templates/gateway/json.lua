@@ -13,9 +13,15 @@ function Reader:wrong(what)
     error({ status = 400, message = message:format(what, self.at) }, 0)
 end
 
+local SPACES = { [" "] = true, ["\t"] = true, ["\r"] = true, ["\n"] = true }
+
 function Reader:space()
-    self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
-    return self.text:sub(self.at, self.at)
+    local found = self.text:sub(self.at, self.at)
+    if SPACES[found] then
+        self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
+        found = self.text:sub(self.at, self.at)
+    end
+    return found
 end
 
 function Reader:string()

@@ -127,6 +127,24 @@ def test_one_address_shuts_nobody_else_out(
         mine[-1].recv(1)
 
 
+@pytest.mark.parametrize("door", ["api", "page"])
+def test_three_addresses_do_not_fill_a_door(
+    locked: Door, mine: list[socket.socket], door: str
+) -> None:
+    """They did, and everybody else waited for half a minute at one door, for 5 s at the other."""
+    port = getattr(locked, door)
+    for source in ("127.0.0.20", "127.0.0.21", "127.0.0.22"):
+        for _ in range(150):
+            with suppress(ConnectionError):
+                mine.append(locked.connect(port, source))
+    began = time.monotonic()
+    if door == "api":
+        assert locked.ask(who="two").status_code == 200
+    else:
+        assert locked.client.get(f"http://127.0.0.1:{locked.page}/").status_code == 200
+    assert time.monotonic() - began < 1
+
+
 def flood(locked: Door, mine: list[socket.socket], raw: bytes) -> None:
     """From two addresses, with all that fits on the way to each, again and again."""
     for number in range(2 * FLOOD):
