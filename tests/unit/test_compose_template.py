@@ -172,6 +172,13 @@ def test_health_is_an_answer(name: str, says: bytes, healthy: bool, tmp_path: Pa
     assert (tmp_path / "answered").exists() is healthy
 
 
+def test_an_answer_is_health_where_nothing_can_be_noted(tmp_path: Path) -> None:
+    """As where somebody shares the host's memory with the containers, and root's note is in the way."""
+    assert (
+        asked("gateway", tmp_path / "none" / "answered", b"HTTP/1.0 200 OK\r\n\r\n").returncode == 0
+    )
+
+
 @EVERY
 def test_who_answered_once_and_hangs_is_ended(name: str, tmp_path: Path) -> None:
     flag = tmp_path / "answered"
