@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from ollama_stack import tokens
-from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, until
+from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
 from tests.door.double import MODEL, WORDS
 
 PAGE = {"Origin": "http://localhost:3000"}
@@ -150,6 +150,17 @@ def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Pa
 
 def test_the_gateway_answers_for_its_health(door: Door) -> None:
     assert httpx.get(f"http://127.0.0.1:{door.metrics}/alive", trust_env=False).text == "alive"
+
+
+@pytest.mark.parametrize("host", ["", "http://localhost"])
+def test_ollama_s_log_has_no_words_of_a_client_s(door: Door, host: str) -> None:
+    """Ollama logs what is asked with its query: 150 kB a line, or words that the audit looks for."""
+    for path in ("/api/tags", f"/v1/models/{MODEL}"):
+        with door.connect() as one:
+            query = "?level=ERROR&GGML_ASSERT=" + "y" * 30_000
+            one.sendall(f"GET {host}{path}{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert status(one) == 200
+        assert door.ollama.came[-1][0] == path
 
 
 def test_what_is_logged_is_json_whatever_comes(door: Door) -> None:
