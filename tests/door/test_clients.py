@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from ollama_stack import tokens
+from ollama_stack.door import LIMITS
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
 from tests.door.double import MODEL, WORDS
 
@@ -188,6 +189,26 @@ def test_a_flood_of_refusals_leaves_the_log_to_others(opened: Opener) -> None:
     assert int(metrics.split(name)[1].split("\n")[0]) >= 400
     door.ask(who="one")
     assert door.lines()[-1]["status"] == 200  # an answer is no refusal
+
+
+def test_what_no_model_answers_is_logged_up_to_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ollama and the app refuse in a millisecond, and a model that is loaded is loaded as fast."""
+    monkeypatch.setitem(LIMITS, "logged", 20)
+    door = opened(app_enabled=True, **TOKENS)
+    door.app.status = 405
+    with httpx.Client(trust_env=False) as stranger:
+        for _ in range(40):
+            stranger.get(f"http://127.0.0.1:{door.page}/api/ask")
+    door.ollama.status = 400
+    for _ in range(20):
+        assert door.ask(who="one").status_code == 400
+    assert len(door.lines()) == 20
+    door.ollama.status = 200
+    for _ in range(80):
+        door.ask(who="one")
+    assert len(door.lines()) == 60
 
 
 @pytest.mark.parametrize("bytes_", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\n:\r\n\r\n", b"A\0B\r\n\r\n", b""])  # fmt: skip
