@@ -150,7 +150,7 @@ def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Pa
 
 
 def test_the_gateway_answers_for_its_health(door: Door) -> None:
-    assert httpx.get(f"http://127.0.0.1:{door.metrics}/alive", trust_env=False).text == "alive"
+    assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
 
 
 @pytest.mark.parametrize("host", ["", "http://localhost"])
