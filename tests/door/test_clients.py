@@ -164,6 +164,13 @@ def test_ollama_s_log_has_no_words_of_a_client_s(door: Door, host: str) -> None:
         assert door.ollama.came[-1][0] == path
 
 
+def test_the_app_hears_no_expectation_and_no_date(door: Door) -> None:
+    """Both went to its log with what a client had written, or as a traceback."""
+    said = {"Expect": '"outcome": "late"', "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT"}
+    httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=said, trust_env=False)
+    assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in said}
+
+
 def test_what_is_logged_is_json_whatever_comes(door: Door) -> None:
     before = len(door.lines())
     for path in ('/api/"},{"', "/api/tags?x=%22%0a", "/api/generate%0a"):
