@@ -53,7 +53,8 @@ def ask() -> Response:
     try:
         question = Question.model_validate_json(request.get_data())
     except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "body"
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        place = ".".join(str(part) for part in wrong[0]["loc"]) or "body"
         return problem(400, "bad", f"{texts()['bad']} ({place[:100]})")
     prompt = question.prompt.strip()
     if not prompt:

@@ -24,6 +24,7 @@ keepalive = 0  # the gateway keeps no connection; a kept one's unread body is wa
 threads = settings.app_threads
 worker_tmp_dir = "/dev/shm"  # noqa: S108 memory: its heartbeat must not wait for a disk
 control_socket_disable = True
+loglevel = "error"  # its warnings quote whatever a client has sent, 8 KB a line
 forwarded_allow_ips = ""  # the app itself knows whom to believe, and gunicorn nobody
 graceful_timeout = 20  # seconds for answers that run, when it is replaced
 

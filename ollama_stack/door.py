@@ -9,7 +9,7 @@ from ollama_stack.forms import seconds
 from ollama_stack.gateway import CONNECTIONS, LUA
 from ollama_stack.settings import Settings
 
-WITHIN = METRICS = 50
+WITHIN, METRICS, HEALTH = 50, 40, 10
 # What the configuration has beside the settings.
 LIMITS = {
     "connections": CONNECTIONS,
@@ -17,10 +17,12 @@ LIMITS = {
     "requests": 48,  # of one token at once, whatever they ask
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
     "logged": 200,  # requests of one address in 10 s, but for those that the model answers
-    "door_connections": (CONNECTIONS - WITHIN - METRICS) // 2,
+    "door_connections": (CONNECTIONS - WITHIN - METRICS - HEALTH) // 2,
     "crowded": 250,  # of them; from then on one address opens no more than
     "few": 20,
     "within_connections": WITHIN,
+    "metrics_connections": METRICS,
+    "health_connections": HEALTH,
 }
 UNSAID = 0  # per minute: any number
 

@@ -30,7 +30,7 @@ LUA = 16  # at most, for what looks at bodies
 BUFFERS = 112  # bodies and answers on their way, as long as that makes enough buffers
 FEWEST_BUFFERS = 64
 HEADERS = 32  # KiB beside a body
-CONNECTIONS = 800  # at both doors, inside and for metrics
+CONNECTIONS = 800  # at both doors, inside, for metrics and for health
 CONNECTION = 148  # KiB: TLS, HAProxy's own, and 96 KiB of the kernel's
 LEAST_MEMORY = 512
 

@@ -4,7 +4,7 @@ local is = require("checks")
 local schemas = require("schema")
 is.declare({ ... })
 
-local count = is.whole(-1, 2 ^ 31 - 1)
+local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repeat_last_n
 local small = is.whole(0, 20)
 local prompts = is.texts(256)
 

@@ -48,9 +48,10 @@ class Door:
     ) -> None:
         """``behind``: the port of the app itself, instead of the double's."""
         self.settings: Settings = read_settings(group_data("all", "medium") | own)
-        self.api, self.inner, self.page, self.metrics, self.runtime, within, app, ollama = (
-            free_ports(8)
+        self.api, self.inner, self.page, self.metrics, self.health, self.runtime, *more = (
+            free_ports(9)
         )
+        within, app, ollama = more
         self.ollama, self.app = Double(ollama), Double(app)
         names = {tokens.digest(secret): name for name, secret in SECRETS.items()}
         files = files or gateway_files(self.settings, names)[1]
@@ -61,6 +62,7 @@ class Door:
             "dst_port 11435": f"dst_port {self.inner}",
             "bind :8080": f"bind 127.0.0.1:{self.page}",
             "bind :8404": f"bind 127.0.0.1:{self.metrics}",
+            "127.0.0.1:8406": f"127.0.0.1:{self.health}",
             "127.0.0.1:8405": f"127.0.0.1:{self.runtime}",
             "127.0.0.1:11436": f"127.0.0.1:{within}",
             "ollama:11434": f"127.0.0.1:{ollama}",

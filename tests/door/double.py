@@ -60,7 +60,7 @@ class Double(ThreadingHTTPServer):
         self.hold, self.second = threading.Event(), threading.Event()
         self.hold.set()
         self.second.set()
-        self.large = b""
+        self.large, self.status = b"", 200
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send(self, body: bytes) -> None:
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -13,7 +13,8 @@ import openai
 import pytest
 
 from ollama_stack import tokens
-from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, until
+from ollama_stack.door import LIMITS
+from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
 from tests.door.double import MODEL, WORDS
 
 PAGE = {"Origin": "http://localhost:3000"}
@@ -149,7 +150,28 @@ def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Pa
 
 
 def test_the_gateway_answers_for_its_health(door: Door) -> None:
-    assert httpx.get(f"http://127.0.0.1:{door.metrics}/alive", trust_env=False).text == "alive"
+    assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
+
+
+@pytest.mark.parametrize("host", ["", "http://localhost"])
+def test_ollama_s_log_has_no_words_of_a_client_s(door: Door, host: str) -> None:
+    """Ollama logs what is asked with its query: 150 kB a line, or words that the audit looks for."""
+    for path in ("/api/tags", f"/v1/models/{MODEL}"):
+        with door.connect() as one:
+            query = "?level=ERROR&GGML_ASSERT=" + "y" * 30_000
+            one.sendall(f"GET {host}{path}{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert status(one) == 200
+        assert door.ollama.came[-1][0] == path
+
+
+def test_the_app_hears_no_expectation_and_no_date(door: Door) -> None:
+    """Both went to its log with what a client had written, or as a traceback."""
+    said = {
+        "Expect": '"outcome": "late"',
+        "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT",
+    }
+    httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=said, trust_env=False)
+    assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in said}
 
 
 def test_what_is_logged_is_json_whatever_comes(door: Door) -> None:
@@ -177,6 +199,26 @@ def test_a_flood_of_refusals_leaves_the_log_to_others(opened: Opener) -> None:
     assert int(metrics.split(name)[1].split("\n")[0]) >= 400
     door.ask(who="one")
     assert door.lines()[-1]["status"] == 200  # an answer is no refusal
+
+
+def test_what_no_model_answers_is_logged_up_to_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ollama and the app refuse in a millisecond, and a model that is loaded is loaded as fast."""
+    monkeypatch.setitem(LIMITS, "logged", 20)
+    door = opened(app_enabled=True, **TOKENS)
+    door.app.status = 405
+    with httpx.Client(trust_env=False) as stranger:
+        for _ in range(40):
+            stranger.get(f"http://127.0.0.1:{door.page}/api/ask")
+    door.ollama.status = 400
+    for _ in range(20):
+        assert door.ask(who="one").status_code == 400
+    assert len(door.lines()) == 20
+    door.ollama.status = 200
+    for _ in range(80):
+        door.ask(who="one")
+    assert len(door.lines()) == 60
 
 
 @pytest.mark.parametrize("bytes_", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\n:\r\n\r\n", b"A\0B\r\n\r\n", b""])  # fmt: skip

@@ -74,6 +74,7 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
         ({"options": {"num_predict": 0}}, 400, "options.num_predict: "),
         ({"options": {"num_predict": 1025}}, 400, "(model_num_predict)"),
         ({"options": {"num_predict": 8.5}}, 400, "options.num_predict: "),
+        ({"options": {"repeat_last_n": 2**31 - 1}}, 400, "options.repeat_last_n: is no whole number from -1 to 1000000"),
         ({"options": {"temperature": "0.2"}}, 400, "options.temperature: is no number"),
         ({"options": {"temperature": 1e308}}, 400, "options.temperature: "),
         ({"options": {"out of memory": 1}}, 400, "options.?: no such field"),

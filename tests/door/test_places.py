@@ -173,3 +173,22 @@ def test_a_token_that_is_refused_again_and_again_is_not_read(opened: Opener) -> 
     assert "50 times in 10 s" in found[-1].json()["error"]
     assert door.ask(who="one").status_code == 429
     assert door.ask(who="two").status_code == 200
+
+
+def test_who_has_few_connections_has_the_page_before_who_has_many(opened: Opener) -> None:
+    door = opened(app_enabled=True)
+    door.app.hold.clear()
+    form = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+    many = [door.connect(door.page, OTHERS_ADDRESS) for _ in range(door.settings.app_threads + 20)]
+    for one in many:
+        one.sendall(form)
+    until(lambda: len(door.app.came) == door.settings.app_threads)
+    with door.connect(door.page) as mine:
+        mine.sendall(form.replace(b"POST / ", b"POST /teacher "))
+        time.sleep(0.2)
+        many.pop(0).close()
+        until(lambda: len(door.app.came) > door.settings.app_threads)
+        assert door.app.came[door.settings.app_threads][0] == "/teacher"
+    door.app.hold.set()
+    for one in many:
+        one.close()

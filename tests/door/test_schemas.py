@@ -128,4 +128,4 @@ def test_a_site_may_open_small_patterns(opened: Opener) -> None:
     for odd in ("^*$", "^a{5,2}$", "(?a)", "a|+"):
         format_ = {"type": "string", "pattern": odd}
         assert "repeats" in refused(door, "/api/generate", question(format=format_))[1]
-    assert httpx.get(f"http://127.0.0.1:{door.metrics}/alive", trust_env=False).text == "alive"
+    assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"

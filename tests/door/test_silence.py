@@ -94,6 +94,28 @@ def test_a_silent_body_ends_in_time(locked: Door, mine: list[socket.socket]) -> 
     assert 9 < time.monotonic() - began < 14
 
 
+def test_who_fills_the_metrics_keeps_nobody_from_the_gateway_s_health(
+    locked: Door, mine: list[socket.socket]
+) -> None:
+    """Its check ends what gives no answer: 50 connections of any user's ended the gateway."""
+    for _ in range(60):
+        mine.append(locked.connect(locked.metrics))
+        mine[-1].sendall(f"GET /alive HTTP/1.1\r\n{HEAD}\r\n".encode())
+    time.sleep(0.3)
+    alive = httpx.get(f"http://127.0.0.1:{locked.health}/alive", trust_env=False, timeout=2)
+    assert alive.text == "alive"
+
+
+def test_metrics_have_no_body_that_holds_the_app_s_threads(
+    locked: Door, mine: list[socket.socket]
+) -> None:
+    for _ in range(40):
+        mine.append(locked.connect(locked.metrics))
+        mine[-1].sendall(f"GET /app/metrics HTTP/1.1\r\n{HEAD}{NO_BODY[1]}\r\n".encode())
+    assert status(mine[0]) == 400
+    assert not locked.app.came
+
+
 def test_silence_ends_after_half_a_minute(locked: Door) -> None:
     """Haproxy.md 1: it was a quarter of an hour."""
     text = (locked.process.log.parent / "haproxy.cfg").read_text()

@@ -285,3 +285,11 @@ def test_a_refusal_repeats_no_long_key(client: FlaskClient) -> None:
     reply = client.post("/api/ask", json={"prompt": "hi", "k" * 60000: 1})
     assert reply.status_code == 400
     assert len(reply.data) < 1000
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_a_form_of_many_fields_is_not_read(client: FlaskClient, multipart: bool) -> None:
+    """Each of 32,000 takes time from everybody: with 150 such forms at once nobody had the page."""
+    kind = "multipart/form-data" if multipart else "application/x-www-form-urlencoded"
+    data = {"csrf_token": csrf(client), "prompt": "hi", **{f"a{n}": "" for n in range(20)}}
+    assert client.post("/", data=data, content_type=kind).status_code == 413
