@@ -7,6 +7,8 @@ model_name = "smollm2:135m"
 
 app_enabled = True
 
+health_interval = "30s"  # a look takes a second and more of an emulated CPU
+
 docker_source = "distro"
 
 audit_waivers = [
