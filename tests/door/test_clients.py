@@ -166,7 +166,10 @@ def test_ollama_s_log_has_no_words_of_a_client_s(door: Door, host: str) -> None:
 
 def test_the_app_hears_no_expectation_and_no_date(door: Door) -> None:
     """Both went to its log with what a client had written, or as a traceback."""
-    said = {"Expect": '"outcome": "late"', "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT"}
+    said = {
+        "Expect": '"outcome": "late"',
+        "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT",
+    }
     httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=said, trust_env=False)
     assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in said}
 
