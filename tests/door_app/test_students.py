@@ -142,7 +142,7 @@ def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 def test_a_door_full_of_silence_is_given_back_soon(said: bytes, students: Door) -> None:
     """Eight addresses take all that it has: another's request waited 9 s, and 30 s for idle ones."""
-    taken = [(2, 125), (3, 125), *((last, 20) for last in range(4, 10))]
+    taken = [(2, 120), (3, 120), *((last, 20) for last in range(4, 10))]
     with ExitStack() as stack:
         for last, connections in taken:
             for _ in range(connections):
