@@ -120,7 +120,8 @@ calm: .venv/ok ## what the gateway costs when nobody waits; table in docs/door.m
 	@$(RUN)/python -m bench.calm
 
 docs: .venv/ok ## write the generated pages of docs/ anew
-	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls
+	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls && \
+	$(RUN)/python -m lab.variants
 
 # Every package pinned by hash; which index serves it is pip's own affair.
 .venv/ok: requirements.txt

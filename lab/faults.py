@@ -55,6 +55,13 @@ def mirror_is_back(member: Member) -> None:
     run("tc", "qdisc", "del", "dev", _device(member), "root")
 
 
+def power_loss(member: Member) -> None:
+    """All of the server's processes end in one moment; then it starts again."""
+    run("docker", "kill", member.container)
+    run("docker", "start", member.container)
+    must(member, "timeout 60 sh -c 'until systemctl is-active --quiet ssh; do sleep 0.2; done'")
+
+
 def _device(member: Member) -> str:
     link = must(member, "cat /sys/class/net/eth0/iflink").strip()
     links = json.loads(run("ip", "-json", "link").stdout)
@@ -81,7 +88,14 @@ OUT_OF_MEMORY = sh(
     "docker exec ollama sh -c 'head -c 8G /dev/zero | tail >/dev/null' || ! test -d /proc/$pid"
 )
 RUNS = "docker inspect --format {{.State.Running}} ollama 2>/dev/null | grep -q true"
-LOCK, REPLACED = "Take the lock", "Ollama | Start Ollama"
+LOCK, INSTALLED, REPLACED = "Take the lock", "Docker | Install Docker", "Ollama | Start Ollama"
+# What a power loss leaves of files that were not on the disk yet. Docker 20.10 does not start with such settings.
+TORN = sh(
+    "apt-get -qq update && apt-get -qq purge nftables >/dev/null 2>&1; "
+    "truncate --size 1000 /var/lib/apt/lists/*_Packages*; "
+    ": >/etc/docker/daemon.json; : >/opt/ollama/docker-compose.yml; pkill -KILL -x dockerd"
+)
+CONFIGURES = sh("timeout 120 sh -c 'until pgrep -f [d]ocker.io.postinst >/dev/null; do :; done'")
 
 
 def killed(seconds: float) -> Fault:
@@ -160,6 +174,22 @@ REBOOT = Fault(
     before=both(lambda member: run("docker", "restart", member.container), until_it_serves),
     host=1,
 )
+POWER = Fault(
+    "power lost while dpkg configures Docker's package (which had been removed)",
+    "the next run, by dpkg's own status",
+    "the next run",
+    code=1,
+    before=sh("apt-get -qq remove docker.io >/dev/null 2>&1; groupdel docker"),
+    at=INSTALLED,
+    then=both(CONFIGURES, power_loss),
+    host=1,
+)
+HALF_WRITTEN = Fault(
+    "daemon.json and compose file without a byte, apt's lists torn, as after a power loss; a package missing",
+    "the run, by facts and by apt's own words",
+    "the run",
+    before=TORN,
+)
 CLOCK_WRONG = Fault(
     "clock 400 days behind (by libfaketime: the kernel's is shared)",
     "audit control OLS-1001",
@@ -228,6 +258,8 @@ FAULTS = [
         then=sh(f"timeout 60 sh -c 'while {RUNS}; do :; done'; pkill -KILL -x dockerd"),
     ),
     REBOOT,
+    POWER,
+    HALF_WRITTEN,
     CLOCK_WRONG,
     Fault(
         "runner killed by the kernel, out of memory",

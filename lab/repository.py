@@ -35,20 +35,24 @@ class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...
 
 
+def acquire_lines() -> str:
+    """How this machine's apt reaches its registries; an apt in a container reaches them so, too."""
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)  # noqa: S607
+    return "\n".join(line for line in dump.stdout.splitlines() if line.startswith("Acquire::"))
+
+
 @contextmanager
 def docker_ce(folder: Path, codename: str) -> Iterator[Repository]:
     """Build it in a throw-away server of the lab, and serve it from ``folder`` until the end."""
     (compose,) = unpacked(COMPOSE_PLUGIN).glob("*.data/scripts/docker-compose")
     script = (images.HERE / "apt" / "build.sh").read_text()
-    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)  # noqa: S607
-    ways = [line for line in dump.stdout.splitlines() if line.startswith("Acquire::")]
     subprocess.run(  # noqa: S603 no shell
         [
             *("docker", "run", "--rm", "--interactive", "--env", f"VERSIONS={' '.join(VERSIONS)}"),
             *("--volume", f"{folder}:/out", "--volume", f"{compose}:/compose:ro"),
             *(images.server(codename).name, "sh", "-c", script),
         ],
-        input="\n".join(ways),  # its apt reaches the registries as this machine's own does
+        input=acquire_lines(),
         text=True,
         check=True,
     )

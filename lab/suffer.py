@@ -18,6 +18,7 @@ from ollama_stack.inventory import ROOT
 
 INVENTORY = "inventories/lab_ssh.py"
 MODELS = "docker exec ollama ollama list | awk '{print $1, $2}' | sort"  # theirs is by time
+TOKEN = "/opt/ollama/local-token.header"  # noqa: S105 a file's name
 BODY = '{"model": "smollm2:135m", "prompt": "hi", "stream": false, "options": {"num_predict": 24}}'
 
 Done = subprocess.CompletedProcess[str]
@@ -44,7 +45,8 @@ def must(member: Member, script: str) -> str:
 
 def serves(member: Member) -> bool:
     """Whether a question through its gateway is answered."""
-    asked = f"curl -fsS --max-time 120 127.0.0.1:11434/api/generate --data '{BODY}'"
+    token = f"$(test ! -f {TOKEN} || echo --header @{TOKEN})"
+    asked = f"curl -fsS --max-time 120 {token} 127.0.0.1:11434/api/generate --data '{BODY}'"
     return '"done":true' in on(member, asked).stdout
 
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 HASH_LABEL = "com.docker.compose.config-hash"
 SERVICE_LABEL = "com.docker.compose.service"
 STARTING = "is starting"
-# Compose sees our file alone: no COMPOSE_PROJECT_NAME of the host's, no .env that somebody left there.
-COMMAND = 'env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}" docker compose --env-file /dev/null'
+# Docker sees our words alone: no COMPOSE_PROJECT_NAME or DOCKER_DEFAULT_PLATFORM of the host's, no .env that
+# somebody left there.
+CLEAN = 'env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}"'
+COMMAND = f"{CLEAN} docker compose --env-file /dev/null"
 
 
 class Level(NamedTuple):

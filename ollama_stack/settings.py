@@ -132,6 +132,26 @@ class Settings(GatewaySettings, AppSettings):
         "nine times the longest seen on an emulated machine (5 s)",
         "45s",
     )
+    ollama_start_timeout: Timeout = setting(
+        "longest time until a container that was started answers and is healthy",
+        "an emulated machine went from a bare Docker to a verified answer in 164 s",
+        "3m",
+    )
+    model_pull_timeout: Timeout = setting(
+        "longest pull of the model; what has arrived is kept, and the next run goes on with it",
+        "a gigabyte at 50 kB/s takes 5.6 hours",
+        "6h",
+    )
+    model_load_timeout: Timeout = setting(
+        "longest time until the model is in memory, or tuned",
+        "a gigabyte from a disk that gives 2 MB/s takes 9 minutes",
+        "15m",
+    )
+    smoke_timeout: Timeout = setting(
+        "longest wait for one of the answers, of 16 tokens, by which a deploy is called done",
+        "0.4 tokens/s, the slowest that was measured, and 3 at once: 2 minutes",
+        "5m",
+    )
     model_num_ctx: int = setting(
         "context of one answer", "Ollama api/types.go", 4096, unit="tokens", ge=256
     )
@@ -178,6 +198,13 @@ class Settings(GatewaySettings, AppSettings):
         "",
         rule="without a password; `mirror` and `model_registry` are reached without it; an engine that "
         "has a proxy of its own keeps it",
+    )
+    host_certificates: bool = setting(
+        "Ollama trusts whom the host trusts, as where the registry has a certificate of the site's own, or "
+        "the site's proxy looks into TLS",
+        "the image has the public authorities alone",
+        False,
+        rule="the host has it: a file in /usr/local/share/ca-certificates",
     )
     docker_source: Literal["docker-ce", "distro"] = setting(
         "Docker from its official repository or from the distribution", "ours", "docker-ce"
@@ -284,6 +311,26 @@ class Settings(GatewaySettings, AppSettings):
     def health_seconds(self) -> int:
         """``health_timeout`` in seconds."""
         return seconds(self.health_timeout)
+
+    @property
+    def start_seconds(self) -> int:
+        """``ollama_start_timeout`` in seconds."""
+        return seconds(self.ollama_start_timeout)
+
+    @property
+    def load_seconds(self) -> int:
+        """``model_load_timeout`` in seconds."""
+        return seconds(self.model_load_timeout)
+
+    @property
+    def pull_seconds(self) -> int:
+        """``model_pull_timeout`` in seconds."""
+        return seconds(self.model_pull_timeout)
+
+    @property
+    def smoke_seconds(self) -> int:
+        """``smoke_timeout`` in seconds."""
+        return seconds(self.smoke_timeout)
 
     @property
     def environment(self) -> dict[str, str]:

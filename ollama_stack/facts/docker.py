@@ -116,6 +116,22 @@ class EngineRoot(FactBase[str | None]):
         return output[0] if output and output[0].startswith("/") else None
 
 
+class UserOffset(FactBase[int]):
+    """What the engine adds to the users of its containers on the host (dockerd's userns-remap); mostly 0."""
+
+    default = int
+
+    @override
+    def command(self) -> str:
+        return "docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}' 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> int:
+        # Such an engine keeps everything in a folder named by the user and group that are its root.
+        found = re.search(r"/(\d+)\.\d+ \[.*\bname=userns\b", "\n".join(output))
+        return int(found[1]) if found else 0
+
+
 class ImageRoot(FactBase[str | None]):
     """Where the running engine keeps its images, if not below its own root: with containerd.
 

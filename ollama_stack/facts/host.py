@@ -54,6 +54,27 @@ class MountPoint(FactBase[str | None]):
         return output[0] if output else None
 
 
+class UplinkMtu(FactBase[int]):
+    """Bytes of a packet that the interface takes which leads out of the host; 1500 if it does not say."""
+
+    @staticmethod
+    @override
+    def default() -> int:
+        return 1500
+
+    @override
+    def command(self) -> str:
+        # The default route is the first, if there is one; a bridge is the containers' own.
+        return (
+            "for device in $(awk 'NR > 1 {print $1}' /proc/net/route); do"
+            " test -e /sys/class/net/$device/bridge || { cat /sys/class/net/$device/mtu; break; }; done"
+        )
+
+    @override
+    def process(self, output: list[str]) -> int:
+        return int(output[0])
+
+
 class HalfInstalled(FactBase[dict[str, str]]):
     """Packages that dpkg has begun with and not finished, each with its status as ``dpkg -l`` has it."""
 

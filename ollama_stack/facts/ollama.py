@@ -13,6 +13,7 @@ CONTAINER = "ollama"  # the seed's container_name
 GATEWAY = "ollama-gateway"
 APP = "ollama-app"
 CONTAINERS = (CONTAINER, GATEWAY, APP)
+LOOK = 45  # seconds: nine times the longest answer seen on an emulated machine, as health_timeout
 
 
 def call(
@@ -20,7 +21,7 @@ def call(
     body: object = None,
     *,
     method: str = "",
-    timeout: int = 10,
+    timeout: int = LOOK,
     stream: bool = False,
     fail: str = "--fail-with-body",
 ) -> StringCommand:

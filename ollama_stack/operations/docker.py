@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 from pyinfra.facts.server import Arch
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -46,7 +46,7 @@ def compose_plugin() -> Commands:
     if version and _numbers(version) >= OLDEST_COMPOSE:
         host.noop(f"Compose {version} is already there")
         return
-    yield StringCommand("mkdir -p", str(PurePosixPath(PLUGIN).parent))
+    yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(PLUGIN).parent))
     (binary,) = unpacked(COMPOSE_PLUGIN, host.get_fact(Arch)).glob("*.data/scripts/docker-compose")
     checksum = sha256(binary.read_bytes()).hexdigest()
     yield uploaded(host, str(binary), f"{PLUGIN}.new")
@@ -57,10 +57,12 @@ def compose_plugin() -> Commands:
 
 
 @operation()
-def engine(running: bool = True, variables: Mapping[str, str] | None = None) -> Commands:
+def engine(
+    running: bool = True, variables: Mapping[str, str] | None = None, seconds: int = 180
+) -> Commands:
     """Have the engine answer where no systemd runs it; its log is /var/log/dockerd.log.
 
-    ``variables``: of its environment, when it is started here.
+    ``variables``: of its environment, when it is started here; it then has ``seconds`` to answer.
 
     ``running=False`` stops only an engine that this operation started and nobody else uses.
     """
@@ -89,9 +91,22 @@ def engine(running: bool = True, variables: Mapping[str, str] | None = None) -> 
     )
     yield or_explain(
         StringCommand(
-            "timeout 60 sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1"
+            f"timeout {seconds} sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1"
         ),
-        f"docker: the engine did not answer within 60 s; read {ENGINE_LOG} on the host",
+        f"docker: the engine did not answer within {seconds} s; read {ENGINE_LOG} on the host",
+    )
+
+
+@operation()
+def settings_whole() -> Commands:
+    """Have no daemon.json without a byte: a power loss leaves one, and Docker 20.10 does not start with it."""
+    found = host.get_fact(File, path=DAEMON_JSON)
+    if not found or found["size"]:
+        host.noop("daemon.json is not empty")
+        return
+    yield f"rm -f {DAEMON_JSON}"
+    yield (  # it has tried too often
+        "! test -d /run/systemd/system || systemctl reset-failed docker.service docker.socket || true"
     )
 
 
@@ -112,7 +127,7 @@ def engine_variables(variables: Mapping[str, str]) -> Commands:
         return
     yield ours(DROP_IN, f"proxy: {DROP_IN} is not ours; remove it, or unset proxy")
     if text:
-        yield StringCommand("mkdir -p", str(PurePosixPath(DROP_IN).parent))
+        yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(DROP_IN).parent))
         yield StringCommand("printf %s", QuoteString(text), f">{DROP_IN}.new")
         yield StringCommand("chmod 644", f"{DROP_IN}.new")
         yield renamed(f"{DROP_IN}.new", DROP_IN)
@@ -134,7 +149,7 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
     config["insecure-registries"] = [*others, registry] if present else others
     if not config["insecure-registries"]:
         del config["insecure-registries"]
-    yield "mkdir -p /etc/docker"
+    yield "umask 022; mkdir -p /etc/docker"
     if config:
         staged = f"{DAEMON_JSON}.new"
         content = StringIO(json.dumps(config, indent=2) + "\n")

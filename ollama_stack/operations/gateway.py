@@ -11,6 +11,8 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
+from ollama_stack.compose import CLEAN
+from ollama_stack.facts.docker import UserOffset
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations.secrets import written
@@ -40,8 +42,9 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
 
     Files but CONFIG and PROGRAMS are secrets.
     """
+    owner = OWNER + host.get_fact(UserOffset)
     declared = {
-        name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {OWNER}"
+        name: f"{sha256(text.encode()).hexdigest()} {_mode(name)} {owner}"
         for name, text in files.items()
     }
     if host.get_fact(FileDigests, folder=folder) == declared:
@@ -56,10 +59,10 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
     new, live = QuoteString(staged), QuoteString(folder)
     yield StringCommand("rm -rf", new, "&& mkdir --mode=755", new, "&& mkdir -p --mode=755", live)
     for name, text in files.items():
-        yield from written(f"{staged}/{name}", text, str(OWNER), _mode(name))
+        yield from written(f"{staged}/{name}", text, str(owner), _mode(name))
     yield or_explain(
         StringCommand(
-            "docker run --rm --network none --read-only --cap-drop ALL",
+            f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
             *("--user", f"{OWNER}:{OWNER}", "--volume", QuoteString(f"{staged}:{INSIDE}:ro")),
             *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             *("|| { rm -rf", new, "; false; }"),

@@ -17,8 +17,6 @@ from ollama_stack.facts.ollama import OllamaRunner, Runner, call
 from ollama_stack.shell import or_explain, renamed, run_now
 
 PROGRESS = Path(__file__).with_name("pull-progress.sh")
-PULL_TIMEOUT = 6 * 3600  # seconds: a gigabyte over a slow school line
-LOAD_TIMEOUT = 900  # seconds: from a slow disk, on a busy host
 ATTEMPTS = 3
 PRISTINE = r"-pristine(-[0-9a-f]{12})?"
 SILENT = "ollama: the server does not answer, or refuses; read `docker logs --tail 50 ollama` on the host"
@@ -28,11 +26,12 @@ Commands = Generator[PyinfraCommand | str, None, None]
 
 @operation()
 def pulled(
-    model: str, source: str, pristine: str, insecure: bool = False, digest: str = ""
+    model: str, source: str, pristine: str, seconds: int, insecure: bool = False, digest: str = ""
 ) -> Commands:
     """Have ``model`` from ``source``, and under the tag ``pristine`` just as it was pulled.
 
-    ``insecure``: the source's registry speaks plain HTTP. ``digest``: the only one that is taken.
+    ``seconds``: for one attempt. ``insecure``: the source's registry speaks plain HTTP. ``digest``: the
+    only one that is taken.
     """
     models = host.get_fact(Models)
     if _has(models, pristine, digest):
@@ -40,10 +39,10 @@ def pulled(
         return
     host.log(f"pull {source}")
     if models is None:  # not there yet, or too busy to say: never a reason to pull again
-        yield or_explain(call("/api/version", timeout=60), SILENT)
+        yield or_explain(call("/api/version"), SILENT)
         if _has(host.get_fact(Models), pristine, digest):
             return
-    yield FunctionCommand(pull, (source, insecure), {})
+    yield FunctionCommand(pull, (source, insecure, seconds), {})
     if digest:
         yield FunctionCommand(check, (source, digest, model), {})
     if source != model:
@@ -57,12 +56,10 @@ def _has(models: dict[str, str] | None, model: str, digest: str) -> bool:
     return models is not None and model in models and digest in ("", models[model])
 
 
-def pull(state: State, host: Host, source: str, insecure: bool) -> bool:
+def pull(state: State, host: Host, source: str, insecure: bool, seconds: int) -> bool:
     """Pull with visible progress; an attempt resumes what the one before left on the server."""
     name = f"http://{source}" if insecure else source
-    stream = call(
-        "/api/pull", {"model": name, "insecure": insecure}, timeout=PULL_TIMEOUT, stream=True
-    )
+    stream = call("/api/pull", {"model": name, "insecure": insecure}, timeout=seconds, stream=True)
     command = StringCommand(stream, "| sh -c", QuoteString(PROGRESS.read_text()))
     for attempt in range(1, ATTEMPTS + 1):
         ok, said = run_now(state, host, command, show=True)
@@ -121,8 +118,8 @@ def forgotten(model: str, pristine: str) -> Commands:
 
 
 @operation()
-def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
-    """Have ``model`` carry these parameters over the weights of ``pristine``.
+def tuned(model: str, pristine: str, parameters: dict[str, int], seconds: int) -> Commands:
+    """Have ``model`` carry these parameters over the weights of ``pristine``, in so many seconds.
 
     The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
     """
@@ -135,7 +132,7 @@ def tuned(model: str, pristine: str, parameters: dict[str, int]) -> Commands:
         return
     host.log(f"tune {model}: {parameters}")
     yield or_explain(
-        call("/api/create", tuning(model, pristine, parameters), timeout=600),
+        call("/api/create", tuning(model, pristine, parameters), timeout=seconds),
         f"model_name: {model} could not be tuned; read `docker logs --tail 50 ollama` on the host",
     )
 
@@ -165,7 +162,7 @@ def recorded(model: str, path: str, digest: str = "") -> Commands:
 
 
 @operation()
-def loaded(model: str, threads: int, parallel: int, num_ctx: int) -> Commands:
+def loaded(model: str, threads: int, parallel: int, num_ctx: int, seconds: int) -> Commands:
     """Have ``model``, as it is tuned now, in memory with so many threads, slots and tokens a slot.
 
     It fails where Ollama does otherwise, as it does with families it cannot run in parallel
@@ -178,8 +175,8 @@ def loaded(model: str, threads: int, parallel: int, num_ctx: int) -> Commands:
         host.noop(f"{model} is already in memory")
         return
     yield or_explain(
-        call("/api/generate", {"model": model}, timeout=LOAD_TIMEOUT),
-        f"model_name: {model} did not load within {LOAD_TIMEOUT} s; "
+        call("/api/generate", {"model": model}, timeout=seconds),
+        f"model_name: {model} did not load within {seconds} s (model_load_timeout); "
         "read `docker logs --tail 50 ollama` on the host",
     )
     runner = host.get_fact(OllamaRunner)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from pyinfra import host
 from pyinfra.api import Host, QuoteString, State, StringCommand, operation
@@ -41,13 +42,28 @@ class Tuned:
         return json.dumps(create), json.dumps({"model": self.model})
 
 
+class Patience(NamedTuple):
+    """Seconds that the script waits: see its head."""
+
+    queue: int
+    start: int
+    load: int
+    answer: int
+    look: int
+
+    @property
+    def variables(self) -> list[str]:
+        """The script's environment."""
+        return [f"{name.upper()}={value}" for name, value in self._asdict().items()]
+
+
 @operation()
 def live(
-    folder: str, path: str, tuned: Tuned, gateway: str, patience: int, up_failed: str
+    folder: str, path: str, tuned: Tuned, gateway: str, patience: Patience, up_failed: str
 ) -> Commands:
     """Have the folder's compose project up, healthy and as its files say; else the last good release.
 
-    Requests wait at the gateway while Ollama is replaced; those that run have ``patience`` seconds.
+    Requests wait at the gateway while Ollama is replaced.
     ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
     stale = stale_services(path)
@@ -55,8 +71,8 @@ def live(
     if stale is None and loaded:
         host.noop(f"{path} is already up, healthy and as declared")
         return
-    words = (str(patience), *tuned.bodies, *(stale or ()))
-    yield or_explain(on_host("up", folder, *words), up_failed)
+    words = (*tuned.bodies, *(stale or ()))
+    yield or_explain(on_host("up", folder, patience, *words), up_failed)
     yield from hold_to_it(path)
 
 
@@ -91,27 +107,28 @@ def _keep(folder: str, version: str, record: Mapping[str, str], *bodies: str) ->
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the release every time.")
-def back(folder: str, patience: int, number: str) -> Commands:
+def back(folder: str, patience: Patience, number: str) -> Commands:
     """Have a kept release run: by its ``number``, or ``previous``."""
     yield or_explain(
-        on_host("back", folder, str(patience), number),
+        on_host("back", folder, patience, number),
         "release: the rollback failed; the words above say what runs now",
     )
 
 
-def return_to_good(state: State, host: Host, folder: str, patience: int) -> bool:
+def return_to_good(state: State, host: Host, folder: str, patience: Patience) -> bool:
     """Have the current release run and answer, at once; its words as they come."""
     command = StringCommand(
         *("if test -L", QuoteString(f"{folder}/releases/current"), "; then"),
-        *(on_host("back", folder, str(patience), "current"), "; else echo there is none yet; fi"),
+        *(on_host("back", folder, patience, "current"), "; else echo there is none yet; fi"),
     )
     return run_now(state, host, command, show=True)[0]
 
 
-def on_host(verb: str, folder: str, *words: str) -> StringCommand:
+def on_host(verb: str, folder: str, patience: Patience, *words: str) -> StringCommand:
     """The script at work on the host, even if nobody listens any more; its words as they come."""
     return StringCommand(
-        *(f"(umask 077; : >{LOG}); setsid sh -c", *_script(verb, folder, *words)),
+        *(f"(umask 077; : >{LOG}); setsid env", *patience.variables, "sh -c"),
+        *_script(verb, folder, *words),
         f">{LOG} 2>&1 </dev/null & change=$!;"
         f" tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {LOG}; wait $change",
     )

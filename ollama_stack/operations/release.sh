@@ -1,8 +1,9 @@
 # Changes of the service in a folder of this host, and the way back. It goes on when the line is cut.
-#   LOCK FOLDER up SECONDS CREATE GENERATE [SERVICE ...]  run the files as they are, with new SERVICEs
-#   LOCK FOLDER keep RECORD CREATE GENERATE               what runs is good: keep it as a release
-#   LOCK FOLDER back SECONDS current|previous|NUMBER      run a kept release
-# CREATE tunes the model, GENERATE loads it (bodies of Ollama's API); SECONDS: as long may requests wait.
+#   LOCK FOLDER up CREATE GENERATE [SERVICE ...]  run the files as they are, with new SERVICEs
+#   LOCK FOLDER keep RECORD CREATE GENERATE       what runs is good: keep it as a release
+#   LOCK FOLDER back current|previous|NUMBER      run a kept release
+# CREATE tunes the model, GENERATE loads it (bodies of Ollama's API). Seconds, of the environment: QUEUE, as
+# long may requests wait; START, a container's start; LOAD, the model's; ANSWER, one word of it; LOOK, a question.
 set -u
 umask 022
 lock=$1 folder=$2 verb=$3
@@ -56,19 +57,19 @@ ollama() { # SECONDS PATH BODY
 }
 
 gateway() { # COMMAND for HAProxy's runtime API
-    timeout 10 docker exec ollama-gateway \
+    timeout "$LOOK" docker exec ollama-gateway \
         bash -c 'exec 3<>/dev/tcp/127.0.0.1/8405; echo "$0" >&3; cat <&3' "$1" 2>/dev/null
 }
 
-# Requests wait before a server that never answers; those that run have SECONDS to end.
+# Requests wait before a server that never answers; those that run have QUEUE seconds to end.
 hold() {
     trap go_on EXIT
     trap 'exit 1' HUP INT TERM
     gateway 'set server generations/hold state ready; set server generations/ollama state maint' >/dev/null ||
         return 0
-    end=$(($(now) + $1))
+    end=$(($(now) + QUEUE))
     while [ "$(gateway 'show servers conn generations' | awk '$1 ~ /\/ollama$/ {print $7}')" != 0 ]; do
-        [ "$(now)" -lt "$end" ] || { echo "answers still run after $1 s and are cut"; break; }
+        [ "$(now)" -lt "$end" ] || { echo "answers still run after $QUEUE s and are cut"; break; }
         sleep 0.2
     done
 }
@@ -89,16 +90,16 @@ start() { # [SERVICE ...]
 }
 
 healthy() {
-    compose up --detach --wait --wait-timeout 180
+    compose up --detach --wait --wait-timeout "$START"
 }
 
 restarts() { docker inspect --format '{{.RestartCount}}' ollama 2>/dev/null; }
 
 # Sooner than Docker's own look, whose first one comes after an interval: somebody waits.
 answers() {
-    before=$(restarts) end=$(($(now) + 180))
+    before=$(restarts) end=$(($(now) + START))
     while [ "$(now)" -lt "$end" ]; do
-        curl -fs --noproxy '*' --max-time 5 "http://$(address ollama):11434/api/version" >/dev/null && return
+        curl -fs --noproxy '*' --max-time "$LOOK" "http://$(address ollama):11434/api/version" >/dev/null && return
         [ "$(restarts)" = "$before" ] || break
         sleep 0.2
     done
@@ -110,17 +111,17 @@ tuned() { # CREATE GENERATE, of a release that knows them
     [ -n "$2" ] || return 0
     from=$(printf '%s' "$1" | sed -n 's/.*"from": "\([^"]*\)".*/\1/p')
     # Ollama would pull what is not there, from upstream.
-    if ollama 60 /api/show "{\"model\": \"$from\"}" 2>/dev/null; then
-        ollama 600 /api/create "$1" || echo "the model could not be tuned anew"
+    if ollama "$LOOK" /api/show "{\"model\": \"$from\"}" 2>/dev/null; then
+        ollama "$LOAD" /api/create "$1" || echo "the model could not be tuned anew"
     else
         echo "$from is not there, so the model stays as it is"
     fi
-    ollama 900 /api/generate "$2"
+    ollama "$LOAD" /api/generate "$2"
 }
 
 answered() { # GENERATE, of a release that knows it
     [ -n "$1" ] || return 0
-    ollama 300 /api/generate \
+    ollama "$ANSWER" /api/generate \
         "$(printf '%s' "$1" | sed 's/}$/, "prompt": "hi", "stream": false, "options": {"num_predict": 1}}/')"
 }
 
@@ -128,7 +129,7 @@ answered() { # GENERATE, of a release that knows it
 passed() {
     with_gateway || return 0
     grep -q 'ssl crt' gateway/haproxy.cfg && scheme=https || scheme=http
-    set -- --noproxy '*' --max-time 30 "$scheme://$(address ollama-gateway):11434/api/version"
+    set -- --noproxy '*' --max-time "$LOOK" "$scheme://$(address ollama-gateway):11434/api/version"
     [ ! -f local-token.header ] || set -- --header @local-token.header "$@"
     curl -fsSk "$@" >/dev/null
 }
@@ -137,7 +138,7 @@ passed() {
 asked() { # GENERATE, of a release that knows it
     [ -n "$1" ] && compose config --services | grep -qx app || return 0
     for _ in 1 2 3 4 5; do
-        code=$(curl -sS --noproxy '*' --max-time 300 --output /dev/null --write-out '%{http_code}' \
+        code=$(curl -sS --noproxy '*' --max-time "$ANSWER" --output /dev/null --write-out '%{http_code}' \
             --header 'Content-Type: application/json' --data '{"prompt": "hi", "max_tokens": 1}' \
             "http://$(address ollama-app):8080/api/ask")
         case $code in 200 | 429 | 503) return 0 ;; esac
@@ -147,10 +148,10 @@ asked() { # GENERATE, of a release that knows it
     false
 }
 
-loaded() { # VERSION of the configuration, within 15 s
-    end=$(($(now) + 15))
+loaded() { # VERSION of the configuration
+    end=$(($(now) + LOOK))
     while [ "$(now)" -lt "$end" ]; do
-        said=$(curl -fsS --noproxy '*' --max-time 5 "http://$(address ollama-gateway):8404/version" 2>/dev/null)
+        said=$(curl -fsS --noproxy '*' --max-time "$LOOK" "http://$(address ollama-gateway):8404/version" 2>/dev/null)
         [ "$said" = "$1" ] && return
         sleep 0.2
     done
@@ -171,7 +172,7 @@ revoked() {
 reload() {
     with_gateway || return 0
     version=$(sed -n "s/.*string '\([^']*\)' if { path \/version }.*/\1/p" gateway/haproxy.cfg)
-    said=$(curl -fsS --noproxy '*' --max-time 5 "http://$(address ollama-gateway):8404/version" 2>/dev/null)
+    said=$(curl -fsS --noproxy '*' --max-time "$LOOK" "http://$(address ollama-gateway):8404/version" 2>/dev/null)
     [ "$said" != "$version" ] || return 0
     revoked
     docker kill --signal USR2 ollama-gateway >/dev/null
@@ -192,7 +193,7 @@ replaced() { # BY FILE
 
 # Secrets that are here stay: a token in an old release may have been taken away since.
 restored() { # FOLDER
-    for file in tls.pem tokens.map json.lua checks.lua door.lua haproxy.cfg; do # last what names the others
+    for file in tls.pem tokens.map json.lua schema.lua checks.lua door.lua haproxy.cfg; do # last what names the others
         [ -f "$1/gateway/$file" ] || continue
         case $file in tls.pem | tokens.map) [ ! -f "gateway/$file" ] || continue ;; esac
         mkdir -p gateway && replaced "$1/gateway/$file" "gateway/$file" || return
@@ -204,11 +205,11 @@ make_current() { # NUMBER
     ln -sfn "$1" releases/next && mv -T releases/next releases/current && sync releases
 }
 
-run_release() { # NUMBER SECONDS; fails if it does not answer
+run_release() { # NUMBER; fails if it does not answer
     kept=releases/$1
     load=$(cat "$kept/generate.json")
     pulled "$kept/docker-compose.yml" || return
-    hold "$2"
+    hold
     restored "$kept" && start && answers && tuned "$(cat "$kept/create.json")" "$load" && answered "$load"
     ran=$?
     go_on
@@ -218,17 +219,17 @@ run_release() { # NUMBER SECONDS; fails if it does not answer
 # Without a moment of waiting, if the change that failed has not come to the files.
 still_runs() { # NUMBER
     load=$(cat "releases/$1/generate.json")
-    same "releases/$1" && curl -fs --noproxy '*' --max-time 30 "http://$(address ollama):11434/api/version" >/dev/null &&
+    same "releases/$1" && curl -fs --noproxy '*' --max-time "$LOOK" "http://$(address ollama):11434/api/version" >/dev/null &&
         go_on && tuned "$(cat "releases/$1/create.json")" "$load" && answered "$load" && reload &&
         healthy && passed && asked "$load"
 }
 
-return_to_good() { # SECONDS
-    timeout 60 sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1 # it may be what failed
+return_to_good() {
+    timeout "$START" sh -c 'until docker version; do sleep 0.5; done' >/dev/null 2>&1 # it may be what failed
     if [ -z "$good" ]; then
         go_on
         echo "there is no earlier release to return to"
-    elif still_runs "$good" || run_release "$good" "$1"; then
+    elif still_runs "$good" || run_release "$good"; then
         echo "returned to release $good, which answers: $(cat "releases/$good/release.json")"
     else
         echo "release $good does not answer either: see docker ps --all, then docker logs of what does not run well"
@@ -238,10 +239,10 @@ return_to_good() { # SECONDS
 
 case $verb in
 up)
-    seconds=$1 create=$2 load=$3
-    shift 3
+    create=$1 load=$2
+    shift 2
     if pulled docker-compose.yml; then
-        case " $* " in *" gateway "*) ;; *" ollama "*) hold "$seconds" ;; esac
+        case " $* " in *" gateway "*) ;; *" ollama "*) hold ;; esac
         if start "$@" && answers; then
             tuned "$create" "$load" # before who waits; it may still have to be pulled
             go_on
@@ -249,7 +250,7 @@ up)
         fi
         compose logs --no-color --tail 20
     fi
-    return_to_good "$seconds"
+    return_to_good
     exit 1
     ;;
 keep)
@@ -274,9 +275,9 @@ keep)
     echo "release $number is kept"
     ;;
 back)
-    seconds=$1 to=$2
+    to=$1
     if [ "$to" = current ]; then
-        return_to_good "$seconds"
+        return_to_good
         exit
     fi
     [ "$to" != previous ] || to=$(cat "releases/$good/after" 2>/dev/null)
@@ -286,11 +287,11 @@ back)
         grep -sH . releases/[0-9]*/release.json || echo none
         exit 1
     fi
-    if run_release "$to" "$seconds"; then
+    if run_release "$to"; then
         echo "release $to answers: $(cat "releases/$to/release.json")"
     else
         compose logs --no-color --tail 20
-        return_to_good "$seconds"
+        return_to_good
         exit 1
     fi
     ;;

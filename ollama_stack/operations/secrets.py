@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
+from ollama_stack.facts.docker import UserOffset
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.shell import renamed
 
@@ -19,9 +20,10 @@ Commands = Generator[PyinfraCommand | str, None, None]
 def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Commands:
     """Have files in ``folder`` with secrets, ``owner``'s alone; one that is there keeps its text.
 
-    ``reader``: the container that has the folder mounted. Where somebody removed the folder, it still
+    ``owner``: as the containers number users. ``reader``: the container that has the folder mounted. Where somebody removed the folder, it still
     has the old one until it is restarted.
     """
+    owner += host.get_fact(UserOffset)
     found = host.get_fact(FileDigests, folder=folder)
     wanted = f"600 {owner}"
     if {name: found.get(name, "").partition(" ")[2] for name in secrets} == dict.fromkeys(

@@ -13,29 +13,28 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from ollama_stack.answers import Answer
 from ollama_stack.shell import or_explain, run_now
 
-TIMEOUT = 300  # seconds for one answer
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
 def answers(
-    url: str, model: str, parallel: int, header_file: str = ""
+    url: str, model: str, parallel: int, seconds: int, header_file: str = ""
 ) -> Generator[FunctionCommand, None, None]:
     """One timed request, then ``parallel`` at once; any answer that is none fails the host.
 
-    ``header_file``: on the host, with the token where one is needed.
+    ``seconds``: for each. ``header_file``: on the host, with the token where one is needed.
 
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
-    yield FunctionCommand(ask, (url, model, parallel, header_file), {})
+    yield FunctionCommand(ask, (url, model, parallel, seconds, header_file), {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
-def page(url: str) -> Generator[StringCommand, None, None]:
+def page(url: str, seconds: int) -> Generator[StringCommand, None, None]:
     """The app answers a question, by the way that students' questions go; a full room is waited for."""
     curl = (
-        f"curl -sS --fail --insecure --noproxy '*' --max-time {TIMEOUT} --retry 12 --retry-delay 5"
+        f"curl -sS --fail --insecure --noproxy '*' --max-time {seconds} --retry 12 --retry-delay 5"
         " --output /dev/null --header 'Content-Type: application/json'"
     )
     body = json.dumps({"prompt": PROMPT, "max_tokens": 1})
@@ -47,10 +46,16 @@ def page(url: str) -> Generator[StringCommand, None, None]:
 
 
 def ask(
-    state: State, host: Host, url: str, model: str, parallel: int, header_file: str = ""
+    state: State,
+    host: Host,
+    url: str,
+    model: str,
+    parallel: int,
+    seconds: int,
+    header_file: str = "",
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
-    curl = _curl(url, model, header_file)
+    curl = _curl(url, model, seconds, header_file)
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
     several = [] if faults else _patiently(state, host, curl, parallel)
@@ -74,7 +79,7 @@ def ask(
     return True
 
 
-def _curl(url: str, model: str, header_file: str) -> StringCommand:
+def _curl(url: str, model: str, seconds: int, header_file: str) -> StringCommand:
     """A request; the host asks itself, so a certificate for its public name is not checked."""
     body = {
         "model": model,
@@ -84,7 +89,7 @@ def _curl(url: str, model: str, header_file: str) -> StringCommand:
     }
     header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
     return StringCommand(
-        f"curl -sS --insecure --noproxy '*' --max-time {TIMEOUT}",
+        f"curl -sS --insecure --noproxy '*' --max-time {seconds}",
         *("--write-out", QuoteString(" %{http_code} %{time_total}"), *header),
         *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
     )

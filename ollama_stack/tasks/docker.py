@@ -29,7 +29,7 @@ def install_docker(settings: Settings) -> None:
     packages.mended(name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=1)
     packages.installed(
         name="Install what the deploy needs",
-        packages=["ca-certificates", "curl", "iproute2", "nftables"],
+        packages=["ca-certificates", "curl", "iproute2", "nftables", "procps"],
         proxy=settings.proxy,
         _retries=1,  # somebody may come between the wait for apt's locks and the step
     )
@@ -48,20 +48,24 @@ def install_docker(settings: Settings) -> None:
             _retries=1,
         )
     docker.compose_plugin(name="Have Compose v2")
-    run_docker(settings.proxy_variables)
+    run_docker(settings.proxy_variables, settings.start_seconds)
     if settings.mirror.startswith("http://"):
         docker.insecure_registry(
             name="Trust the mirror without TLS", registry=host_of(settings.mirror)
         )
 
 
-def run_docker(variables: Mapping[str, str] | None = None) -> None:
-    """The engine runs, with these variables, and comes back with the host where systemd sees to that."""
+def run_docker(variables: Mapping[str, str] | None = None, seconds: int = 180) -> None:
+    """The engine runs, with these variables, and comes back with the host where systemd sees to that.
+
+    ``seconds``: for its start where it does not.
+    """
+    docker.settings_whole(name="Have no empty settings of Docker's")
     if host.get_fact(InitSystem) == "systemd":
         systemd.service(name="Run Docker", service="docker", running=True, enabled=True)
         docker.engine_variables(name="Lead the engine's pulls", variables=variables or {})
     else:
-        docker.engine(name="Run Docker", variables=variables)
+        docker.engine(name="Run Docker", variables=variables, seconds=seconds)
 
 
 def release() -> tuple[str, str]:

@@ -16,6 +16,7 @@ def keep_model(settings: Settings) -> None:
         model=settings.model_name,
         source=settings.model_source,
         pristine=settings.pristine_model,
+        seconds=settings.pull_seconds,
         insecure=settings.model_insecure,
         digest=settings.model_digest,
     )
@@ -30,6 +31,7 @@ def keep_model(settings: Settings) -> None:
         model=settings.model_name,
         pristine=settings.pristine_model,
         parameters=settings.model_parameters,
+        seconds=settings.load_seconds,
     )
     model.loaded(
         name="Load the model",
@@ -37,4 +39,5 @@ def keep_model(settings: Settings) -> None:
         threads=settings.num_thread,
         parallel=settings.ollama_num_parallel,
         num_ctx=settings.model_num_ctx,
+        seconds=settings.load_seconds,
     )

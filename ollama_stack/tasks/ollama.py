@@ -11,6 +11,7 @@ from pyinfra.api import deploy
 from pyinfra.operations import files
 
 from ollama_stack.facts.docker import Cgroups, CgroupVersion, DaemonConfig, InitSystem
+from ollama_stack.facts.host import UplinkMtu
 from ollama_stack.forms import size_bytes
 from ollama_stack.operations import docker, release, slice
 from ollama_stack.settings import Settings
@@ -19,17 +20,20 @@ from ollama_stack.tasks.guard import close_side_doors
 
 CGROUPFS = {"native.cgroupdriver=cgroupfs"}  # of daemon.json's exec-opts
 TEMPLATES = Path(__file__).parents[2] / "templates"
+MTU = 1500  # Docker's own, whatever the way out takes
 
 
-def render_compose(settings: Settings, parent: str = "") -> str:
+def render_compose(settings: Settings, parent: str = "", mtu: int = MTU) -> str:
     """The compose file of one host; yaml.YAMLError if the template's result is not YAML.
 
-    ``parent``: the systemd slice that its containers are in.
+    ``parent``: the systemd slice that its containers are in. ``mtu``: bytes of a packet that leaves them.
     """
     templates = Environment(  # noqa: S701 YAML, not HTML
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    text = templates.get_template("ollama/docker-compose.yml.j2").render(s=settings, parent=parent)
+    text = templates.get_template("ollama/docker-compose.yml.j2").render(
+        s=settings, parent=parent, mtu=mtu if mtu < MTU else None
+    )
     yaml.safe_load(text)
     return text
 
@@ -47,9 +51,27 @@ def slice_of(settings: Settings) -> str:
     return settings.slice if groups == "systemd 2" else ""
 
 
+def least_mtu() -> int:
+    """The packets that come out of this host whole: what is larger is lost without a word on many ways."""
+    declared = (host.get_fact(DaemonConfig) or {}).get("mtu")
+    uplink = host.get_fact(UplinkMtu)
+    return min(uplink, declared) if isinstance(declared, int) and declared else uplink
+
+
 def tuned_model(settings: Settings) -> release.Tuned:
     """The model as this host is to have it."""
     return release.Tuned(settings.model_name, settings.pristine_model, settings.model_parameters)
+
+
+def patience(settings: Settings) -> release.Patience:
+    """How long a change on this host waits for what."""
+    return release.Patience(
+        queue=settings.queue_seconds,
+        start=settings.start_seconds,
+        load=settings.load_seconds,
+        answer=settings.smoke_seconds,
+        look=settings.health_seconds,
+    )
 
 
 @deploy("Ollama")
@@ -66,7 +88,7 @@ def serve_ollama(settings: Settings) -> None:
     close_side_doors(settings)
     docker.compose_file(
         name="Write the compose file",
-        content=render_compose(settings, parent),
+        content=render_compose(settings, parent, least_mtu()),
         path=path,
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
@@ -82,7 +104,7 @@ def serve_ollama(settings: Settings) -> None:
         path=path,
         tuned=tuned_model(settings),
         gateway=gateway,
-        patience=settings.queue_seconds,
+        patience=patience(settings),
         up_failed=(
             "ollama: a container did not become healthy; the last log lines are above, all of "
             f"them: docker compose --file {path} logs"

@@ -17,7 +17,7 @@ from pyinfra.api import Host, State, deploy
 from ollama_stack.operations import lock, model, release
 from ollama_stack.revision import revision
 from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.ollama import tuned_model
+from ollama_stack.tasks.ollama import patience, tuned_model
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 
@@ -47,7 +47,7 @@ def _return_to_good(state: State, host: Host) -> None:
     settings = read_settings(host.data.dict())
     host.log_styled("looking for the last good release", fg="yellow", log_func=logger.error)
     try:
-        release.return_to_good(state, host, settings.ollama_dir, settings.queue_seconds)
+        release.return_to_good(state, host, settings.ollama_dir, patience(settings))
     except Exception as error:
         host.log_styled(
             f"it cannot be reached any more ({error}); a change that it was making goes on there, or "
@@ -98,7 +98,7 @@ def go_back(settings: Settings) -> None:
     release.back(
         name="Run a kept release",
         folder=settings.ollama_dir,
-        patience=settings.queue_seconds,
+        patience=patience(settings),
         number=str(host.data.get("_release", "previous")),
     )
 

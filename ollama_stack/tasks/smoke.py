@@ -17,6 +17,7 @@ def smoke_requests(settings: Settings) -> None:
         header_file=settings.token_header_file,
         model=settings.model_name,
         parallel=settings.ollama_num_parallel,
+        seconds=settings.smoke_seconds,
     )
     if settings.app_enabled:
-        smoke.page(name="Ask the app", url=settings.app_url)
+        smoke.page(name="Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)

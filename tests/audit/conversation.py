@@ -19,8 +19,9 @@ from tests.audit.control import Reading, Unreadable
 
 SUDO = "sudo -n "
 TIMED_OUT = 124  # timeout(1)
-# The words of Docker's socket and of files; then sudo's own, or the shell's without it.
-DENIED = re.compile(r"permission denied", re.IGNORECASE)
+# The words of Docker's socket and of files, and of a process that hidepid hides; then sudo's own, or the
+# shell's without it.
+DENIED = re.compile(r"permission denied|/proc/\d+/\S+: no such file", re.IGNORECASE)
 SUDO_REFUSED = re.compile(r"sudo: |sudo: not found|command not found")
 UNKNOWN_HOST = re.compile(r"^sudo: unable to resolve host.*$", re.MULTILINE)  # and then it works
 
@@ -103,7 +104,8 @@ class Conversation:
         if not wanted:
             return False
         # The first mark ends what a login shell, or sshd, says of its own accord.
-        script = f"echo {mark}0; printf {mark} >&2; " + "".join(
+        # Every program says why in the words that are looked for here.
+        script = f"export LC_ALL=C; echo {mark}0; printf {mark} >&2; " + "".join(
             f"{_bounded(command, seconds)} </dev/null; "
             f"printf '%s%s\\n' {mark} $?; printf {mark} >&2; "
             for command, seconds in wanted.items()

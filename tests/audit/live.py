@@ -301,6 +301,15 @@ class Live(Conversation):
         owned = {path: f"{mode} {owner}" for mode, owner, path in lines}
         return said.reading(owned, said.text + said.error)
 
+    def on_the_host(self, owner: str) -> str:
+        """``mode uid`` of a container's user, to whom dockerd's userns-remap adds an offset; root is root."""
+        mode, _, uid = owner.partition(" ")
+        if uid == "0":
+            return owner
+        said = self.run("docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}'")
+        offset = re.search(r"/(\d+)\.\d+ \[.*\bname=userns\b", said.text)
+        return f"{mode} {int(uid) + int(offset[1] if offset else 0)}"
+
 
 def _curl(url: str, body: object, seconds: int) -> str:
     data = f" --data {shlex.quote(json.dumps(body))}" if body is not None else ""

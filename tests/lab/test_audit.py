@@ -91,7 +91,7 @@ class Deployed:
         self.edits = edits
         quick = {"ollama.healthcheck.interval": "1s", "gateway.healthcheck.interval": "1s"}
         quick |= {"app.healthcheck.interval": "1s", "app.stop_grace_period": "1s"}
-        quick |= {"ollama.healthcheck.start_period": "0s"}
+        quick |= {f"{service}.healthcheck.start_period": "0s" for service in CONTAINERS}
         project = yaml.safe_load(self.original)
         for path, value in (quick | edits).items():
             *parents, last = path.strip("/").split(".")

@@ -204,6 +204,12 @@ def test_secrets_are_made_once_and_never_shown() -> None:
     assert kept(live()) == []
 
 
+def test_where_the_engine_maps_users_secrets_are_theirs() -> None:
+    mapped = {"docker info": "/var/lib/docker/5000.5000 [name=seccomp name=userns]"}
+    assert "chown 15001:15001 '/opt/my ollama/app/cookie.key.new'" in " ".join(kept(mapped))
+    assert kept(mapped | live("600 15001")) == []
+
+
 def test_a_secret_that_is_there_keeps_its_text() -> None:
     commands = kept(live("644 0", "cookie.key"))
     assert "chmod 600 '/opt/my ollama/app/cookie.key'" in commands
@@ -213,7 +219,7 @@ def test_a_secret_that_is_there_keeps_its_text() -> None:
 
 
 def test_the_smoke_asks_for_a_real_generation() -> None:
-    (command,) = plan(smoke.page, {}, url="http://127.0.0.1:8080")
+    (command,) = plan(smoke.page, {}, url="http://127.0.0.1:8080", seconds=60)
     assert "http://127.0.0.1:8080/api/ask" in command
     assert '"max_tokens": 1' in command
     assert "/api/ask does not answer" in command

@@ -222,10 +222,27 @@ def test_the_network_s_interface_is_the_one_that_the_packet_filter_knows() -> No
     assert guard_files(settings)[0].count(f'oifname "{bridge}"') == 2
 
 
+@pytest.mark.parametrize(("mtu", "declared"), [(1400, "1400"), (1500, None), (9000, None)])
+def test_packets_are_no_larger_than_the_way_out_takes(mtu: int, declared: str | None) -> None:
+    """Docker's network has 1500 whatever the host has, and a pull through a tunnel then hangs."""
+    settings = read_settings(group_data("all", "medium"))
+    (network,) = yaml.safe_load(render_compose(settings, mtu=mtu))["networks"].values()
+    assert network["driver_opts"].get("com.docker.network.driver.mtu") == declared
+
+
+def test_the_host_s_authorities_are_ollama_s_where_that_is_declared() -> None:
+    assert service()["volumes"] == ["ollama_data:/root/.ollama"]
+    assert service(host_certificates=True)["volumes"] == [
+        "ollama_data:/root/.ollama",
+        "/etc/ssl/certs:/etc/ssl/certs:ro",
+    ]
+
+
 def test_every_container_is_asked_as_often_as_declared() -> None:
     for name in ("ollama", "gateway", "app"):
         rendered = service(
             name, app_enabled=True, app_image="registry.example/app:1", health_interval="2s"
         )
         assert rendered["healthcheck"]["interval"] == "2s"
+        assert rendered["healthcheck"]["start_period"] == ("180s" if name == "ollama" else "45s")
         assert rendered["init"] is True

@@ -66,6 +66,11 @@ def test_a_host_without_curl_is_told_to_have_it() -> None:
         live.curl("PATH=; curl -sS 127.0.0.1")
 
 
+def test_programs_say_why_in_the_words_that_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "ru_RU.UTF-8")
+    assert asked("echo $LC_ALL")[0].text == "C\n"
+
+
 def test_the_time_of_an_answer_is_known() -> None:
     (said,) = asked("date +%s.%N")
     before, after = said.asked
@@ -105,10 +110,15 @@ def double(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_sudo_that_only_warns_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "said", ["permission denied", "cat: /proc/12/cgroup: No such file or directory"]
+)
+def test_sudo_that_only_warns_is_heard(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     double(tmp_path, "sudo", SUDO, monkeypatch)
     live = Live(Target("@local", ("medium",), group_data("all", "medium")))
-    command = "echo permission denied >&2; exit 1"
+    command = f"echo {said} >&2; exit 1"
     for _ in range(2):
         with pytest.raises(Pending):
             live.run(command)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_stack import door, tokens
+from ollama_stack.compose import CLEAN
 from ollama_stack.forms import size_bytes
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings, read_settings
@@ -118,11 +119,21 @@ def test_what_is_there_is_left_alone() -> None:
     assert configure(LIVE) == []
 
 
+def test_where_the_engine_maps_users_the_files_are_theirs() -> None:
+    """Else its HAProxy cannot read the tokens: dockerd's userns-remap."""
+    mapped = {"docker info": "/srv/docker/1000.1000 [name=seccomp,profile=builtin name=userns]"}
+    assert "chown 1099:1099 '/opt/my ollama/gateway.new/tokens.map'" in " ".join(configure(mapped))
+    there = [line.replace(" 99", " 1099") for line in LIVE["sha256sum"]]
+    assert configure(mapped | {"sha256sum": there}) == []
+    assert configure(mapped | LIVE) != []
+
+
 def test_a_changed_file_is_checked_before_it_replaces_the_old() -> None:
     commands = configure({})
     checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
     moved = next(i for i, c in enumerate(commands) if " && mv " in c)
     assert checked < moved
+    assert commands[checked].startswith(f"{CLEAN} docker run ")  # whatever platform others prefer
     assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
     assert "the old one is untouched" in commands[checked]
     assert (

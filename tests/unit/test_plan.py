@@ -12,11 +12,13 @@ import pytest
 
 from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.settings import PROFILES
+from ollama_stack.tasks.preflight import QUOTED
 from tests.unit.commands import command
 
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
 BARE = {
     "id --user": "root",
+    "printf %s 'one": QUOTED.splitlines(),
     "-release": DEBIAN,
     "uname -m": "x86_64",
     "/run/systemd/system": "systemd",
@@ -94,6 +96,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
         (
             {"id --user": "Welcome to class-1! root"},
             "ssh_user: the login's shell says 'Welcome to class-1! root' of its own accord, and so",
+        ),
+        (
+            {"printf %s 'one": {"success": False}, "printenv SHELL": "/bin/tcsh"},
+            "ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does, and",
         ),
         (
             {"printenv": "tcp://10.0.0.7:2376"},

@@ -15,6 +15,7 @@ from ollama_stack.facts.docker import (
     ImageRoot,
     InsecureRegistries,
     PortOwner,
+    UserOffset,
 )
 from tests.unit.harness import fake_host
 
@@ -66,6 +67,22 @@ def test_images_are_where_their_store_is(
 ) -> None:
     assert ImageRoot().process([json.dumps(info), *config]) == root
     assert ImageRoot().process([""]) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "offset"),
+    [
+        ("/var/lib/docker [name=seccomp,profile=default]", 0),
+        ("/srv/1.2 [name=seccomp,profile=default]", 0),
+        (
+            "/srv/docker/231072.231072 [name=apparmor name=seccomp,profile=builtin name=userns]",
+            231072,
+        ),
+        ("", 0),
+    ],
+)
+def test_the_users_of_an_engine_that_maps_them_have_an_offset(said: str, offset: int) -> None:
+    assert UserOffset().process([said]) == offset
 
 
 def test_a_file_that_compose_refuses_is_no_project() -> None:

@@ -33,7 +33,7 @@ def test_a_server_without_a_loaded_model_has_no_runner() -> None:
 
 def test_the_api_is_called_at_the_container_s_own_address_with_a_quoted_body() -> None:
     assert str(call("/api/show", {"model": "it's; rm -rf"})) == (
-        "curl -sS --fail-with-body --noproxy '*' --max-time 10 "
+        "curl -sS --fail-with-body --noproxy '*' --max-time 45 "
         """--data '{"model": "it'"'"'s; rm -rf"}' "http://$(docker inspect --format """
         "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' ollama | cut -d' ' -f1)"
         ':11434/api/show"'

@@ -66,7 +66,7 @@ def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
     assert stale_containerd.endswith("|| rm -f /run/docker/containerd/containerd.pid")
     assert start.startswith('env --ignore-environment PATH="$PATH" start-stop-daemon --start ')
     assert wait.endswith(
-        "|| { printf '%s\\n' 'docker: the engine did not answer within 60 s; read "
+        "|| { printf '%s\\n' 'docker: the engine did not answer within 180 s; read "
         "/var/log/dockerd.log on the host' >&2; exit 1; }"
     )
 
@@ -89,7 +89,7 @@ Environment="NO_PROXY=localhost,10.0.0.9\""""
 def test_the_engine_is_led_through_the_proxy_by_a_file_of_ours() -> None:
     whose, folder, write, _, rename, restart = plan(docker.engine_variables, variables=WAY)
     assert "is not ours; remove it, or unset proxy" in whose
-    assert folder == "mkdir -p /etc/systemd/system/docker.service.d"
+    assert folder == "umask 022; mkdir -p /etc/systemd/system/docker.service.d"
     assert DROP_IN in write
     assert rename.startswith("sync ")
     assert restart == "systemctl daemon-reload && systemctl restart docker"
@@ -127,7 +127,7 @@ def test_trusting_a_registry_keeps_the_engine_s_other_settings_and_needs_no_rest
     commands = plan(
         docker.insecure_registry, {"test -s": '{"bip": "10.1.0.1/24"}'}, registry="10.0.0.9:5000"
     )
-    assert commands[0] == "mkdir -p /etc/docker"
+    assert commands[0] == "umask 022; mkdir -p /etc/docker"
     assert "mv /etc/docker/daemon.json.new /etc/docker/daemon.json" in commands[-2]
     assert commands[-1] == 'kill -HUP "$(cat /run/docker.pid)"'
     (written,) = uploads(
@@ -155,6 +155,19 @@ def test_the_last_registry_takes_an_empty_daemon_json_with_it() -> None:
     }
     commands = plan(docker.insecure_registry, only, registry="10.0.0.9:5000", present=False)
     assert commands[1] == "rm -f /etc/docker/daemon.json"
+
+
+STAT = (
+    "user=root group=root mode=-rw-r--r-- atime=1 mtime=1 ctime=1 size={} '/etc/docker/daemon.json'"
+)
+
+
+@pytest.mark.parametrize(("size", "steps"), [(0, 2), (2, 0), (None, 0)])
+def test_an_empty_daemon_json_is_removed_and_no_other(size: int | None, steps: int) -> None:
+    there = {} if size is None else {"daemon.json": STAT.format(size)}
+    commands = plan(docker.settings_whole, there)
+    assert len(commands) == steps
+    assert commands[:1] == ["rm -f /etc/docker/daemon.json"][:steps]
 
 
 def test_the_same_compose_file_is_left_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.unit.harness import fake_host, plan
 
 TAGS = '{"models":[{"name":"m:1","digest":"d1"},{"name":"m:1-pristine","digest":"d0"}]}'
 TUNED = {"modelfile": "FROM /blobs/b1", "parameters": "num_ctx 4096\nnum_thread 2"}
+PULL: dict[str, Any] = {"model": "m:1", "source": "m:1", "pristine": "m:1-pristine", "seconds": 60}
+TUNE: dict[str, Any] = {"model": "m:1", "pristine": "m:1-pristine", "seconds": 60}
 RUNNER = "7 ollama runner --ctx-size 12288 --threads 2 --parallel 3"
 
 
@@ -26,21 +29,19 @@ def bodies(commands: list[str]) -> list[str]:
 
 def test_a_model_that_is_there_is_not_pulled_again() -> None:
     there = {"/api/tags": TAGS}
-    assert plan(model.pulled, there, model="m:1", source="m:1", pristine="m:1-pristine") == []
+    assert plan(model.pulled, there, **PULL) == []
 
 
 def test_an_upstream_model_is_pulled_and_kept_as_it_came() -> None:
-    version, pull, *calls = plan(model.pulled, model="m:1", source="m:1", pristine="m:1-pristine")
+    version, pull, *calls = plan(model.pulled, **PULL)
     assert "/api/version" in version
-    assert pull == "pull('m:1', False)"
+    assert pull == "pull('m:1', False, 60)"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
 
 
 def test_a_mirror_s_model_loses_the_mirror_s_name() -> None:
     source = "10.0.0.9:5000/library/m:1"
-    _, _, *calls = plan(
-        model.pulled, model="m:1", source=source, pristine="m:1-pristine", insecure=True
-    )
+    _, _, *calls = plan(model.pulled, **PULL | {"source": source}, insecure=True)
     assert bodies(calls) == [
         f'copy {{"source": "{source}", "destination": "m:1"}}',
         f'delete {{"model": "{source}"}}',
@@ -59,10 +60,9 @@ def with_digests(model: str, pristine: str) -> dict[str, str]:
 
 def test_another_declared_digest_is_pulled_and_checked_before_it_is_used() -> None:
     there = with_digests(D1, D0)
-    asked = {"model": "m:1", "source": "m:1", "pristine": "m:1-pristine"}
-    assert plan(model.pulled, there, **asked, digest=D0) == []
-    pull, check, *calls = plan(model.pulled, there, **asked, digest=D1)
-    assert pull == "pull('m:1', False)"
+    assert plan(model.pulled, there, **PULL, digest=D0) == []
+    pull, check, *calls = plan(model.pulled, there, **PULL, digest=D1)
+    assert pull == "pull('m:1', False, 60)"
     assert check == f"check('m:1', '{D1}', 'm:1')"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
 
@@ -104,21 +104,20 @@ def test_a_declared_digest_is_the_record() -> None:
 def test_a_pull_that_ends_in_an_error_fails_the_host_without_a_second_try() -> None:
     missing = {"/api/pull": {"success": False, "stdout": "the pull ended with: does not exist"}}
     with fake_host(missing) as host:
-        assert model.pull(host.state, host, "m:1", False) is False
+        assert model.pull(host.state, host, "m:1", False, 60) is False
         assert len(host.connector.executed_commands) == 1  # type: ignore[attr-defined]  # @fake's
 
 
 def test_a_tuned_model_is_left_alone() -> None:
     shown = {"/api/show": json.dumps(TUNED)}
     wanted = {"num_ctx": 4096, "num_thread": 2}
-    assert plan(model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters=wanted) == []
+    assert plan(model.tuned, shown, **TUNE, parameters=wanted) == []
 
 
 def test_another_cpu_limit_tunes_the_model_anew_from_the_pristine_one() -> None:
     shown = {"/api/show": json.dumps(TUNED)}
-    calls = plan(
-        model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters={"num_thread": 1}
-    )
+    calls = plan(model.tuned, shown, **TUNE, parameters={"num_thread": 1})
+    assert "--max-time 60 " in calls[0]
     assert bodies(calls) == [
         'create {"model": "m:1", "from": "m:1-pristine", "parameters": {"num_thread": 1}, '
         '"stream": false}'
@@ -135,7 +134,8 @@ def loaded(digest: str, runner: str) -> list[str]:
         "/api/ps": json.dumps({"models": [{"name": "m:1", "digest": digest}]}),
         "docker top": runner,
     }
-    return plan(model.loaded, answers, model="m:1", threads=2, parallel=3, num_ctx=4096)
+    figures = {"threads": 2, "parallel": 3, "num_ctx": 4096, "seconds": 60}
+    return plan(model.loaded, answers, model="m:1", **figures)
 
 
 def test_a_model_in_memory_as_declared_is_left_alone() -> None:
@@ -143,7 +143,10 @@ def test_a_model_in_memory_as_declared_is_left_alone() -> None:
 
 
 def test_a_model_loaded_before_it_was_tuned_is_loaded_again() -> None:
-    assert bodies(loaded("d0", RUNNER)) == ['generate {"model": "m:1"}']
+    (load,) = loaded("d0", RUNNER)
+    assert bodies([load]) == ['generate {"model": "m:1"}']
+    assert "--max-time 60 " in load
+    assert "m:1 did not load within 60 s (model_load_timeout); " in load
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_an_upstream_pull_shares_no_weights_with_a_model_of_the_same_name() -> N
         "/api/show": json.dumps(TUNED),
     }
     wanted = {"num_ctx": 4096, "num_thread": 2}
-    assert plan(model.tuned, shown, model="m:1", pristine="m:1-pristine", parameters=wanted)
+    assert plan(model.tuned, shown, **TUNE, parameters=wanted)
 
 
 RECORD = {"path": "/opt/o l/model.digest", "model": "m:1-pristine"}

@@ -13,6 +13,7 @@ import pytest
 
 from ollama_stack.compose import COMMAND
 from ollama_stack.operations import release
+from ollama_stack.operations.gateway import PROGRAMS
 from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed
@@ -37,6 +38,9 @@ case "$*" in
 *) ! grep -q silent docker-compose.yml;;
 esac
 """
+
+
+PATIENCE = release.Patience(queue=1, start=180, load=900, answer=300, look=45)
 
 
 class Host:
@@ -64,7 +68,10 @@ class Host:
             ["sh", release.SCRIPT, self.folder.parent / "lock", self.folder, *words],
             capture_output=True,
             text=True,
-            env=os.environ | {"PATH": path, "CALLS": str(self.calls)} | environment,
+            env=os.environ
+            | {"PATH": path, "CALLS": str(self.calls)}
+            | {name.upper(): str(value) for name, value in PATIENCE._asdict().items()}
+            | environment,
         )
 
     def keep(self, text: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +115,7 @@ def test_a_release_whose_app_answers_nobody_is_left_again(
     (service.doubles / "sleep").symlink_to("/bin/true")
     service.keep(f"v1 app says {status}")
     service.keep("v2 app says 200")
-    done = service.run("back", "1", "previous")
+    done = service.run("back", "previous")
     assert done.returncode == (0 if good else 1)
     assert service.now.startswith("v1" if good else "v2")
     deaf = f"the app does not answer a question (HTTP {status}): docker logs --tail 50 ollama-app\n"
@@ -139,7 +146,7 @@ def test_secrets_are_kept_and_in_no_list_of_changes(service: Host) -> None:
 def test_a_change_that_is_not_healthy_goes_back_by_itself(service: Host) -> None:
     service.keep("v1")
     service.is_("broken")
-    done = service.run("up", "1", "{}", "{}", "ollama")
+    done = service.run("up", "{}", "{}", "ollama")
     assert done.returncode == 1
     assert "the container's last words" in done.stdout
     assert 'returned to release 1, which answers: {"by": "v1"}' in done.stdout
@@ -148,7 +155,7 @@ def test_a_change_that_is_not_healthy_goes_back_by_itself(service: Host) -> None
 
 def test_a_first_deploy_has_nothing_to_go_back_to(service: Host) -> None:
     service.is_("broken")
-    done = service.run("up", "1", "{}", "{}")
+    done = service.run("up", "{}", "{}")
     assert done.returncode == 1
     assert "there is no earlier release to return to" in done.stdout
     assert service.now == "broken"
@@ -158,11 +165,11 @@ def test_the_one_before_is_run_again_and_then_the_one_before_that(service: Host)
     for number in (1, 2, 3):
         service.keep(f"v{number}")
     for expected in ("2", "1"):
-        done = service.run("back", "1", "previous")
+        done = service.run("back", "previous")
         assert done.returncode == 0, done.stdout
         assert service.current == expected
         assert service.now == f"v{expected}"
-    done = service.run("back", "1", "previous")
+    done = service.run("back", "previous")
     assert done.returncode == 1
     assert "there is no release to go back to; kept are:" in done.stdout
     assert service.now == "v1"
@@ -171,7 +178,7 @@ def test_the_one_before_is_run_again_and_then_the_one_before_that(service: Host)
 def test_a_release_by_number_that_does_not_answer_is_left_again(service: Host) -> None:
     service.keep("silent")
     service.keep("v2")
-    done = service.run("back", "1", "1")
+    done = service.run("back", "1")
     assert done.returncode == 1
     assert "returned to release 2" in done.stdout
     assert (service.current, service.now) == ("2", "v2")
@@ -179,7 +186,7 @@ def test_a_release_by_number_that_does_not_answer_is_left_again(service: Host) -
 
 def test_an_unknown_release_changes_nothing_and_the_kept_ones_are_shown(service: Host) -> None:
     service.keep("v1")
-    done = service.run("back", "1", "9")
+    done = service.run("back", "9")
     assert done.returncode == 1
     assert "there is no release 9; kept are:" in done.stdout
     assert 'releases/1/release.json:{"by": "v1"}' in done.stdout
@@ -190,16 +197,16 @@ def test_an_unknown_release_changes_nothing_and_the_kept_ones_are_shown(service:
 def test_what_is_no_number_is_no_release(number: str, service: Host) -> None:
     service.keep("v1")
     (service.folder / "releases" / "new").mkdir()
-    assert service.run("back", "1", number).returncode == 1
+    assert service.run("back", number).returncode == 1
     assert "docker" not in service.calls.read_text()
 
 
 def test_the_one_before_is_never_one_that_was_gone_back_from(service: Host) -> None:
     for number in (1, 2, 3):
         service.keep(f"v{number}")
-    service.run("back", "1", "previous")
+    service.run("back", "previous")
     service.keep("v4")
-    service.run("back", "1", "previous")
+    service.run("back", "previous")
     assert service.now == "v2"
 
 
@@ -218,7 +225,7 @@ STEPS = ("pull", "ollama state maint", " up --detach --remove", "/api/create", "
 def test_requests_wait_while_the_container_is_replaced_and_no_longer(service: Host) -> None:
     service.is_("v1")
     (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
-    done = service.run("up", "1", '{"model": "m", "from": "m-p"}', '{"model": "m"}', "ollama")
+    done = service.run("up", '{"model": "m", "from": "m-p"}', '{"model": "m"}', "ollama")
     assert done.returncode == 0, done.stdout
     assert calls(service, *STEPS) == list(STEPS)
 
@@ -226,7 +233,7 @@ def test_requests_wait_while_the_container_is_replaced_and_no_longer(service: Ho
 def test_requests_do_not_wait_for_ever_when_a_change_fails(service: Host) -> None:
     service.is_("broken")
     (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
-    assert service.run("up", "1", "{}", "{}", "ollama").returncode == 1
+    assert service.run("up", "{}", "{}", "ollama").returncode == 1
     assert calls(service, "ollama state maint", "ollama state ready")[-1] == "ollama state ready"
 
 
@@ -234,7 +241,7 @@ def test_nobody_waits_where_the_failure_has_changed_nothing(service: Host) -> No
     service.keep("v1")
     (service.folder / "gateway" / "haproxy.cfg").write_text(LOADED)
     service.run("keep", "{}", '{"from": "m-p"}', '{"model": "m"}')
-    done = service.run("back", "1", "current")
+    done = service.run("back", "current")
     assert "returned to release 2, which answers" in done.stdout
     assert calls(service, *STEPS) == ["ollama state ready", "/api/create"]
 
@@ -245,19 +252,20 @@ def test_a_token_that_was_taken_away_is_told_to_the_running_gateway(service: Hos
     (service.folder / "gateway" / "tokens.map").write_text("aa one\n")
     stale = CURL.replace("*8404/version*) sed", '*8404/version*) grep -q USR2 "$CALLS" && sed')
     (service.doubles / "curl").write_text(f"#!/bin/sh\n{stale}")
-    assert service.run("up", "1", "{}", "").returncode == 0
+    assert service.run("up", "{}", "").returncode == 0
     map_ = "del map /usr/local/etc/haproxy/tokens.map"
     said = [line for line in service.calls.read_text().splitlines() if map_ in line or "USR2" in line]  # fmt: skip
     assert [line.rpartition(" ")[2] for line in said] == ["bb", "ollama-gateway"]
 
 
 def test_programs_of_the_gateway_come_back_with_its_configuration(service: Host) -> None:
-    (service.folder / "gateway" / "door.lua").write_text("old")
-    service.keep("v1")
-    (service.folder / "gateway" / "door.lua").write_text("new")
-    service.keep("v2")
-    assert service.run("back", "1", "previous").returncode == 0
-    assert (service.folder / "gateway" / "door.lua").read_text() == "old"
+    programs = [service.folder / "gateway" / name for name in PROGRAMS]
+    for number, text in enumerate(("old", "new"), 1):
+        for program in programs:
+            program.write_text(text)
+        service.keep(f"v{number}")
+    assert service.run("back", "previous").returncode == 0
+    assert {program.read_text() for program in programs} == {"old"}
 
 
 def test_an_ollama_that_was_once_restarted_is_waited_for(service: Host) -> None:
@@ -265,14 +273,14 @@ def test_an_ollama_that_was_once_restarted_is_waited_for(service: Host) -> None:
     (service.doubles / "curl").write_text(
         '#!/bin/sh\necho "curl $*" >>"$CALLS"\ntest "$(grep -c ^curl "$CALLS")" -gt 3\n'
     )
-    assert service.run("up", "1", "{}", "").returncode == 0
+    assert service.run("up", "{}", "").returncode == 0
 
 
 def test_a_model_whose_pristine_copy_is_gone_is_not_pulled_from_upstream(service: Host) -> None:
     service.is_("v1")
     curl = (service.doubles / "curl").read_text()
     (service.doubles / "curl").write_text(curl.replace("*) !", "*/api/show*) false;;\n*) !"))
-    service.run("up", "1", '{"model": "m", "from": "m-p"}', '{"model": "m"}')
+    service.run("up", '{"model": "m", "from": "m-p"}', '{"model": "m"}')
     assert calls(service, "/api/create", "/api/generate") == ["/api/generate"]
 
 
@@ -282,12 +290,12 @@ def test_a_token_that_was_taken_away_does_not_come_back(service: Host) -> None:
     service.keep("v1")
     tokens.write_text("new")
     service.is_("silent")
-    assert service.run("up", "1", "{}", "{}").returncode == 1
+    assert service.run("up", "{}", "{}").returncode == 1
     assert service.now == "v1"
     assert tokens.read_text() == "new"
     tokens.unlink()  # and where there is none, the release's own is needed
     service.is_("silent")
-    service.run("up", "1", "{}", "{}")
+    service.run("up", "{}", "{}")
     assert tokens.read_text() == "leaked"
 
 
@@ -297,7 +305,7 @@ def test_compose_sees_our_file_and_nothing_of_the_host_s(service: Host) -> None:
     double.write_text(double.read_text().replace("CALLS=", 'env >>"$0.env"\nCALLS=', 1))
     service.is_("v1")
     for theirs in ({}, {"HOME": "/home/ops"}):
-        done = service.run("up", "1", "{}", "", COMPOSE_PROJECT_NAME="moodle", **theirs)
+        done = service.run("up", "{}", "", COMPOSE_PROJECT_NAME="moodle", **theirs)
         assert done.returncode == 0, done.stdout
     composed = [line for line in service.calls.read_text().splitlines() if " compose " in line]
     assert composed
@@ -350,24 +358,26 @@ def test_what_runs_without_a_release_becomes_one(service: Host) -> None:
     service.is_("v1")
     service.run("keep", '{"by": "found"}', "", "")
     service.is_("broken")
-    done = service.run("up", "1", "{}", "{}")
+    done = service.run("up", "{}", "{}")
     assert "returned to release 1, which answers" in done.stdout
     assert service.now == "v1"
     assert "/api/generate" not in service.calls.read_text()
 
 
 def test_the_script_goes_on_without_the_line() -> None:
-    command = str(release.on_host("back", "/opt/o k", "9", "current"))
+    command = str(release.on_host("back", "/opt/o k", PATIENCE, "current"))
     log = "/run/ollama-stack.log"
-    assert command.startswith(f"(umask 077; : >{log}); setsid sh -c ")
+    assert command.startswith(
+        f"(umask 077; : >{log}); setsid env QUEUE=1 START=180 LOAD=900 ANSWER=300 LOOK=45 sh -c "
+    )
     assert command.endswith(
-        f"'/opt/o k' back 9 current >{log} 2>&1 </dev/null & change=$!; "
+        f"'/opt/o k' back current >{log} 2>&1 </dev/null & change=$!; "
         f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {log}; wait $change"
     )
 
 
 LIVE: dict[str, Any] = {
-    **{"folder": "/opt/o", "path": FILE, "tuned": TUNED, "gateway": "", "patience": 9},
+    **{"folder": "/opt/o", "path": FILE, "tuned": TUNED, "gateway": "", "patience": PATIENCE},
     "up_failed": "ollama: no",
 }
 
@@ -387,11 +397,11 @@ def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
     up = lines(compose_answer(CONTAINER))
     for loaded in ({}, {":8404/version": "old"}):
         command, *_ = plan(release.live, up | loaded, **LIVE | {"gateway": "abc"})
-        assert words_of(command) == ["up", "9", *TUNED.bodies]
+        assert words_of(command) == ["up", *TUNED.bodies]
 
 
 def test_a_limit_changed_by_hand_replaces_the_container() -> None:
     drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
     command, refusal = plan(release.live, drifted, **LIVE)
-    assert words_of(command) == ["up", "9", *TUNED.bodies, "ollama"]
+    assert words_of(command) == ["up", *TUNED.bodies, "ollama"]
     assert "ollama: after the start it still Memory is 1073741824, declared" in refusal

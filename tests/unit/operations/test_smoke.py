@@ -24,18 +24,18 @@ ANSWER = f"{json.dumps(GOOD)} 200 1.97"
 
 def asked(answer: str | list[str]) -> bool:
     with fake_host({"seq 1": answer, "seq 3": [ANSWER, ANSWER, ANSWER]}) as host:
-        return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
+        return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
 
 
 def commands(parallel: int) -> list[str]:
     with fake_host({"seq": [ANSWER] * parallel}) as host:
-        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel)
+        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel, 60)
         return list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
 
 
 def test_answers_pass_and_leave_their_figures() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
-        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
+        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
         assert host.data.get("_smoke") == (
             "1 request: 2.0 s, 20.0 tok/s; 3 at once: 2.0 s, waited 1.0 s, 20.0 tok/s each"
         )
@@ -43,6 +43,7 @@ def test_answers_pass_and_leave_their_figures() -> None:
 
 def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> None:
     one, several = commands(1)[:1] + commands(4)[-1:]
+    assert "--max-time 60 " in one
     assert one.startswith("for i in $(seq 1); do { answer=$( curl ")
     assert several.startswith("for i in $(seq 4); do { answer=$( curl ")
     assert several.endswith("& done; wait")
@@ -50,7 +51,7 @@ def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> No
 
 def test_an_answer_that_never_came_fails_the_host() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
-        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3)
+        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
 
 
 def test_a_server_that_is_busy_with_others_is_asked_again(slept: list[float]) -> None:

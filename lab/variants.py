@@ -1,0 +1,241 @@
+"""Hosts as they are met: what is done to a fresh server of the lab, and what a deploy does there.
+
+Run as a program it writes the table of docs/hosts.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.fleet import USER
+from lab.tables import publish
+
+PAGE = Path(__file__).parents[1] / "docs" / "hosts.md"
+APT = "env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0"
+INSTALL = f"{APT} update; {APT} install --no-install-recommends"
+# Until a deploy waits, then for two seconds more; its own words must not be what it looks for.
+BUSY = "timeout 120 sh -c 'until grep -qs [p]ackages-wait /proc/[0-9]*/cmdline; do sleep 1; done'; sleep 2"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Something that is not as an installer leaves it. Scripts are bash's and root's, and must succeed."""
+
+    what: str
+    dirt: str
+    refused: str = ""
+    """The words (regular expression); without them the host serves."""
+    clean: str = ""
+    """After a refusal."""
+    says: str = ""
+    """In the words of a deploy that serves (regular expression)."""
+    holds: str = ""
+    """After the deploy: so it really was, and so it still is."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
+    """As the inventory is to name it; none: by SSH."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is refused on one server, each by itself, then what serves there, all of it at once."""
+
+    number: int
+    """In MEMBERS."""
+    first: str
+    """Script: what they need of Debian's packages, so that the server is bare again after it."""
+    refused: tuple[Variant, ...]
+    serves: tuple[Variant, ...]
+
+
+GREETS = Variant(
+    "`~/.bashrc` greets everybody",
+    dirt=f"sed -i '1i echo Welcome to class-1!' ~{USER}/.bashrc",
+    refused="ssh_user: the login's shell says 'Welcome to class-1!' of its own accord",
+    clean=f"sed -i 1d ~{USER}/.bashrc",
+)
+TCSH = Variant(
+    "the login's shell is tcsh",
+    dirt=f"usermod --shell /bin/tcsh {USER}",
+    refused="ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does",
+    clean=f"usermod --shell /bin/bash {USER}",
+)
+OTHER_ENGINE = Variant(
+    "`DOCKER_HOST` for all users, which sudo keeps",
+    dirt="echo DOCKER_HOST=tcp://10.0.0.7:2375 >>/etc/environment; "
+    f"echo 'Defaults:{USER} !env_reset' >/etc/sudoers.d/environment",
+    refused="docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2375' for this login",
+    clean="sed -i /DOCKER_HOST/d /etc/environment; rm /etc/sudoers.d/environment",
+)
+PASSWORD = Variant(
+    "sudo asks for a password",
+    dirt=f"sed -i 's/NOPASSWD: //' /etc/sudoers.d/{USER}",
+    refused="_sudo: sudo does not work for this user, see above; allow it on the host",
+    clean=f"sed -i 's/ALL$/NOPASSWD: ALL/' /etc/sudoers.d/{USER}",
+)
+NO_SSH = Variant(
+    "a login without an SSH server's process (as Tailscale's and Teleport's; here `docker exec`)",
+    dirt="",
+    refused=r"ssh_hostname: this login comes by \w+, which has no process for it whose end would",
+    host="@docker/ollama-lab-host-1",
+)
+NO_JSON = Variant(
+    "`daemon.json` is not JSON",
+    dirt="mkdir /etc/docker; echo '{,' >/etc/docker/daemon.json",
+    refused="docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
+    clean="rm -r /etc/docker",
+)
+PODMAN = Variant(
+    "`docker` is Podman",
+    dirt=f"{INSTALL} podman-docker >/dev/null",
+    refused="docker: docker is Podman there; remove the package podman-docker",
+    clean=f"{APT} purge --autoremove podman-docker podman >/dev/null",
+)
+NO_WAY_OUT = Variant(
+    "no way out, and no `proxy` declared",
+    dirt="ip route show default >/root/route; ip route del default",
+    refused="ollama_image: https://registry-1.docker.io does not answer from the host; set mirror or proxy",
+    clean="ip route add $(cat /root/route)",
+    settings={"mirror": ""},
+)
+
+SHELL = Variant(
+    "the login's shell is fish, its umask 077",
+    dirt=f"usermod --shell /usr/bin/fish {USER}; install -d -o {USER} ~{USER}/.config ~{USER}/.config/fish; "
+    f"echo umask 077 >~{USER}/.config/fish/config.fish",
+    holds="HOME=/ setpriv --reuid=65534 --clear-groups docker compose version >/dev/null && "
+    'test "$(stat -c %a /etc/docker /usr/local/lib/docker/cli-plugins | xargs)" = "755 755"',
+)
+NOEXEC = Variant(
+    "`/tmp` is mounted noexec",
+    dirt="mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs /tmp",
+    holds="grep -q ' /tmp tmpfs .*noexec' /proc/mounts",
+)
+HIDEPID = Variant(
+    "`/proc` with hidepid=2",
+    dirt="mount -o remount,hidepid=2 /proc",
+    holds="grep -qE 'hidepid=(2|invisible)' /proc/mounts",
+)
+LOCKED = Variant(
+    "another program changes packages: dpkg's lock is held",
+    dirt=f'setsid {APT} -o DPkg::Pre-Invoke::="{BUSY}" purge tcsh >/dev/null 2>&1 & sleep 1',
+    says=r"waiting for apt-get \(process \d+\), which is changing packages",
+    holds="! test -e /bin/tcsh",
+)
+VARIABLES = Variant(
+    "others' variables for all users, which sudo keeps, and a `.env` in our folder",
+    dirt="printf '%s\\n' COMPOSE_PROJECT_NAME=moodle COMPOSE_FILE=/moodle.yml DOCKER_CONTENT_TRUST=1 "
+    "DOCKER_DEFAULT_PLATFORM=linux/arm64 HTTPS_PROXY=http://192.0.2.1:9 ALL_PROXY=http://192.0.2.1:9 "
+    "POSIXLY_CORRECT=1 COLUMNS=80 >>/etc/environment; "
+    f"echo 'Defaults:{USER} !env_reset' >/etc/sudoers.d/environment; "
+    "mkdir -p /opt/ollama; echo COMPOSE_PROJECT_NAME=moodle >/opt/ollama/.env",
+    holds="grep -qx COMPOSE_PROJECT_NAME=moodle /opt/ollama/.env && "
+    'test "$(docker ps --all --format \'{{.Label "com.docker.compose.project"}}\' | sort -u)" = ollama',
+)
+RUSSIAN = Variant(
+    "programs speak Russian",
+    dirt="localedef -i ru_RU -f UTF-8 ru_RU.UTF-8; echo LC_ALL=ru_RU.UTF-8 >>/etc/environment",
+    holds="LC_ALL=ru_RU.UTF-8 cat /nowhere 2>&1 | grep -q 'Нет такого файла'",
+)
+PIN = Variant(
+    "a preference of the site's own in `/etc/apt/preferences.d/docker`",
+    dirt="printf 'Package: docker-ce\\nPin: release o=us\\nPin-Priority: 1\\n' >/etc/apt/preferences.d/docker",
+    holds="grep -qx 'Pin: release o=us' /etc/apt/preferences.d/docker",
+)
+MTU = Variant(
+    "the way out takes packets of 1400 bytes",
+    dirt="ip link set eth0 mtu 1400",
+    holds='test "$(docker exec ollama cat /sys/class/net/eth0/mtu)" = 1400',
+)
+
+SITE_S_DOCKER = Variant(
+    "an engine of the site's: other packages than declared, data-root elsewhere, userns-remap, live-restore",
+    dirt="mkdir -p /etc/docker /var/lib/docker/site /srv/docker; mount --bind /var/lib/docker/site /srv/docker; "
+    """echo '{"data-root": "/srv/docker", "userns-remap": "default", "live-restore": true, "ipv6": true, """
+    """"fixed-cidr-v6": "fd00:1::/64"}' >/etc/docker/daemon.json; """
+    f"{INSTALL} docker.io docker-cli >/dev/null",
+    settings={"docker_source": "docker-ce"},
+    holds="docker info --format '{{.DockerRootDir}} {{.LiveRestoreEnabled}} {{.SecurityOptions}}' "
+    "| grep -qE '^/srv/docker/[0-9.]+ true .*name=userns' && "
+    'grep -q \'"userns-remap": "default"\' /etc/docker/daemon.json && '
+    "dpkg-query --show docker.io >/dev/null && ! dpkg --status docker-ce 2>/dev/null",
+)
+TOKENS = Variant(
+    "tokens and the students' page, whose secrets only the containers' own users read (with userns-remap)",
+    dirt="",
+    settings={"app_enabled": True, "gateway_tokens": {"admin": "env:VARIANTS_TOKEN"}},
+    holds="test \"$(curl -s -o /dev/null -w '%{http_code}' 127.0.0.1:11434/api/tags)\" = 401 && "
+    "curl -fsS 127.0.0.1:8080/ >/dev/null",
+)
+IPV6 = Variant(
+    "the containers' network has IPv6: every name has two addresses",
+    dirt="docker network create --ipv6 --subnet fd00:2::/64 --opt com.docker.network.bridge.name=ollama "
+    "--label com.docker.compose.project=ollama --label com.docker.compose.network=app-network "
+    "ollama_app-network >/dev/null",
+    holds="docker exec ollama-gateway getent ahostsv6 ollama | grep -q ^fd00:2:",
+)
+
+PROXIED = Variant(
+    "the only way out is a proxy that looks into TLS (Debian's tinyproxy)",
+    dirt="mkdir -p /usr/local/share/ca-certificates; echo '{certificate}' >/usr/local/share/ca-certificates/site.crt; "
+    "ip route del default 2>/dev/null || true",
+    settings={"mirror": "", "proxy": "{proxy}", "host_certificates": True},
+    holds="! ip route show default | grep . && docker info --format '{{.HTTPSProxy}}' | grep -qx {proxy} && "
+    "docker exec ollama printenv HTTPS_PROXY | grep -qx {proxy}",
+)
+DOCKER_LIST = Variant(
+    "Docker's entry in apt is the site's (`docker.list` of Docker's guide of 2022, another key file)",
+    dirt="mkdir -p /etc/apt/keyrings; exec 3<>/dev/tcp/172.17.0.1/5080; "
+    "printf 'GET /debian/gpg HTTP/1.0\\r\\n\\r\\n' >&3; "
+    "sed '1,/^\\r$/d; /^-/d; /^=/d; /^$/d' <&3 | base64 -d >/etc/apt/keyrings/docker.gpg; "
+    '. /etc/os-release; echo "deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.gpg] {repository}/debian '
+    '$VERSION_CODENAME stable" >/etc/apt/sources.list.d/docker.list',
+    settings={"docker_source": "docker-ce", "docker_repository": "{repository}"},
+    holds="dpkg-query --show docker-ce >/dev/null && "
+    "! test -e /etc/apt/sources.list.d/ollama-stack-docker.sources && "
+    "apt-get -qq -o Acquire::http::Proxy={proxy} update",
+)
+DROPBEAR = Variant(
+    "the SSH server is Dropbear",
+    dirt="dropbearconvert openssh dropbear /etc/ssh/ssh_host_ed25519_key /etc/dropbear.key 2>/dev/null; "
+    "systemctl --quiet disable --now ssh 2>/dev/null; "
+    "systemd-run --quiet --unit dropbear dropbear -F -E -r /etc/dropbear.key",
+    refused="ssh_hostname: this login's SSH server is Dropbear",
+    clean="systemctl stop dropbear; systemctl --quiet enable --now ssh 2>/dev/null",
+)
+
+SERVERS = (
+    Server(
+        0,
+        first=f"{INSTALL} tcsh fish locales >/dev/null; rm -r /var/lib/apt/lists/*",
+        refused=(GREETS, OTHER_ENGINE, PASSWORD, NO_SSH, NO_JSON, TCSH),
+        serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
+    ),
+    Server(1, first="", refused=(PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
+    Server(
+        2,
+        first=f"{INSTALL} dropbear-bin >/dev/null; rm -r /var/lib/apt/lists/*",
+        refused=(DROPBEAR, NO_WAY_OUT),
+        serves=(DOCKER_LIST, PROXIED),
+    ),
+)
+
+
+def table() -> str:
+    """What a deploy does on each, and how it was tried."""
+    lines = ["| what is found | a deploy | tried in the lab |", "|---|---|---|"]
+    for server in SERVERS:
+        for variant in (*server.refused, *server.serves):
+            words = re.sub(r"\\w[+*]|\\d\+", "...", variant.refused)
+            does = f"is refused: *{words}*" if words else "serves"
+            how = f"{'bare' if words else 'deployed with the others there'}, server {server.number + 1}"
+            lines.append(f"| {variant.what} | {does} | {how} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    publish("variants", table(), PAGE)
