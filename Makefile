@@ -38,7 +38,7 @@ lab-able:
 check: .venv/ok ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
-test: lab-able .venv/ok ## lint, unit tests and every claim once in the lab: 10 to 13 minutes
+test: lab-able .venv/ok ## lint, unit tests and every claim once in the lab: a quarter of an hour
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 4 --output-sync=target lint unit door server
 	@$(LAB_TESTS) -m "not slow" --ignore tests/lab/test_hosts.py
 
