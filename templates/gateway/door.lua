@@ -6,7 +6,7 @@ is.declare({ ... })
 
 local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repeat_last_n
 local small = is.whole(0, 20)
-local prompts = is.texts(256)
+local prompts = is.texts(32) -- the runner takes each as a question, and others wait behind all
 
 -- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
 local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
