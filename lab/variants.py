@@ -74,7 +74,7 @@ OTHER_ENGINE = Variant(
 PASSWORD = Variant(
     "sudo asks for a password",
     dirt=f"sed -i 's/NOPASSWD: //' /etc/sudoers.d/{USER}",
-    refused="_sudo: sudo does not work for this user, see above; allow it on the host",
+    refused="_sudo: sudo does not work for this user without a password, see above; allow it",
     clean=f"sed -i 's/ALL$/NOPASSWD: ALL/' /etc/sudoers.d/{USER}",
 )
 NO_SSH = Variant(

@@ -6,11 +6,11 @@ began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }  # a pi
 
 if [ -z "$holder" ]; then
     holder=$$
-    while ! grep -qE '^(sshd|dropbear)' "/proc/$holder/comm"; do
+    while ! grep -q '^sshd' "/proc/$holder/comm"; do
         holder=$(awk '/^PPid:/ {print $2}' "/proc/$holder/status")
         [ "$holder" -gt 1 ] || {
             echo "lock: this login has no SSH server behind it whose end would give the lock back; come by" \
-                "OpenSSH or Dropbear, or run on the host itself (inventories/local.py)" >&2
+                "OpenSSH, or run on the host itself (inventories/local.py)" >&2
             exit 1
         }
     done

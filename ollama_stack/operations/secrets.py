@@ -20,8 +20,8 @@ Commands = Generator[PyinfraCommand | str, None, None]
 def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Commands:
     """Have files in ``folder`` with secrets, ``owner``'s alone; one that is there keeps its text.
 
-    ``owner``: as the containers number users. ``reader``: the container that has the folder mounted. Where somebody removed the folder, it still
-    has the old one until it is restarted.
+    ``owner``: as the containers number users. ``reader``: the container that has the folder mounted.
+    Where somebody removed the folder, it still has the old one until it is restarted.
     """
     owner += host.get_fact(UserOffset)
     found = host.get_fact(FileDigests, folder=folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from functools import cache
 from ipaddress import IPv4Address
@@ -33,7 +32,7 @@ from ollama_stack.facts.docker import (
     OtherEngine,
     PortOwner,
 )
-from ollama_stack.facts.host import FreeDisk, LoginServer, MemTotal, MountPoint
+from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY, OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
@@ -42,9 +41,9 @@ from ollama_stack.manifest import Manifest
 from ollama_stack.rules import refuse
 from ollama_stack.settings import Settings, profile_of, read_settings
 from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured
+from ollama_stack.tasks import login
 from ollama_stack.tasks.docker import release
 
-QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
 CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
 
 
@@ -85,25 +84,11 @@ def _measure_all(run: State, pulls: bool) -> dict[str, list[str]]:
     }
 
 
-NO_SUDO = (
-    "_sudo: sudo does not work for this user, see above; allow it on the host, or set "
-    "_sudo = False where you log in as root"
-)
-
-
 def _look(one: Host, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            look = (
-                _no_rights()
-                or _odd_shell()
-                or _no_holder()
-                or _led_astray()
-                or _measured(read_settings(one.data.dict()), pulls)
-            )
-        except EOFError:  # pyinfra asks for a password, and nobody is there
-            return [NO_SUDO]
+            look = login.faults() or _measured(read_settings(one.data.dict()), pulls)
         except PyinfraError as error:
             return [f"preflight: a command failed on the host ({error}); its words are in the log"]
         except Exception as error:  # one host's odd answer must not hide the others'
@@ -112,68 +97,6 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
     if isinstance(look, Measured) and one in one.state.failed_hosts:
         return ["preflight: a command failed on the host; its words are in the log"]
     return look
-
-
-def _no_rights() -> list[str]:
-    """Root, by login or by sudo: every other look at the host would fail for the same reason."""
-    said = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
-    greeting, _, user = (said or "").strip().rpartition("\n")
-    if greeting or " " in user:
-        noise = (greeting or user).splitlines()[0]
-        return [
-            f"ssh_user: the login's shell says {noise!r} of its own accord, and so spoils every answer; "
-            "let it greet where somebody sits alone: above that line of ~/.bashrc (or /etc/bash.bashrc), "
-            '[ -z "$PS1" ] && return'
-        ]
-    if not user:
-        return [NO_SUDO]
-    if user != "root":
-        return [
-            f"_sudo: {user} may not install Docker; run as root, or set _sudo = True in group_data/ "
-            "or in the host's own data"
-        ]
-    return []
-
-
-def _odd_shell() -> list[str]:
-    """Whether the login's shell hands on what is quoted, as sh does: csh does not."""
-    said = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
-    if said == QUOTED:
-        return []
-    shell = host.get_fact(Command, command="printenv SHELL", _sudo=False, _ignore_errors=True)
-    return [
-        f"ssh_user: the login's shell, {shell or 'which it does not name'}, understands quotes otherwise than sh "
-        "does, and would change what a deploy tells the host; give the user another one (chsh --shell "
-        "/bin/bash USER), or take another user"
-    ]
-
-
-def _no_holder() -> list[str]:
-    """Whether this login has what the lock belongs to (operations/lock.sh)."""
-    server = None if host.name == "@local" else host.get_fact(LoginServer)
-    if server is None or server.startswith("sshd"):
-        return []
-    if server.startswith("dropbear"):
-        return [
-            "ssh_hostname: this login's SSH server is Dropbear, which ends a line at a command of 9000 bytes, "
-            "and a deploy has longer ones; install openssh-server, or run on the host itself "
-            "(inventories/local.py)"
-        ]
-    return [
-        f"ssh_hostname: this login comes by {server}, which has no process for it whose end would give "
-        "the lock back; come by OpenSSH, or run on the host itself (inventories/local.py)"
-    ]
-
-
-def _led_astray() -> list[str]:
-    """Variables by which every docker command of this login would talk to another engine."""
-    found = host.get_fact(Command, command="printenv DOCKER_HOST DOCKER_CONTEXT || true")
-    if not found:
-        return []
-    return [
-        f"docker: DOCKER_HOST or DOCKER_CONTEXT is {found!r} for this login, so docker would talk to that "
-        "engine; unset it for root (see /etc/environment and root's ~/.profile)"
-    ]
 
 
 def _measured(settings: Settings, pulls: bool) -> Measured:

@@ -55,7 +55,7 @@ def _unpack(temp: Path, release: str) -> None:
 def free_ports(count: int) -> list[int]:
     """Ports that nobody has, and that no test of another process takes before somebody listens there.
 
-    HAProxy shares a port with whoever shares it, too: two gateways at one would answer by turns.
+    HAProxy opens its ports with SO_REUSEPORT: a second gateway at the same port would get half of the requests.
     """
     ports: list[int] = []
     while len(ports) < count:

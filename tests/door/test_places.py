@@ -11,15 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.door.conftest import (
-    OTHERS_ADDRESS,
-    TOKENS,
-    Door,
-    Opener,
-    bearer,
-    status,
-    until,
-)
+from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, status, until
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.settings import PROFILES
-from ollama_stack.tasks.preflight import QUOTED
+from ollama_stack.tasks.login import QUOTED
 from tests.unit.commands import command
 
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
@@ -110,8 +110,12 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "ssh_hostname: this login comes by tailscaled, which has no process for it whose end would",
         ),
         (
+            {"PPid": "dropbear"},
+            "ssh_hostname: this login's SSH server is Dropbear, which ends a line at a command of more",
+        ),
+        (
             {"id --user": {"success": False, "stderr": "sudo: not found"}},
-            "_sudo: sudo does not work for this user, see above; allow it on the host, or set",
+            "_sudo: sudo does not work for this user without a password, see above; allow it on the host",
         ),
         (
             {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},

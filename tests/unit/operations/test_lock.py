@@ -84,7 +84,7 @@ sys.exit(subprocess.run(["sh", "-c", 'sh "$@"; exit $?', "login", *sys.argv[2:]]
 """
 
 
-@pytest.mark.parametrize("name", ["sshd", "sshd-session", "dropbear"])
+@pytest.mark.parametrize("name", ["sshd", "sshd-session"])
 def test_the_login_s_own_server_holds_it(name: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", SERVER, name, str(lock.SCRIPT), f"{tmp_path}/lock", "ops@school"]
     done = subprocess.run(words, capture_output=True, text=True)

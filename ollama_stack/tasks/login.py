@@ -1,0 +1,87 @@
+"""What a login must be able to do before a deploy may use it."""
+
+from __future__ import annotations
+
+import shlex
+
+from pyinfra import host
+from pyinfra.facts.server import Command
+
+from ollama_stack.facts.host import LoginServer
+
+QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
+NO_SUDO = (
+    "_sudo: sudo does not work for this user without a password, see above; allow it on the host: as root, "
+    "visudo -f /etc/sudoers.d/ollama-stack, with the line `USER ALL=(ALL) NOPASSWD: ALL`; or set "
+    "_sudo = False where you log in as root"
+)
+
+
+def faults() -> list[str]:
+    """Why this host's login cannot deploy: the first reason alone, since the others may follow from it."""
+    return _no_rights() or _odd_shell() or _no_holder() or _led_astray()
+
+
+def _no_rights() -> list[str]:
+    """Root, by login or by sudo: every other look at the host would fail for the same reason."""
+    try:
+        said = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
+    except EOFError:  # pyinfra asks for sudo's password, and nobody is there
+        return [NO_SUDO]
+    greeting, _, user = (said or "").strip().rpartition("\n")
+    if greeting or " " in user:
+        noise = (greeting or user).splitlines()[0]
+        return [
+            f"ssh_user: the login's shell says {noise!r} of its own accord, and so spoils every answer; "
+            "let it greet where somebody sits alone: above that line of ~/.bashrc (or /etc/bash.bashrc), "
+            '[ -z "$PS1" ] && return'
+        ]
+    if not user:
+        return [NO_SUDO]
+    if user != "root":
+        return [
+            f"_sudo: {user} may not install Docker; run as root, or set _sudo = True in group_data/ "
+            "or in the host's own data"
+        ]
+    return []
+
+
+def _odd_shell() -> list[str]:
+    """Whether the login's shell hands on what is quoted, as sh does: csh does not."""
+    said = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
+    if said == QUOTED:
+        return []
+    shell = host.get_fact(Command, command="printenv SHELL", _sudo=False, _ignore_errors=True)
+    return [
+        f"ssh_user: the login's shell, {shell or 'which it does not name'}, understands quotes otherwise than sh "
+        "does, and would change what a deploy tells the host; give the user another one (chsh --shell "
+        "/bin/bash USER), or take another user"
+    ]
+
+
+def _no_holder() -> list[str]:
+    """Whether this login has what the lock belongs to (operations/lock.sh)."""
+    server = None if host.name == "@local" else host.get_fact(LoginServer)
+    if server is None or server.startswith("sshd"):
+        return []
+    if server.startswith("dropbear"):
+        return [
+            "ssh_hostname: this login's SSH server is Dropbear, which ends a line at a command of more "
+            "than 9000 bytes, and a deploy has such; install openssh-server, or run on the host itself "
+            "(inventories/local.py)"
+        ]
+    return [
+        f"ssh_hostname: this login comes by {server}, which has no process for it whose end would give "
+        "the lock back; come by OpenSSH, or run on the host itself (inventories/local.py)"
+    ]
+
+
+def _led_astray() -> list[str]:
+    """Variables by which every docker command of this login would talk to another engine."""
+    found = host.get_fact(Command, command="printenv DOCKER_HOST DOCKER_CONTEXT || true")
+    if not found:
+        return []
+    return [
+        f"docker: DOCKER_HOST or DOCKER_CONTEXT is {found!r} for this login, so docker would talk to that "
+        "engine; unset it for root (see /etc/environment and root's ~/.profile)"
+    ]
