@@ -54,8 +54,10 @@ server: .venv/ok
 door: .venv/ok
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/door tests/door_app
 
-lint: .venv/ok ## ruff and mypy
+lint: .venv/ok ## ruff, mypy, import-linter, shellcheck
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
+	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
+	@find ollama_stack -name '*.sh' -exec $(RUN)/shellcheck --shell sh {} +
 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/ok
