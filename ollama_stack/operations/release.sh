@@ -4,6 +4,7 @@
 #   LOCK FOLDER back current|previous|NUMBER      run a kept release
 # CREATE tunes the model, GENERATE loads it (bodies of Ollama's API). Seconds, of the environment: QUEUE, as
 # long may requests wait; START, a container's start; LOAD, the model's; ANSWER, one word of it; LOOK, a question.
+# shellcheck disable=SC2153 # they come by the environment
 set -u
 umask 022
 lock=$1 folder=$2 verb=$3
