@@ -1,15 +1,17 @@
 # The verbs. INVENTORY says who: inventories/local.py, inventories/lab.py, your own; LIMIT, if given,
-# only this group or host.
+# only this group or host. make's exit status is 2 whatever fails: a script calls ollama-stack.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 INVENTORY ?= inventories/local.py
 RUN := .venv/bin
+HOSTS_OF = $(INVENTORY) $(LIMIT:%=--limit %)
+AS_JSON = $(if $(filter-out 0,$(JSON)),--json)
 LAB_INVENTORY := inventories/lab.py
 export BEGUN := $(shell date +%s)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs hosts attacks reloads calm
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs attacks reloads calm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,38 +54,30 @@ server: .venv/ok
 door: .venv/ok
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/door tests/door_app
 
-lint: .venv/ok ## ruff and mypy
+lint: .venv/ok ## ruff, mypy, import-linter, shellcheck
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
+	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
+	@find ollama_stack -name '*.sh' -exec $(RUN)/shellcheck --shell sh {} +
 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/ok
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
 
-# pyinfra itself calls an inventory that is not there, or a limit without hosts, a success; and it
-# connects before it looks at settings.
-hosts: .venv/ok
-	@$(RUN)/python -m ollama_stack.guard $(INVENTORY) $(LIMIT)
-
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
-	@$(RUN)/python -m ollama_stack.plan $(INVENTORY) $(LIMIT) $(if $(filter-out 0,$(JSON)),--json)
+	@$(RUN)/ollama-stack plan $(HOSTS_OF) $(AS_JSON)
 
-ifneq ($(filter-out 0,$(ROLLING)),)
-deploy: hosts ## make it so; ROLLING=N hosts at a time, and stop at the first that fails
-	@$(RUN)/python -m ollama_stack.rolling $(ROLLING) $(INVENTORY) $(LIMIT)
-else
-deploy: hosts
-	@$(RUN)/pyinfra -y $(INVENTORY) deploy.py $(LIMIT:%=--limit %)
-endif
+deploy: .venv/ok ## make it so; ROLLING=N hosts at a time, and stop at the first that fails
+	@$(RUN)/ollama-stack deploy $(HOSTS_OF) $(AS_JSON) $(patsubst %,--rolling %,$(filter-out 0,$(ROLLING)))
 
-rollback: hosts ## run the release before the current one again, or TO=number
-	@$(RUN)/pyinfra -y $(INVENTORY) rollback.py $(LIMIT:%=--limit %) $(TO:%=--data _release=%)
+rollback: .venv/ok ## run the release before the current one again, or TO=number
+	@$(RUN)/ollama-stack rollback $(HOSTS_OF) $(AS_JSON) $(TO:%=--to %)
 
-status: hosts ## which release every host runs
-	@$(RUN)/python -m ollama_stack.status $(INVENTORY) $(LIMIT)
+status: .venv/ok ## which release every host runs
+	@$(RUN)/ollama-stack status $(HOSTS_OF) $(AS_JSON)
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPORT=folder SINCE=report.json
-	@$(RUN)/pytest tests/audit --inventory $(INVENTORY) $(LIMIT:%=--limit %) \
-	$(if $(filter-out 0,$(DEEP)),--deep) $(REPORT:%=--report %) $(SINCE:%=--since %)
+	@$(RUN)/ollama-stack audit $(HOSTS_OF) $(if $(filter-out 0,$(DEEP)),--deep) $(REPORT:%=--report %) \
+	$(SINCE:%=--since %)
 
 audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/running.md
 	@$(RUN)/python -m lab.audit
@@ -120,12 +114,12 @@ calm: .venv/ok ## what the gateway costs when nobody waits; table in docs/door.m
 	@$(RUN)/python -m bench.calm
 
 docs: .venv/ok ## write the generated pages of docs/ anew
-	@$(RUN)/python -m ollama_stack.reference && $(RUN)/python -m tests.audit.controls && \
-	$(RUN)/python -m lab.variants
+	@$(RUN)/ollama-stack docs && $(RUN)/python -m lab.variants
 
-# Every package pinned by hash; which index serves it is pip's own affair.
+# Every package pinned by hash; which index serves it is pip's own affair. Ours comes from this folder.
 .venv/ok: requirements.txt
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
 	@python3 -m venv --clear .venv
 	@$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(RUN)/pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@touch $@

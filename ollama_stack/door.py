@@ -76,7 +76,7 @@ def body_seconds(settings: Settings) -> int:
 
 
 def share_silence(settings: Settings) -> int:
-    """Seconds that a token's own queue hears nothing from the one behind it, at worst."""
+    """Longest silence, in seconds, of the common queue towards a token's own one."""
     return settings.queue_seconds + seconds(settings.gateway_answer_timeout)
 
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,6 +19,9 @@ import testinfra
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
+
+# pyinfra's command, called with its words; what it prints is kept.
+Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,16 @@ class Target:
         return " ".join(f"-o {shlex.quote(option)}" for option in options)
 
 
-def read_inventory(path: str, limit: Iterable[str] = ()) -> list[Target]:
+def started(*words: str) -> subprocess.CompletedProcess[str]:
+    """pyinfra in a process of its own."""
+    return subprocess.run(  # noqa: S603 our own interpreter, no shell
+        [sys.executable, "-m", "pyinfra", *words], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def read_inventory(
+    path: str, limit: Iterable[str] = (), pyinfra: Pyinfra = started
+) -> list[Target]:
     """The hosts of an inventory, limited like pyinfra's --limit to groups or name patterns.
 
     ValueError if the file is missing, is refused by pyinfra, or leaves no host: pyinfra itself
@@ -78,12 +90,7 @@ def read_inventory(path: str, limit: Iterable[str] = ()) -> list[Target]:
     """
     if not (ROOT / path).is_file():
         raise ValueError(f"{path}: there is no such inventory")
-    shown = subprocess.run(  # noqa: S603 our own interpreter, no shell
-        [sys.executable, "-m", "pyinfra", path, "debug-inventory", "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    shown = pyinfra(path, "debug-inventory", "--json")
     if shown.returncode:
         raise ValueError(f"{path}: pyinfra cannot read it:\n{shown.stderr.strip()}")
     targets = [
@@ -111,6 +118,11 @@ def limited(path: str, targets: list[Target], limit: Iterable[str]) -> list[Targ
 
 def _matches(target: Target, limits: list[str]) -> bool:
     return any(limit in target.groups or fnmatch(target.name, limit) for limit in limits)
+
+
+def only(names: Iterable[str]) -> list[str]:
+    """Words for pyinfra: these hosts and no others."""
+    return [word for name in names for word in ("--limit", name)]
 
 
 def missing_keys(targets: Iterable[Target]) -> dict[str, list[str]]:

@@ -1,16 +1,10 @@
-"""Will it fit, and what would change? A report on every host that changes nothing: ``make plan``.
-
-Exit status: 0 every host fits, 1 one is refused, 2 one cannot be reached, 3 there is no report.
-"""
+"""Will it fit, and what would change? A report on every host that changes nothing."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,9 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ollama_stack.capacity import MIB
+from ollama_stack.check import Checked
 from ollama_stack.fit import unfit
-from ollama_stack.inventory import ROOT, Target, limited, missing_keys, read_inventory
-from ollama_stack.rules import run_faults, warnings
+from ollama_stack.inventory import Pyinfra, Target, only
+from ollama_stack.rules import warnings
 from ollama_stack.settings import Settings, profile_of, read_settings
 from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, image_sum, memory_sum
 
@@ -34,7 +29,6 @@ from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, ima
 ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
 
 Verdict = Literal["fits", "refused", "unreachable"]
-NO_REPORT = 3
 EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}
 
 
@@ -91,64 +85,39 @@ class DryRun:
         return self.log.rpartition("--> ")[2].strip() or "pyinfra said nothing"
 
 
-def make_plan(inventory: str, limit: list[str], show: bool = False) -> Plan:
-    """The report on an inventory's hosts; ValueError if there are none.
-
-    ``show``: pyinfra's own log and diffs go to stderr as they come.
-    """
-    everybody = read_inventory(inventory)
-    targets = limited(inventory, everybody, limit)
-    wrong = run_faults(
-        {t.name: (t.groups, t.data) for t in targets},
-        (group for t in everybody for group in t.groups),
-        inventory,
-    )
-    names = [t.name for t in targets]
+def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
+    """The report on hosts that may be faulty; the others are measured by a dry run of pyinfra's."""
+    names, wrong, gone = checked.names, checked.faults, checked.keyless
     files = [f"{file}: {fault}" for file in wrong if file not in names for fault in wrong[file]]
     refused = {name: files + wrong.get(name, []) for name in names}
-    gone = missing_keys(targets)
     asked = [name for name in names if not refused[name] and name not in gone]
-    run = _dry_run(inventory, asked, show) if asked else DryRun({}, "", None)
-    hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in targets]
+    run = _dry_run(checked.inventory, asked, pyinfra) if asked else DryRun({}, "", None)
+    hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in checked.targets]
     if asked and run.changes is None and not any(host.verdict == "refused" for host in hosts):
         failed = {"verdict": "refused", "reasons": [f"the dry run failed: {run.failure}"]}
         hosts = [h.model_copy(update=failed) if h.verdict == "fits" else h for h in hosts]
     return Plan(
         time=datetime.now(timezone.utc),
-        inventory=inventory,
+        inventory=checked.inventory,
         verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
         hosts=hosts,
     )
 
 
-def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
-    command = [sys.executable, "-m", "pyinfra", inventory, "deploy.py", "--dry", "--json", "--diff"]
-    command += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
-    command += [word for host in hosts for word in ("--limit", host)]
+def _dry_run(inventory: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
+    words = [inventory, "deploy.py", "--dry", "--json", "--diff", *only(hosts)]
+    words += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
     with tempfile.TemporaryDirectory() as folder:
-        path, plan = Path(folder) / "measured.json", Path(folder) / "plan.json"
-        log = ""
-        with (
-            plan.open("wb") as stdout,
-            subprocess.Popen(  # noqa: S603 our own interpreter, no shell
-                command,
-                cwd=ROOT,
-                env=os.environ | {MEASURED_FILE: str(path)},
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                text=True,
-            ) as process,
-        ):
-            for line in process.stderr or ():
-                log += line
-                if show:
-                    sys.stderr.write(line)
+        path = Path(folder) / "measured.json"
+        os.environ[MEASURED_FILE] = str(path)
+        try:
+            run = pyinfra(*words)
+        finally:
+            del os.environ[MEASURED_FILE]
         looks = LOOKS.validate_json(path.read_bytes()) if path.exists() else {}
-        said = plan.read_text()
-    if not said:  # it stopped before it had a plan
-        return DryRun(looks, log, None)
-    operations = json.loads(said)["plan"]
+    if not run.stdout:  # it stopped before it had a plan
+        return DryRun(looks, run.stderr, None)
+    operations = json.loads(run.stdout)["plan"]
     changes = {
         host: [
             operation["name"]
@@ -158,7 +127,7 @@ def _dry_run(inventory: str, hosts: list[str], show: bool) -> DryRun:
         ]
         for host in hosts
     }
-    return DryRun(looks, log, changes)
+    return DryRun(looks, run.stderr, changes)
 
 
 def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -> HostPlan:
@@ -245,30 +214,3 @@ def _sum(total: Sum, unit: float, digits: int = 0) -> str:
         f"{total.available / unit:.{digits}f}, {total.headroom / unit:.{digits}f} left "
         f"({'; '.join(filter(None, (total.source, total.formula)))})"
     )
-
-
-def main() -> int:
-    """The command line; its exit status."""
-    parser = argparse.ArgumentParser(prog="make plan", description=__doc__)
-    parser.add_argument("inventory")
-    parser.add_argument("limit", nargs="*", help="only these groups or hosts")
-    parser.add_argument("--json", action="store_true", help="docs/plan.schema.json on stdout")
-    try:
-        words = parser.parse_args()
-        plan = make_plan(words.inventory, words.limit, show=not words.json)
-    except SystemExit as usage:
-        return NO_REPORT if usage.code else 0
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return NO_REPORT
-    except KeyboardInterrupt:
-        return 130
-    if words.json:
-        sys.stdout.write(plan.model_dump_json(indent=2) + "\n")
-    else:
-        show_plan(plan, Console())
-    return EXIT[plan.verdict]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

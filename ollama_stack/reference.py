@@ -1,4 +1,4 @@
-"""Pages of docs/ that are generated from the code: ``make docs``."""
+"""Pages of docs/ that are generated from the code."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ollama_stack.audit import Report
 from ollama_stack.plan import Plan
 from ollama_stack.settings import Settings
+from ollama_stack.status import Status
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -32,6 +33,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": _settings(),
         DOCS / "plan.schema.json": _schema(Plan),
         DOCS / "audit.schema.json": _schema(Report),
+        DOCS / "status.schema.json": _schema(Status),
     }
 
 
@@ -61,8 +63,3 @@ def _row(name: str, schema: dict[str, Any]) -> str:
     cells = [f"`{name}`", f"`{form}`", schema["unit"], default]
     cells += [schema["description"], "; ".join(rules), schema["source"]]
     return "| " + " | ".join(cells) + " |\n"
-
-
-if __name__ == "__main__":
-    for path, text in pages().items():
-        path.write_text(text)

@@ -56,9 +56,14 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
 
 def refuse(reasons: Mapping[str, list[str]]) -> None:
     """DeployError with the reasons of all hosts, if there are any."""
+    if words := refusal(reasons):
+        raise DeployError(words)
+
+
+def refusal(reasons: Mapping[str, list[str]]) -> str:
+    """The reasons of all hosts on one screen; "" if there are none."""
     lines = [f"    {name}: {reason}" for name, own in reasons.items() for reason in own]
-    if lines:
-        raise DeployError("refused, nothing was changed:\n" + "\n".join(lines))
+    return "\n".join(["refused, nothing was changed:", *lines]) if lines else ""
 
 
 def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:

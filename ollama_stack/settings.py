@@ -403,7 +403,7 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def app_silence(self) -> int:
-        """Seconds that the last in the queue hears nothing who does not stream, at worst.
+        """Longest silence, in seconds, for a non-streaming client at the end of the queue.
 
         HAProxy's timers end at 24 days.
         """

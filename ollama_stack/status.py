@@ -1,62 +1,108 @@
-"""Every host's last good release, and whether it runs it: `make status`. Nothing is changed."""
+"""Every host's last good release, and whether it runs it. Nothing is changed."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Literal
 
+from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ollama_stack.inventory import Target, read_inventory
+from ollama_stack.inventory import Target
 from ollama_stack.settings import read_settings
 
+# The last three lines are ours: the login may greet before them.
+RELEASE = """cd {folder} && readlink releases/current && cat releases/current/release.json && {{
+cmp -s releases/current/docker-compose.yml docker-compose.yml && {{ ! test -d gateway ||
+cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; }} && echo yes || echo no; }}"""
 
-def show_status(targets: Sequence[Target], console: Console) -> None:
-    """A line a host: its last good release, whether its files are in place, who made it, and when."""
-    table = Table("host", "good release", "in place", "version", "made", "by", "commit")
+
+class Release(BaseModel):
+    """A release that answered, as its own record has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    version: str
+    at: str
+    by: str
+    commit: str
+    in_place: bool
+    """Whether the host's files are still this release's."""
+
+
+class HostStatus(BaseModel):
+    """One host's last good release; without one, the reason if it is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    reached: bool = True
+    release: Release | None = None
+    reason: str = ""
+
+
+class Status(BaseModel):
+    """The report; time in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    time: datetime
+    inventory: str
+    hosts: list[HostStatus]
+
+
+def find_status(inventory: str, targets: Sequence[Target]) -> Status:
+    """All hosts, looked at side by side."""
     with (
         TemporaryDirectory(prefix="ols-", dir="/tmp", ignore_cleanup_errors=True) as sockets,
         ThreadPoolExecutor(32) as pool,
     ):
-        for target, row in zip(
-            targets, pool.map(lambda target: release(target, sockets), targets), strict=True
-        ):
-            table.add_row(*map(escape, (target.name, *row)))
+        hosts = list(pool.map(partial(host_status, sockets=sockets), targets))
+    return Status(time=datetime.now(timezone.utc), inventory=inventory, hosts=hosts)
+
+
+def host_status(target: Target, sockets: str) -> HostStatus:
+    """One host; ``sockets``: folder for ssh's shared connections."""
+    folder = shlex.quote(read_settings(target.data).ollama_dir)
+    try:
+        said = target.connect(sockets).run(RELEASE.format(folder=folder))
+    except RuntimeError as error:  # testinfra's word for ssh's own failure
+        why = getattr(error.args[0], "stderr", "") if error.args else ""
+        reason = (why.strip().splitlines() or [str(error)])[-1]
+        return HostStatus(host=target.name, reached=False, reason=reason)
+    except ValueError as error:  # no way for us to come there
+        return HostStatus(host=target.name, reached=False, reason=str(error))
+    if said.rc:
+        return HostStatus(host=target.name)
+    try:
+        *_, number, record, in_place = said.stdout.splitlines()
+        told = {**json.loads(record), "number": number, "in_place": in_place}
+        return HostStatus(host=target.name, release=Release.model_validate(told))
+    except (TypeError, ValueError):
+        reason = "releases/current/release.json is not understood"
+        return HostStatus(host=target.name, reason=reason)
+
+
+def show_status(status: Status, console: Console) -> None:
+    """The report for people: a line a host."""
+    table = Table("host", "good release", "in place", "version", "made", "by", "commit")
+    for host in status.hosts:
+        table.add_row(*map(escape, (host.host, *_row(host))))
     console.print(table)
 
 
-IN_PLACE = (
-    "cmp -s releases/current/docker-compose.yml docker-compose.yml && { ! test -d gateway || "
-    "cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; } && echo yes || echo no"
-)
-
-
-def release(target: Target, sockets: str) -> tuple[str, ...]:
-    """Number, whether it is in place, version, time, maker and commit; or why there is none."""
-    folder = shlex.quote(read_settings(target.data).ollama_dir)
-    try:
-        host = target.connect(sockets)
-        said = host.run(
-            f"cd {folder} && readlink releases/current && cat releases/current/release.json && {IN_PLACE}"
-        )
-        *_, number, record, in_place = said.stdout.splitlines()  # after what the login greets with
-        told = json.loads(record)
-        return number, in_place, told["version"], told["at"], told["by"], told["commit"][:8]
-    except RuntimeError as error:  # testinfra's word for ssh's own failure
-        why = getattr(error.args[0], "stderr", "") if error.args else ""
-        return ("unreachable", "", "", (why.strip().splitlines() or [str(error)])[-1], "", "")
-    except ValueError as error:
-        return ("none", "", "", "" if "unpack" in str(error) else str(error), "", "")
-
-
-if __name__ == "__main__":
-    try:
-        show_status(read_inventory(sys.argv[1], sys.argv[2:]), Console())
-    except ValueError as refused:
-        sys.exit(str(refused))
+def _row(host: HostStatus) -> tuple[str, ...]:
+    if not host.release:
+        return "none" if host.reached else "unreachable", "", "", host.reason, "", ""
+    r = host.release
+    return str(r.number), "yes" if r.in_place else "no", r.version, r.at, r.by, r.commit[:8]

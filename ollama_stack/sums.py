@@ -56,7 +56,7 @@ class Measured:
     """Bytes free there."""
 
 
-# A dry run leaves what it measured in the file that this variable names: `make plan` reads it.
+# A dry run leaves what it measured in the file that this variable names: the plan reads it.
 MEASURED_FILE = "OLLAMA_STACK_MEASURED"
 # By host: what was measured, or why it could not be.
 LOOKS = TypeAdapter(dict[str, Measured | list[str]])

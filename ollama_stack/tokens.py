@@ -27,9 +27,7 @@ def secret(reference: str) -> str:
             found = path.read_text().strip()
             open_to_others = path.stat().st_mode & 0o077
         except UNREADABLE as error:
-            raise ValueError(
-                f"{place} cannot be read ({type(error).__name__}); mend that"
-            ) from error
+            raise ValueError(_unreadable(place, error)) from error
         if open_to_others:
             raise ValueError(f"{place} is open to others; chmod 600 it")
     if len(found) < SHORTEST:
@@ -41,6 +39,10 @@ def secret(reference: str) -> str:
             f"the secret in {place} has characters that no bearer token has (RFC 6750)"
         )
     return found
+
+
+def _unreadable(place: str, error: Exception) -> str:
+    return f"{place} cannot be read ({type(error).__name__}); check the path and its permissions"
 
 
 def digest(token: str) -> str:
@@ -72,7 +74,7 @@ def certificate(path: str) -> str:
     try:
         text = Path(path).expanduser().read_text()
     except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}); mend that") from error
+        raise ValueError(_unreadable(path, error)) from error
     if "BEGIN CERTIFICATE" not in text or "PRIVATE KEY" not in text:
         raise ValueError(f"{path} needs a certificate and its private key, both in PEM")
     if "ENCRYPTED" in text:

@@ -4,6 +4,7 @@
 #   LOCK FOLDER back current|previous|NUMBER      run a kept release
 # CREATE tunes the model, GENERATE loads it (bodies of Ollama's API). Seconds, of the environment: QUEUE, as
 # long may requests wait; START, a container's start; LOAD, the model's; ANSWER, one word of it; LOOK, a question.
+# shellcheck disable=SC2153 # they come by the environment
 set -u
 umask 022
 lock=$1 folder=$2 verb=$3
@@ -15,7 +16,7 @@ good=$(readlink releases/current)
 
 now() { cut -d. -f1 /proc/uptime; } # seconds, whatever is done to the clock
 
-numbers() { ls releases 2>/dev/null | grep -E '^[0-9]+$'; }
+numbers() { find releases -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | grep -E '^[0-9]+$'; }
 
 # As ollama_stack/compose.py has it: Compose sees our file alone.
 of_file() { # FILE
@@ -57,6 +58,7 @@ ollama() { # SECONDS PATH BODY
 }
 
 gateway() { # COMMAND for HAProxy's runtime API
+    # shellcheck disable=SC2016 # that bash's own $0
     timeout "$LOOK" docker exec ollama-gateway \
         bash -c 'exec 3<>/dev/tcp/127.0.0.1/8405; echo "$0" >&3; cat <&3' "$1" 2>/dev/null
 }

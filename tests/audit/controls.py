@@ -1,4 +1,4 @@
-"""Every control there is; run as a program it writes docs/controls.md."""
+"""Every control there is, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,3 @@ def page() -> str:
         title = f"{control.title}{' *(deep)*' if spec.deep else ''}"
         text += f"| {control.id} | {title} | {control.severity} | {control.reason} | {control.reference} |\n"
     return text
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())

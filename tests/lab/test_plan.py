@@ -11,7 +11,7 @@ from tests.lab.conftest import INVENTORY, generate, run, sh
 
 def planned() -> dict[str, Any]:
     """The report on this machine, which must fit."""
-    done = run(".venv/bin/python", "-m", "ollama_stack.plan", INVENTORY, "--json")
+    done = run(".venv/bin/ollama-stack", "plan", INVENTORY, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     (host,) = json.loads(done.stdout)["hosts"]
     assert host["verdict"] == "fits"

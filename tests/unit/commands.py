@@ -15,7 +15,9 @@ from ollama_stack.inventory import ROOT
 
 # Without pyinfra_cli: its import replaces the sockets of whoever imports it.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["ollama_stack.fit", "ollama_stack.tasks.preflight", "rich.table"])
+FORKS.set_forkserver_preload(
+    ["ollama_stack.plan", "ollama_stack.status", "ollama_stack.tasks.preflight"]
+)
 
 
 def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:

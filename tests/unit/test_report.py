@@ -1,4 +1,4 @@
-"""`make plan`: three verdicts, their exit status, and JSON that its schema accepts."""
+"""The plan: three verdicts, their exit status, and JSON that its schema accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GONE, KEYLESS = "nobody.invalid", ("nokey.invalid", {"ssh_key": "no such key"})
 def plan(folder: Path, hosts: list[Any], *words: str) -> subprocess.CompletedProcess[str]:
     inventory = folder / "hosts.py"
     inventory.write_text(f"medium = {hosts!r}")
-    return command("ollama_stack.plan", str(inventory), *words)
+    return command("ollama_stack.cli", "plan", str(inventory), *words)
 
 
 def report(folder: Path, *hosts: Any) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -171,11 +171,12 @@ def test_people_get_a_table(tmp_path: Path) -> None:
     ("words", "fault"),
     [
         (["inventories/exmaple.py"], "inventories/exmaple.py: there is no such inventory"),
-        (["inventories/example.py", "nobody"], "no host matches nobody"),
+        (["inventories/example.py", "--limit", "nobody"], "no host matches nobody"),
+        (["inventories/example.py", "--jsno"], "No such option"),
     ],
 )
 def test_no_hosts_are_a_mistake(words: list[str], fault: str) -> None:
-    done = command("ollama_stack.plan", *words)
+    done = command("ollama_stack.cli", "plan", *words)
     assert done.returncode == 3
     assert fault in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from ollama_stack import status
 from ollama_stack.inventory import Target
+from ollama_stack.status import HostStatus, Release, Status, host_status, show_status
 from tests.unit.conftest import group_data
 
 RECORD = '{"version": "v", "at": "2026", "by": "ops", "commit": "0123456789"}'
+SEVEN = Release(number=7, version="v", at="2026", by="ops", commit="0123456789", in_place=True)
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "failed", "release", "reason"),
     [
-        (f"7\n{RECORD}\nyes\n", ("7", "yes", "v", "2026", "ops", "01234567")),
+        (f"7\n{RECORD}\nyes\n", 0, SEVEN, ""),
         (
             f"Welcome!\nMind the step\n7\n{RECORD}\nno\n",
-            ("7", "no", "v", "2026", "ops", "01234567"),
+            0,
+            SEVEN.model_copy(update={"in_place": False}),
+            "",
         ),
-        ("", ("none", "", "", "", "", "")),
-        ("Welcome!\n", ("none", "", "", "", "", "")),
+        ("", 1, None, ""),
+        ("Welcome!\nMind the step\nthe third line\n", 1, None, ""),
+        ("7\n{}\nyes\n", 0, None, "releases/current/release.json is not understood"),
     ],
 )
 def test_a_greeting_is_no_release(
-    said: str, told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    said: str, failed: int, release: Release | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = SimpleNamespace(run=lambda command: SimpleNamespace(stdout=said))
+    host = SimpleNamespace(run=lambda command: SimpleNamespace(stdout=said, rc=failed))
     monkeypatch.setattr(Target, "connect", lambda self, sockets: host)
-    assert status.release(Target("a", ("low",), group_data("all", "low")), "") == told
+    found = host_status(Target("a", ("low",), group_data("all", "low")), "")
+    assert found == HostStatus(host="a", release=release, reason=reason)
+
+
+def test_people_get_a_line_a_host(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = [
+        HostStatus(host="a", release=SEVEN),
+        HostStatus(host="b"),
+        HostStatus(host="c", reached=False, reason="No route to host"),
+    ]
+    time = datetime(2026, 11, 23, tzinfo=timezone.utc)
+    show_status(Status(time=time, inventory="x.py", hosts=hosts), Console(width=120))
+    rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "7", "yes", "v", "2026", "ops", "01234567"] in rows
+    assert ["b", "none"] in rows
+    assert ["c", "unreachable", "No", "route", "to", "host"] in rows

@@ -43,7 +43,7 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Path, "home", homeless)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert tokens.faults({"a": "file:~/a.token"}) == [
-        "gateway_tokens.a: ~/a.token cannot be read (RuntimeError); mend that"
+        "gateway_tokens.a: ~/a.token cannot be read (RuntimeError); check the path and its permissions"
     ]
     with pytest.raises(ValueError, match="cannot be read"):
         tokens.certificate("~/tls.pem")
@@ -55,7 +55,7 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert tokens.faults({"admin": "env:NO_SUCH", "a": f"file:{tmp_path}/none"}) == [
         "gateway_tokens.admin: the environment has no NO_SUCH; export it",
-        f"gateway_tokens.a: {tmp_path}/none cannot be read (FileNotFoundError); mend that",
+        f"gateway_tokens.a: {tmp_path}/none cannot be read (FileNotFoundError); check the path and its permissions",
     ]
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_others_may_read_is_refused(secrets: dict[str, str], tmp_pat
 def test_a_file_that_is_no_text_is_refused(secrets: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "class-1").write_bytes(b"\xff\xfe")
     assert tokens.faults(secrets) == [
-        f"gateway_tokens.class-1: {tmp_path}/class-1 cannot be read (UnicodeDecodeError); mend that"
+        f"gateway_tokens.class-1: {tmp_path}/class-1 cannot be read (UnicodeDecodeError); check the path and its permissions"
     ]
 
 
@@ -163,7 +163,7 @@ def test_a_door_left_open_by_name_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (None, "cannot be read (FileNotFoundError); mend that"),
+        (None, "cannot be read (FileNotFoundError); check the path and its permissions"),
         (
             "BEGIN CERTIFICATE BEGIN ENCRYPTED PRIVATE KEY",
             "has an encrypted key, which nobody could unlock; decrypt it",

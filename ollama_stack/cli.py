@@ -1,0 +1,219 @@
+"""The front door: what is done with an inventory, each with an exit status that says how it went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ollama_stack import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+MISTYPED, INTERRUPTED = 3, 130
+
+
+class Verb(click.Command):
+    """A command that runs in the project's folder, as pyinfra must: group_data/ is looked for there."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Its exit status."""
+        os.chdir(ROOT)
+        return super().invoke(ctx)
+
+
+class Verbs(click.Group):
+    """Verbs in the order in which they are needed."""
+
+    command_class = Verb
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they are written below."""
+        return list(self.commands)
+
+
+class PathFromRoot(click.Path):
+    """A path from where the caller stands, written as the project's folder sees it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """It need not be there."""
+        path = Path.cwd() / value
+        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
+    limit = click.option(
+        "--limit",
+        multiple=True,
+        metavar="GROUP|HOST",
+        help="Only this group, or hosts with a name like this; may be given again.",
+    )
+    return click.argument("inventory", type=PathFromRoot())(limit(verb))
+
+
+def _json(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option("--json", "as_json", is_flag=True, help=f"{what}, as JSON on stdout.")
+
+
+# Each verb imports what it needs: --help and completion would have to wait for pyinfra.
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Turn the hosts of an INVENTORY into Ollama servers that keep serving a class, and prove it.
+
+    \b
+      ollama-stack plan inventories/school.py       does every host fit, what would change?
+      ollama-stack deploy inventories/school.py     change it
+      ollama-stack audit inventories/school.py      is it so?
+
+    Underneath is plain pyinfra (pyinfra INVENTORY deploy.py) and plain pytest (pytest tests/audit
+    --inventory INVENTORY): both may be used alone. Exit: 3 from every verb if the command line is not
+    understood, 130 if it was interrupted.
+    """
+
+
+@cli.command()
+@_of_hosts
+@_json("The report (docs/plan.schema.json)")
+def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+    """Does every host fit, and what would change? Changes nothing.
+
+    \b
+      ollama-stack plan inventories/school.py
+      ollama-stack plan inventories/school.py --limit high --json | jq .verdict
+
+    Exit: 0 every host fits, 1 one is refused, 2 one cannot be reached, 3 there is no report.
+    """
+    from ollama_stack import verbs
+
+    return verbs.plan(inventory, limit, as_json)
+
+
+@cli.command()
+@_of_hosts
+@click.option(
+    "--rolling",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="N hosts at a time, if all fit; stop at the first that fails.",
+)
+@_json("What every host runs afterwards (docs/status.schema.json)")
+def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json: bool) -> int:
+    """Make it so. A host that fails goes back to its last good release.
+
+    \b
+      ollama-stack deploy inventories/school.py
+      ollama-stack deploy inventories/school.py --limit class-1
+      ollama-stack deploy inventories/school.py --rolling 1
+
+    Exit: 0 every host answers, 1 refused, or one has failed; with --rolling 2 if a host cannot be
+    reached, before the first one changes.
+    """
+    from ollama_stack import verbs
+
+    return verbs.deploy(inventory, limit, rolling, as_json)
+
+
+@cli.command()
+@_of_hosts
+@_json("The report (docs/status.schema.json)")
+def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+    """Which release does every host run? Changes nothing.
+
+    \b
+      ollama-stack status inventories/school.py
+      ollama-stack status inventories/school.py --json | jq '.hosts[] | select(.reached | not)'
+
+    Exit: 0 it is told, of hosts that cannot be reached too; 1 refused.
+    """
+    from ollama_stack import verbs
+
+    return verbs.status(inventory, limit, as_json)
+
+
+@cli.command()
+@_of_hosts
+@click.option("--to", type=click.IntRange(min=1), metavar="N", help="The release of this number.")
+@_json("What every host runs afterwards (docs/status.schema.json)")
+def rollback(inventory: str, limit: tuple[str, ...], to: int | None, as_json: bool) -> int:
+    """Run the release before the current one again, or any that is kept.
+
+    \b
+      ollama-stack rollback inventories/school.py
+      ollama-stack rollback inventories/school.py --limit class-1 --to 7
+
+    Exit: 0 every host answers, 1 refused, or one has failed.
+    """
+    from ollama_stack import verbs
+
+    return verbs.rollback(inventory, limit, to, as_json)
+
+
+@cli.command()
+@_of_hosts
+@click.option("--deep", is_flag=True, help="Also a real prompt, and every blob's checksum.")
+@click.option(
+    "--report",
+    type=PathFromRoot(),
+    metavar="FOLDER",
+    help="Write report.html, report.json (docs/audit.schema.json) and junit.xml there.",
+)
+@click.option(
+    "--since", type=PathFromRoot(), metavar="FILE", help="What changed since this report.json?"
+)
+def audit(
+    inventory: str, limit: tuple[str, ...], deep: bool, report: str | None, since: str | None
+) -> NoReturn:
+    """Is it so? Reads the live hosts, changes nothing.
+
+    \b
+      ollama-stack audit inventories/school.py
+      ollama-stack audit inventories/school.py --deep --report reports/monday
+      ollama-stack audit inventories/school.py --since reports/monday/report.json
+
+    Exit: 0 every host conforms, 1 there are findings, 2 something could not be looked at.
+    """
+    words = [sys.executable, "-m", "pytest", "tests/audit", "--inventory", inventory]
+    words += [word for one in limit for word in ("--limit", one)]
+    words += ["--deep"] if deep else []
+    words += ["--report", report] if report else []
+    words += ["--since", since] if since else []
+    os.execv(sys.executable, words)  # noqa: S606 pytest itself, its exit status included
+
+
+@cli.command()
+def docs() -> None:
+    """Write docs/settings.md, docs/controls.md and the schemas anew.
+
+    \b
+      ollama-stack docs && git diff --stat docs
+
+    Exit: 0 they are written.
+    """
+    from ollama_stack.reference import pages
+    from tests.audit.controls import PAGE, page
+
+    for path, text in {**pages(), PAGE: page()}.items():
+        path.write_text(text)
+
+
+def main() -> NoReturn:
+    """The command line of this process."""
+    try:
+        code = cli.main(prog_name="ollama-stack", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = MISTYPED
+    except click.Abort:
+        code = INTERRUPTED
+    except ValueError as refused:
+        sys.stderr.write(f"{refused}\n")
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

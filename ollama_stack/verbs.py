@@ -1,0 +1,84 @@
+"""What each verb of the command line does; what it returns is its exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
+from rich.console import Console
+
+from ollama_stack.check import Checked, check
+from ollama_stack.inventory import only
+from ollama_stack.plan import EXIT, make_plan, show_plan
+from ollama_stack.rolling import roll
+from ollama_stack.run import asked, run
+from ollama_stack.status import find_status, show_status
+
+NO_REPORT = 3
+
+
+def plan(inventory: str, limit: Sequence[str], as_json: bool) -> int:
+    """Tell the report; pyinfra's own log and diffs go to stderr, but for machines."""
+    try:
+        report = make_plan(check(inventory, limit, asked), partial(asked, show=not as_json))
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return NO_REPORT
+    if as_json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+    else:
+        show_plan(report, Console())
+    return EXIT[report.verdict]
+
+
+def deploy(inventory: str, limit: Sequence[str], rolling: int | None, as_json: bool) -> int:
+    """All hosts side by side; or, once all fit, ``rolling`` at a time until one fails."""
+    checked = _faultless(inventory, limit)
+    if rolling:
+        report = make_plan(checked, asked)
+        if code := EXIT[report.verdict]:
+            show_plan(report, Console(stderr=True))
+            return code
+        code = roll(checked.names, rolling, partial(_change, inventory, "deploy.py"))
+    else:
+        code = _change(inventory, "deploy.py", checked.names)
+    if rolling or as_json:
+        _tell_status(checked, as_json, Console(stderr=True))
+    return code
+
+
+def rollback(inventory: str, limit: Sequence[str], to: int | None, as_json: bool) -> int:
+    """The release before the current one, or the one of this number."""
+    checked = _faultless(inventory, limit)
+    number = ("--data", f"_release={to}") if to else ()
+    code = _change(inventory, "rollback.py", checked.names, *number)
+    if as_json:
+        _tell_status(checked, as_json, Console(stderr=True))
+    return code
+
+
+def status(inventory: str, limit: Sequence[str], as_json: bool) -> int:
+    """Which release every host runs."""
+    _tell_status(_faultless(inventory, limit), as_json, Console())
+    return 0
+
+
+def _faultless(inventory: str, limit: Sequence[str]) -> Checked:
+    """pyinfra itself calls an inventory that is not there, or a limit without hosts, a success."""
+    checked = check(inventory, limit, asked)
+    checked.refuse()
+    return checked
+
+
+def _change(inventory: str, story: str, names: Sequence[str], *words: str) -> int:
+    return run("-y", inventory, story, *only(names), *words)
+
+
+def _tell_status(checked: Checked, as_json: bool, console: Console) -> None:
+    found = find_status(checked.inventory, checked.targets)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        show_status(found, console)
