@@ -12,10 +12,11 @@ from pyinfra import host, inventory
 from ollama_stack.rules import check_inventory
 from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
+from ollama_stack.tasks.host import protect_host
 from ollama_stack.tasks.model import keep_model
-from ollama_stack.tasks.ollama import serve_ollama
 from ollama_stack.tasks.preflight import check_flags, check_hosts
-from ollama_stack.tasks.release import begin_change, keep_release, keep_what_runs
+from ollama_stack.tasks.release import begin_change, commit_release, stage_release, switch_release
+from ollama_stack.tasks.secrets import forget_secrets, have_secrets
 from ollama_stack.tasks.smoke import smoke_requests
 from ollama_stack.tasks.summary import summarise
 
@@ -24,11 +25,16 @@ check_inventory(inventory)  # every setting of every host, then every host itsel
 check_hosts()  # refused, all faults at once, before anything is touched
 
 settings = read_settings(host.data.dict())
-begin_change()  # one run at a time; whatever fails from here on ends with the last good release
-keep_what_runs(settings=settings)
+begin_change(
+    settings
+)  # one run at a time; what is not confirmed goes back to the last good release
 install_docker(settings=settings)
-serve_ollama(settings=settings)
+protect_host(settings=settings)
+digests = have_secrets(settings)
+stage_release(settings=settings, digests=digests)
+switch_release(settings=settings, digests=digests)
+forget_secrets(settings)
 keep_model(settings=settings)
 smoke_requests(settings=settings)
-keep_release(settings=settings)
+commit_release(settings=settings)
 summarise()

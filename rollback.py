@@ -17,5 +17,5 @@ check_flags(sys.argv)
 check_inventory(inventory)
 
 settings = read_settings(host.data.dict())
-begin_change()
+begin_change(settings)
 go_back(settings=settings)

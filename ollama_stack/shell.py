@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
 from typing import IO
@@ -45,11 +46,13 @@ def uploaded(host: Host, source: str | IO[str], path: str) -> FileUploadCommand:
     return FileUploadCommand(source, path, remote_temp_filename=host.get_temp_filename())
 
 
-def placed(host: Host, path: str, text: str) -> Iterator[PyinfraCommand]:
+def placed(host: Host, path: str, text: str, mode: str = "644") -> Iterator[PyinfraCommand]:
     """Root's own file with this text, readable for all: the old one or this, never a part of one."""
     new = f"{path}.new"
     yield uploaded(host, StringIO(text), new)
-    yield StringCommand("chmod 644", QuoteString(new), "&& chown 0:0", QuoteString(new))
+    checksum = f"{sha256(text.encode()).hexdigest()}  {new}"
+    yield StringCommand("echo", QuoteString(checksum), "| sha256sum --check --quiet")
+    yield StringCommand("chmod", mode, QuoteString(new), "&& chown 0:0", QuoteString(new))
     yield renamed(new, path)
 
 

@@ -19,10 +19,11 @@ from rich.table import Table
 from ollama_stack.inventory import Target
 from ollama_stack.settings import read_settings
 
-# The last three lines are ours: the login may greet before them.
+# The last five lines are ours: the login may greet before them.
 RELEASE = """cd {folder} && readlink releases/current && cat releases/current/release.json && {{
 cmp -s releases/current/docker-compose.yml docker-compose.yml && {{ ! test -d gateway ||
-cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; }} && echo yes || echo no; }}"""
+cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; }} && echo yes || echo no;
+test -e releases/unconfirmed && echo yes || echo no; echo "$(cat releases/returned 2>/dev/null)"; }}"""
 
 
 class Release(BaseModel):
@@ -37,6 +38,10 @@ class Release(BaseModel):
     commit: str
     in_place: bool
     """Whether the host's files are still this release's."""
+    unconfirmed: bool
+    """Whether a change has begun that nobody has found good: without that, the host comes back to this release."""
+    returned: str
+    """When and why the host came back to it by itself; empty if it did not."""
 
 
 class HostStatus(BaseModel):
@@ -85,8 +90,9 @@ def host_status(target: Target, sockets: str) -> HostStatus:
     if said.rc:
         return HostStatus(host=target.name)
     try:
-        *_, number, record, in_place = said.stdout.splitlines()
-        told = {**json.loads(record), "number": number, "in_place": in_place}
+        *_, number, record, in_place, unconfirmed, returned = said.stdout.splitlines()
+        told = json.loads(record) | {"number": number, "in_place": in_place}
+        told |= {"unconfirmed": unconfirmed, "returned": returned}
         return HostStatus(host=target.name, release=Release.model_validate(told))
     except (TypeError, ValueError):
         reason = "releases/current/release.json is not understood"
@@ -99,6 +105,12 @@ def show_status(status: Status, console: Console) -> None:
     for host in status.hosts:
         table.add_row(*map(escape, (host.host, *_row(host))))
     console.print(table)
+    for host in status.hosts:
+        if host.release and host.release.unconfirmed:
+            console.print(escape(f"{host.host}: a change has begun that is not confirmed yet"))
+        if host.release and host.release.returned:
+            words = f"came back to release {host.release.number} by itself: {host.release.returned}"
+            console.print(escape(f"{host.host}: {words}"))
 
 
 def _row(host: HostStatus) -> tuple[str, ...]:

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 
-class CurrentRelease(FactBase[dict[str, str]]):
-    """The record of the release that was last found good, with its ``number``; empty if none was."""
+@dataclass(frozen=True)
+class Current:
+    """The release that was last found good; without one, ``number`` and ``version`` are empty."""
 
-    default = dict
+    number: str = ""
+    version: str = ""
+    unconfirmed: bool = False
+    """A change has begun that nobody has found good."""
+    returned: str = ""
+    """When and why the host went back to it by itself, if it did."""
+
+
+class CurrentRelease(FactBase[Current]):
+    """What a host runs, by its own record."""
+
+    default = Current
 
     @override
     def command(self, folder: str) -> StringCommand:
         return StringCommand(
-            *("cd", QuoteString(f"{folder}/releases"), "2>/dev/null &&"),
-            "readlink current && cat current/release.json 2>/dev/null || true",
+            *("cd", QuoteString(f"{folder}/releases"), "2>/dev/null || exit 0;"),
+            'echo "$(readlink current)"; echo "$(cat current/release.json 2>/dev/null)";',
+            'test ! -e unconfirmed; echo "$?"; cat returned 2>/dev/null || true',
         )
 
     @override
-    def process(self, output: list[str]) -> dict[str, str]:
+    def process(self, output: list[str]) -> Current:
+        number, record, unconfirmed, *returned = output
         try:
-            number, record = output
-            return {"number": number, **json.loads(record)}
-        except ValueError:  # half of it is none
-            return {}
+            version = json.loads(record)["version"]
+        except (ValueError, KeyError):  # half of a release is none
+            return Current(returned="".join(returned))
+        return Current(number, version, unconfirmed == "1", "".join(returned))
 
 
 class LiveFiles(FactBase[str]):

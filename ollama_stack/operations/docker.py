@@ -164,10 +164,11 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
 
 
 @operation()
-def compose_file(content: str, path: str, pull_failed: str) -> Commands:
+def compose_file(content: str, path: str, begun: StringCommand, pull_failed: str) -> Commands:
     """Have a compose file; the new text replaces the old once Compose accepts it and has its images.
 
-    ``pull_failed`` tells the operator what to look at (``setting: problem; way out``).
+    ``begun``: what the host is told before. ``pull_failed`` tells the operator what to look at
+    (``setting: problem; way out``).
     """
     current = host.get_fact(FileContents, path=path)
     if current is not None and current == content.splitlines():
@@ -186,6 +187,7 @@ def compose_file(content: str, path: str, pull_failed: str) -> Commands:
         f"{path}: Compose refuses the new file, the old one is untouched; see its words above",
     )
     yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
+    yield begun
     yield renamed(staged, path)
 
 

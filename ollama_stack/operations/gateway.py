@@ -37,10 +37,10 @@ def local_token(path: str, token: str) -> Commands:
 
 
 @operation()
-def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
+def config(folder: str, files: Mapping[str, str], image: str, begun: StringCommand) -> Commands:
     """Have the configuration files in ``folder``, to be loaded by ``release.live``.
 
-    Files but CONFIG and PROGRAMS are secrets.
+    Files but CONFIG and PROGRAMS are secrets. ``begun``: what the host is told before.
     """
     owner = OWNER + host.get_fact(UserOffset)
     declared = {
@@ -69,6 +69,7 @@ def config(folder: str, files: Mapping[str, str], image: str) -> Commands:
         ),
         "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
     )
+    yield begun
     # File by file: the folder is mounted, so it must stay the same folder.
     for name in sorted(files, key=CONFIG.__eq__):  # last what names the others
         yield renamed(f"{staged}/{name}", f"{folder}/{name}")

@@ -26,12 +26,18 @@ Commands = Generator[PyinfraCommand | str, None, None]
 
 @operation()
 def pulled(
-    model: str, source: str, pristine: str, seconds: int, insecure: bool = False, digest: str = ""
+    model: str,
+    source: str,
+    pristine: str,
+    seconds: int,
+    begun: StringCommand,
+    insecure: bool = False,
+    digest: str = "",
 ) -> Commands:
     """Have ``model`` from ``source``, and under the tag ``pristine`` just as it was pulled.
 
-    ``seconds``: for one attempt. ``insecure``: the source's registry speaks plain HTTP. ``digest``: the
-    only one that is taken.
+    ``seconds``: for one attempt. ``begun``: what the host is told before. ``insecure``: the source's
+    registry speaks plain HTTP. ``digest``: the only one that is taken.
     """
     models = host.get_fact(Models)
     if _has(models, pristine, digest):
@@ -42,6 +48,7 @@ def pulled(
         yield or_explain(call("/api/version"), SILENT)
         if _has(host.get_fact(Models), pristine, digest):
             return
+    yield begun
     yield FunctionCommand(pull, (source, insecure, seconds), {})
     if digest:
         yield FunctionCommand(check, (source, digest, model), {})
@@ -118,10 +125,12 @@ def forgotten(model: str, pristine: str) -> Commands:
 
 
 @operation()
-def tuned(model: str, pristine: str, parameters: dict[str, int], seconds: int) -> Commands:
+def tuned(
+    model: str, pristine: str, parameters: dict[str, int], seconds: int, begun: StringCommand
+) -> Commands:
     """Have ``model`` carry these parameters over the weights of ``pristine``, in so many seconds.
 
-    The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
+    ``begun``: what the host is told before. The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
     """
     live = host.get_fact(Model, model=model)
     origin = host.get_fact(Model, model=pristine)
@@ -131,6 +140,7 @@ def tuned(model: str, pristine: str, parameters: dict[str, int], seconds: int) -
         host.noop(f"{model} already has {wanted}")
         return
     host.log(f"tune {model}: {parameters}")
+    yield begun
     yield or_explain(
         call("/api/create", tuning(model, pristine, parameters), timeout=seconds),
         f"model_name: {model} could not be tuned; read `docker logs --tail 50 ollama` on the host",

@@ -6,7 +6,6 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 
 from pyinfra import host
@@ -19,9 +18,9 @@ from ollama_stack.facts.release import CurrentRelease, LiveFiles
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.lock import LOCK
 from ollama_stack.operations.model import tuning
+from ollama_stack.operations.programs import program
 from ollama_stack.shell import or_explain, run_now
 
-SCRIPT = Path(__file__).with_name("release.sh")
 LOG = "/run/ollama-stack.log"  # of the last change
 
 Commands = Generator[PyinfraCommand | str, None, None]
@@ -85,25 +84,38 @@ def kept(folder: str, tuned: Tuned, record: Mapping[str, str]) -> Commands:
     text = f"{host.get_fact(LiveFiles, folder=folder)}{tuned.bodies}"
     version = sha256(text.encode()).hexdigest()[:12]
     current = host.get_fact(CurrentRelease, folder=folder)
-    if current.get("version") == version:
-        host.noop(f"release {current['number']} is what runs")
-        return
-    yield _keep(folder, version, record, *tuned.bodies)
+    if current.version != version:
+        yield _keep(folder, version, record, *tuned.bodies)
+    elif current.unconfirmed:
+        yield at_once("confirm", folder)
+    else:
+        host.noop(f"release {current.number} is what runs")
 
 
 @operation()
-def found(folder: str, path: str, record: Mapping[str, str]) -> Commands:
-    """Have a release to return to before the first change of a service that has none, but runs."""
-    runs = host.get_fact(Compose, path=path)
-    if host.get_fact(CurrentRelease, folder=folder) or not runs or runs.drift():
+def settled(folder: str, path: str, record: Mapping[str, str], patience: Patience) -> Commands:
+    """Have a release to return to before the first change, and nothing begun that nobody found good.
+
+    ``record``: of a service that runs and has no release yet.
+    """
+    current = host.get_fact(CurrentRelease, folder=folder)
+    if current.returned:
+        host.log(
+            f"release: this host went back to release {current.number} by itself; {current.returned}"
+        )
+    if current.unconfirmed:
+        # What does not answer either is no reason to leave it so: the run goes on to what is declared.
+        yield StringCommand(on_host("settle", folder, patience), "|| true")
+        return
+    runs = None if current.number else host.get_fact(Compose, path=path)
+    if not runs or runs.drift():
         host.noop("there is one, or nothing runs that could be one")
         return
     yield _keep(folder, "found", record, "", "")
 
 
 def _keep(folder: str, version: str, record: Mapping[str, str], *bodies: str) -> StringCommand:
-    told = json.dumps({"version": version, **record})
-    return StringCommand("sh -c", *_script("keep", folder, told, *bodies))
+    return at_once("keep", folder, json.dumps({"version": version, **record}), *bodies)
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the release every time.")
@@ -124,16 +136,21 @@ def return_to_good(state: State, host: Host, folder: str, patience: Patience) ->
     return run_now(state, host, command, show=True)[0]
 
 
+def begun(folder: str, patience: Patience) -> StringCommand:
+    """Before the first change of a run: without a release at its end, the host goes back."""
+    return on_host("begin", folder, patience)
+
+
 def on_host(verb: str, folder: str, patience: Patience, *words: str) -> StringCommand:
-    """The script at work on the host, even if nobody listens any more; its words as they come."""
+    """The program at work on the host, even if nobody listens any more; its words as they come."""
     return StringCommand(
-        *(f"(umask 077; : >{LOG}); setsid env", *patience.variables, "sh -c"),
-        *_script(verb, folder, *words),
-        f">{LOG} 2>&1 </dev/null & change=$!;"
-        f" tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {LOG}; wait $change",
+        *(f"(umask 077; : >{LOG}); setsid env", *patience.variables),
+        *(at_once(verb, folder, *words), f">>{LOG} 2>&1 </dev/null & change=$!;"),
+        f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {LOG}; wait $change",
     )
 
 
-def _script(verb: str, folder: str, *words: str) -> tuple[str | QuoteString, ...]:
+def at_once(verb: str, folder: str, *words: str) -> StringCommand:
+    """The program as it is called on the host."""
     quoted = (QuoteString(word) for word in words)
-    return (QuoteString(SCRIPT.read_text()), "release", LOCK, QuoteString(folder), verb, *quoted)
+    return StringCommand(program(folder, "release"), LOCK, QuoteString(folder), verb, *quoted)

@@ -1,51 +1,17 @@
-"""The gateway before Ollama: its configuration, and who may pass."""
+"""The gateway before Ollama: its configuration."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pyinfra import host
-from pyinfra.operations import files
 
 from ollama_stack import door, tokens
-from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings
-from ollama_stack.tasks.app import have_secrets
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-
-
-def configure_gateway(settings: Settings) -> str:
-    """The gateway's files beside the compose file, and their version; the project has its container."""
-    digests = tokens.digests(settings.gateway_tokens)
-    if app := have_secrets(settings):
-        digests[app] = tokens.APP
-    if settings.token_header_file:
-        path, own = settings.token_header_file, token_hex(32)
-        digests[host.get_fact(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
-        gateway.local_token(name="Have a token for smoke and audit", path=path, token=own)
-    version, declared = gateway_files(settings, digests)
-    gateway.config(
-        name="Configure the gateway",
-        folder=settings.gateway_dir,
-        files=declared,
-        image=settings.haproxy_image,
-    )
-    return version
-
-
-def forget_secrets(settings: Settings) -> None:
-    """What a gateway or a lock that is no longer declared would leave on the host."""
-    if not settings.gateway_enabled:
-        files.directory(name="Remove the gateway's files", path=settings.gateway_dir, present=False)
-    if not settings.token_header_file:
-        files.file(
-            name="Remove the host's own token", path=settings.local_token_file, present=False
-        )
 
 
 def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dict[str, str]]:

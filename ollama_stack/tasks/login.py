@@ -60,7 +60,7 @@ def _odd_shell() -> list[str]:
 
 
 def _no_holder() -> list[str]:
-    """Whether this login has what the lock belongs to (operations/lock.sh)."""
+    """Whether this login has what the lock belongs to (host/lock)."""
     server = None if host.name == "@local" else host.get_fact(LoginServer)
     if server is None or server.startswith("sshd"):
         return []

@@ -6,6 +6,7 @@ from pyinfra.api import deploy
 
 from ollama_stack.operations import model
 from ollama_stack.settings import Settings
+from ollama_stack.tasks.release import begun
 
 
 @deploy("Model")
@@ -17,6 +18,7 @@ def keep_model(settings: Settings) -> None:
         source=settings.model_source,
         pristine=settings.pristine_model,
         seconds=settings.pull_seconds,
+        begun=begun(settings),
         insecure=settings.model_insecure,
         digest=settings.model_digest,
     )
@@ -32,6 +34,7 @@ def keep_model(settings: Settings) -> None:
         pristine=settings.pristine_model,
         parameters=settings.model_parameters,
         seconds=settings.load_seconds,
+        begun=begun(settings),
     )
     model.loaded(
         name="Load the model",

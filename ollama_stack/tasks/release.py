@@ -5,71 +5,165 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 
-import gevent
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host, logger
-from pyinfra.api import Host, State, deploy
+from pyinfra.api import Host, State, StringCommand, deploy
+from pyinfra.api.state import BaseStateCallback
 
-from ollama_stack.operations import lock, model, release
+from ollama_stack.facts.docker import InitSystem
+from ollama_stack.operations import docker, gateway, lock, model, programs, release
 from ollama_stack.revision import revision
 from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.ollama import patience, tuned_model
+from ollama_stack.tasks.compose import least_mtu, render_compose, slice_of
+from ollama_stack.tasks.gateway import gateway_files
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
+TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
-def begin_change() -> None:
+@dataclass(eq=False)
+class WayBack(BaseStateCallback):
+    """Who fails once he has the lock goes back to his last good release, and stops no other.
+
+    What fails otherwise than by an operation (the run is killed, the line is lost) is the host's own affair:
+    host/release.
+    """
+
+    changing: set[Host] = field(default_factory=set)
+
+    def begin(self, state: State, host: Host) -> bool:
+        """The host has the lock."""
+        self.changing.add(host)
+        return True
+
+    def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override] # pyinfra's are static
+        """Once all have the lock, each goes its own way."""
+        if self.changing:
+            state.config.FAIL_PERCENT = 100
+
+    def operation_host_error(  # type: ignore[override] # pyinfra's are static
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        """Back at once, in the run's sight."""
+        if host not in self.changing:
+            return
+        self.changing.remove(host)
+        settings = read_settings(host.data.dict())
+        host.log_styled("looking for the last good release", fg="yellow", log_func=logger.error)
+        try:
+            release.return_to_good(state, host, settings.ollama_dir, patience(settings))
+        except Exception as error:
+            host.log_styled(
+                f"it cannot be reached any more ({error}); it goes back by itself. Run again once it "
+                "can be reached",
+                fg="red",
+                log_func=logger.error,
+            )
+
+
+def begin_change(settings: Settings) -> None:
     """Take the host's lock; whatever fails from here on ends with the last good release."""
-    if "fail_hosts" not in vars(host.state):
-        # The one way by which an operation, a fact or a lost line makes a host a failed one.
-        setattr(host.state, "fail_hosts", partial(_fail, host.state, host.state.fail_hosts))  # noqa: B010 mypy
-    lock.held(name="Take the lock", who=operator())
+    handlers = host.state.callback_handlers
+    way_back = next((each for each in handlers if isinstance(each, WayBack)), None)
+    if way_back is None:
+        way_back = WayBack()
+        host.state.add_callback_handler(way_back)
+    programs.installed(
+        name="Install the host's programs",
+        folder=settings.ollama_dir,
+        unit=boot_unit(settings) if host.get_fact(InitSystem) == "systemd" else "",
+    )
+    lock.held(
+        name="Take the lock", folder=settings.ollama_dir, who=operator(), begun=way_back.begin
+    )
+    release.settled(
+        name="Settle what runs",
+        folder=settings.ollama_dir,
+        path=settings.compose_file,
+        record=_record(),
+        patience=patience(settings),
+    )
 
 
-def _fail(
-    state: State,
-    fail_hosts: Callable[[set[Host], int | None], None],
-    hosts: set[Host],
-    activated_count: int | None = None,
-) -> None:
-    changing = [each for each in hosts - state.failed_hosts if each.data.get("_changing")]
-    if changing:
-        state.config.FAIL_PERCENT = 100  # nobody's failure stops another half-way
-    gevent.joinall([gevent.spawn(_return_to_good, state, each) for each in changing])
-    fail_hosts(hosts, activated_count)
+def boot_unit(settings: Settings) -> str:
+    """The systemd unit by which a host goes back when it starts."""
+    templates = Environment(  # noqa: S701 not HTML
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return templates.get_template("host/release.service.j2").render(
+        folder=settings.ollama_dir, settle=release.at_once("settle", settings.ollama_dir)
+    )
 
 
-def _return_to_good(state: State, host: Host) -> None:
-    settings = read_settings(host.data.dict())
-    host.log_styled("looking for the last good release", fg="yellow", log_func=logger.error)
-    try:
-        release.return_to_good(state, host, settings.ollama_dir, patience(settings))
-    except Exception as error:
-        host.log_styled(
-            f"it cannot be reached any more ({error}); a change that it was making goes on there, or "
-            "back, by itself. Run again once it can be reached",
-            fg="red",
-            log_func=logger.error,
+def tuned_model(settings: Settings) -> release.Tuned:
+    """The model as this host is to have it."""
+    return release.Tuned(settings.model_name, settings.pristine_model, settings.model_parameters)
+
+
+def patience(settings: Settings) -> release.Patience:
+    """How long a change on this host waits for what."""
+    return release.Patience(
+        queue=settings.queue_seconds,
+        start=settings.start_seconds,
+        load=settings.load_seconds,
+        answer=settings.smoke_seconds,
+        look=settings.health_seconds,
+    )
+
+
+def begun(settings: Settings) -> StringCommand:
+    """What the host is told before the first change: to go back, unless that is confirmed."""
+    return release.begun(settings.ollama_dir, patience(settings))
+
+
+@deploy("Release")
+def stage_release(settings: Settings, digests: dict[str, str]) -> None:
+    """Images and files of the declared service, each checked; ``digests``: who may pass the gateway."""
+    docker.compose_file(
+        name="Write the compose file",
+        content=render_compose(settings, slice_of(settings), least_mtu()),
+        path=settings.compose_file,
+        begun=begun(settings),
+        pull_failed=(
+            f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
+            "registry answers (mirror); the old compose file is untouched. If the words above are "
+            f"about {settings.haproxy_image} or {settings.companion_image}: the same goes for "
+            "gateway_image and app_image"
+        ),
+    )
+    if settings.gateway_enabled:
+        gateway.config(
+            name="Configure the gateway",
+            folder=settings.gateway_dir,
+            files=gateway_files(settings, digests)[1],
+            image=settings.haproxy_image,
+            begun=begun(settings),
         )
 
 
 @deploy("Release")
-def keep_what_runs(settings: Settings) -> None:
-    """Something to come back to, where a service is changed that has no release yet."""
-    release.found(
-        name="Keep what runs",
+def switch_release(settings: Settings, digests: dict[str, str]) -> None:
+    """What is staged runs, and answers."""
+    release.live(
+        name="Start Ollama",
         folder=settings.ollama_dir,
         path=settings.compose_file,
-        record=_record(),
+        tuned=tuned_model(settings),
+        gateway=gateway_files(settings, digests)[0] if settings.gateway_enabled else "",
+        patience=patience(settings),
+        up_failed=(
+            "ollama: a container did not become healthy; the last log lines are above, all of "
+            f"them: docker compose --file {settings.compose_file} logs"
+        ),
     )
 
 
 @deploy("Release")
-def keep_release(settings: Settings) -> None:
+def commit_release(settings: Settings) -> None:
     """What has just answered, kept to come back to; what only an earlier one needed goes."""
     release.kept(
         name="Keep the release",

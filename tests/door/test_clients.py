@@ -93,7 +93,7 @@ def test_two_tokens_are_none(locked: Door) -> None:
 
 
 def test_a_token_that_is_taken_away_ends_on_open_connections(opened: Opener) -> None:
-    """As operations/release.sh takes it away before it loads the new map."""
+    """As host/release takes it away before it loads the new map."""
     door = opened(**TOKENS)
     with httpx.Client(base_url=door.url, headers=bearer("one"), trust_env=False) as theirs:
         assert theirs.get("/api/tags").status_code == 200

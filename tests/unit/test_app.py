@@ -15,8 +15,8 @@ from ollama_stack.operations import secrets, smoke
 from ollama_stack.rules import faults, warnings
 from ollama_stack.settings import Settings, read_settings
 from ollama_stack.shell import renamed
+from ollama_stack.tasks.compose import render_compose
 from ollama_stack.tasks.gateway import gateway_files
-from ollama_stack.tasks.ollama import render_compose
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 from tests.unit.test_fit import BARE, MIRROR

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from pyinfra.api import StringCommand
 
 from ollama_stack import door, tokens
 from ollama_stack.compose import CLEAN
@@ -112,7 +113,8 @@ FOLDER = "/opt/my ollama/gateway"
 
 
 def configure(answers: dict[str, Any]) -> list[str]:
-    return plan(gateway.config, answers, folder=FOLDER, files=FILES, image="haproxy:3.2.18")
+    given: dict[str, Any] = {"image": "haproxy:3.2.18", "begun": StringCommand("begin")}
+    return plan(gateway.config, answers, folder=FOLDER, files=FILES, **given)
 
 
 def test_what_is_there_is_left_alone() -> None:
@@ -132,7 +134,7 @@ def test_a_changed_file_is_checked_before_it_replaces_the_old() -> None:
     commands = configure({})
     checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
     moved = next(i for i, c in enumerate(commands) if " && mv " in c)
-    assert checked < moved
+    assert checked < commands.index("begin") < moved
     assert commands[checked].startswith(f"{CLEAN} docker run ")  # whatever platform others prefer
     assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
     assert "the old one is untouched" in commands[checked]

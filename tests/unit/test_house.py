@@ -14,6 +14,7 @@ from ollama_stack.operations import (
     lock,
     model,
     packages,
+    programs,
     release,
     secrets,
     slice,
@@ -28,7 +29,7 @@ def test_deploy_is_a_table_of_contents() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [docker, gateway, lock, model, packages, release, secrets, slice, smoke]
+    "module", [docker, gateway, lock, model, packages, programs, release, secrets, slice, smoke]
 )
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]

@@ -7,7 +7,6 @@ import os
 import pytest
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.context import ctx_host, ctx_state
 
 from ollama_stack.tasks import release
 from tests.unit.conftest import group_data
@@ -15,15 +14,19 @@ from tests.unit.conftest import group_data
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> State:
-    """Two hosts that have begun to change, under FAIL_PERCENT = 0 as pyinfra's command line has it."""
+    """Two hosts, under FAIL_PERCENT = 0 as pyinfra's command line has it, of which ``a`` has the lock."""
     state = State(Inventory((["a", "b"], group_data("all", "low"))), Config(FAIL_PERCENT=0))
-    monkeypatch.setattr(release.lock, "held", lambda **_: None)
     for host in state.inventory:
         state.activate_host(host)
-        host.data._changing = True
-        with ctx_state.use(state), ctx_host.use(host):
-            release.begin_change()
+    state.add_callback_handler(release.WayBack({state.inventory.get_host("a")}))
     return state
+
+
+def failed(state: State, name: str) -> None:
+    """As pyinfra does it when an operation fails."""
+    host = state.inventory.get_host(name)
+    state.trigger_callbacks("operation_host_error", host, "operation", 0, 0)
+    state.fail_hosts({host})
 
 
 def test_who_fails_goes_back_once_and_the_others_go_on(
@@ -33,10 +36,10 @@ def test_who_fails_goes_back_once_and_the_others_go_on(
     monkeypatch.setattr(
         release.release, "return_to_good", lambda state, host, *_: returned.append(host.name)
     )
-    a, b = run.inventory
-    run.fail_hosts({a})
-    assert (returned, run.active_hosts) == (["a"], {b})
-    run.fail_hosts({a})
+    run.trigger_callbacks("operation_end", "lock")
+    failed(run, "a")
+    assert (returned, run.active_hosts) == (["a"], {run.inventory.get_host("b")})
+    failed(run, "a")
     assert returned == ["a"]
 
 
@@ -47,10 +50,22 @@ def test_a_line_that_is_lost_stops_no_other(
         raise EOFError("SSH session not active")
 
     monkeypatch.setattr(release.release, "return_to_good", lost)
-    a, b = run.inventory
-    run.fail_hosts({a})
-    assert run.active_hosts == {b}
-    assert "it cannot be reached any more (SSH session not active)" in caplog.text
+    run.trigger_callbacks("operation_end", "lock")
+    failed(run, "a")
+    assert run.active_hosts == {run.inventory.get_host("b")}
+    assert "it cannot be reached any more (SSH session not active); it goes back by" in caplog.text
+
+
+def test_a_host_whose_lock_another_run_has_stops_all_before_anything_changes(
+    run: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[str] = []
+    monkeypatch.setattr(
+        release.release, "return_to_good", lambda state, host, *_: returned.append(host.name)
+    )
+    with pytest.raises(PyinfraError, match="Over 0% of hosts failed"):
+        failed(run, "b")
+    assert returned == []
 
 
 @pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("no name")])
@@ -64,17 +79,3 @@ def test_an_operator_without_a_name_is_a_number(
 
     monkeypatch.setattr(release.getpass, "getuser", nameless)
     assert release.operator().startswith(f"uid-{os.getuid()}@")
-
-
-def test_who_has_changed_nothing_has_nothing_to_go_back_from(
-    run: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    returned: list[str] = []
-    monkeypatch.setattr(
-        release.release, "return_to_good", lambda state, host, *_: returned.append(host.name)
-    )
-    a, _ = run.inventory
-    a.data._changing = False
-    with pytest.raises(PyinfraError, match="Over 0% of hosts failed"):
-        run.fail_hosts({a})
-    assert returned == []

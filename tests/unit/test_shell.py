@@ -44,7 +44,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
 def test_no_operation_renames_otherwise() -> None:
     for file in (ROOT / "ollama_stack" / "operations").glob("*.py"):
         assert not re.search(r"\bmv\b", file.read_text()), file
-    script = (ROOT / "ollama_stack" / "operations" / "release.sh").read_text()
+    script = (ROOT / "ollama_stack" / "host" / "release").read_text()
     for line in re.findall(r"^.*\bmv .*\n", script, re.MULTILINE):
         before = script[: script.index(line)].splitlines()[-1] + line.partition("mv ")[0]
         assert "sync" in before or "ln -sfn" in before, line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -13,22 +14,25 @@ from ollama_stack.status import HostStatus, Release, Status, host_status, show_s
 from tests.unit.conftest import group_data
 
 RECORD = '{"version": "v", "at": "2026", "by": "ops", "commit": "0123456789"}'
-SEVEN = Release(number=7, version="v", at="2026", by="ops", commit="0123456789", in_place=True)
+SEVEN = Release.model_validate(
+    json.loads(RECORD) | {"number": 7, "in_place": True, "unconfirmed": False, "returned": ""}
+)
+LEFT = {"in_place": False, "unconfirmed": True, "returned": "2026: the run"}
 
 
 @pytest.mark.parametrize(
     ("said", "failed", "release", "reason"),
     [
-        (f"7\n{RECORD}\nyes\n", 0, SEVEN, ""),
+        (f"7\n{RECORD}\nyes\nno\n\n", 0, SEVEN, ""),
         (
-            f"Welcome!\nMind the step\n7\n{RECORD}\nno\n",
+            f"Welcome!\nMind the step\n7\n{RECORD}\nno\nyes\n2026: the run\n",
             0,
-            SEVEN.model_copy(update={"in_place": False}),
+            SEVEN.model_copy(update=LEFT),
             "",
         ),
         ("", 1, None, ""),
         ("Welcome!\nMind the step\nthe third line\n", 1, None, ""),
-        ("7\n{}\nyes\n", 0, None, "releases/current/release.json is not understood"),
+        ("7\n{}\nyes\nno\n\n", 0, None, "releases/current/release.json is not understood"),
     ],
 )
 def test_a_greeting_is_no_release(
@@ -43,12 +47,16 @@ def test_a_greeting_is_no_release(
 def test_people_get_a_line_a_host(capsys: pytest.CaptureFixture[str]) -> None:
     hosts = [
         HostStatus(host="a", release=SEVEN),
+        HostStatus(host="d", release=SEVEN.model_copy(update=LEFT)),
         HostStatus(host="b"),
         HostStatus(host="c", reached=False, reason="No route to host"),
     ]
     time = datetime(2026, 11, 23, tzinfo=timezone.utc)
     show_status(Status(time=time, inventory="x.py", hosts=hosts), Console(width=120))
-    rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    shown = capsys.readouterr().out.splitlines()
+    rows = [line.replace("│", " ").split() for line in shown]
     assert ["a", "7", "yes", "v", "2026", "ops", "01234567"] in rows
     assert ["b", "none"] in rows
     assert ["c", "unreachable", "No", "route", "to", "host"] in rows
+    assert "d: a change has begun that is not confirmed yet" in shown
+    assert "d: came back to release 7 by itself: 2026: the run" in shown

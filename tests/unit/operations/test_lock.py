@@ -11,7 +11,10 @@ import pytest
 
 from ollama_stack.facts.host import LoginServer
 from ollama_stack.operations import lock
+from ollama_stack.operations.programs import SOURCES, VERSION
 from tests.unit.harness import plan
+
+SCRIPT = SOURCES / "lock"
 
 
 @pytest.fixture
@@ -23,9 +26,7 @@ def holder() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def take(path: Path, who: str, process: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["sh", lock.SCRIPT, path, who, str(process)], capture_output=True, text=True
-    )
+    return subprocess.run(["sh", SCRIPT, path, who, str(process)], capture_output=True, text=True)
 
 
 def test_a_second_run_is_told_who_has_the_lock_and_since_when(
@@ -70,7 +71,7 @@ def test_a_torn_lock_holds_nothing(torn: str, tmp_path: Path) -> None:
 def test_a_login_that_nobody_ends_gets_no_lock(tmp_path: Path) -> None:
     """This very process has no sshd behind it."""
     done = subprocess.run(
-        ["sh", lock.SCRIPT, tmp_path / "lock", "ops@school"], capture_output=True, text=True
+        ["sh", SCRIPT, tmp_path / "lock", "ops@school"], capture_output=True, text=True
     )
     assert done.returncode == 1
     assert done.stderr.startswith("lock: this login has no SSH server behind it")
@@ -86,7 +87,7 @@ sys.exit(subprocess.run(["sh", "-c", 'sh "$@"; exit $?', "login", *sys.argv[2:]]
 
 @pytest.mark.parametrize("name", ["sshd", "sshd-session"])
 def test_the_login_s_own_server_holds_it(name: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", SERVER, name, str(lock.SCRIPT), f"{tmp_path}/lock", "ops@school"]
+    words = [sys.executable, "-c", SERVER, name, str(SCRIPT), f"{tmp_path}/lock", "ops@school"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lock").read_text().split()[0] == done.stdout.strip()
@@ -111,10 +112,14 @@ def test_a_login_by_another_server_is_known_by_what_it_began_with() -> None:
     assert not done.stdout.startswith("sh\n")
 
 
+def begun(*_: object) -> bool:
+    return True
+
+
 def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
-    take_, begin = plan(lock.held, who="o'ps@school")
-    assert take_.endswith("lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")
-    assert begin.startswith("_begun")
+    take_, begin = plan(lock.held, folder="/opt/o", who="o'ps@school", begun=begun)
+    assert take_ == (f"sh /opt/o/bin/{VERSION}/lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")
+    assert begin.startswith("begun")
 
 
 def test_no_other_user_can_hold_it(holder: subprocess.Popen[bytes], tmp_path: Path) -> None:

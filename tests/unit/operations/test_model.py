@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from pyinfra.api import StringCommand
 
 from ollama_stack.operations import model
 from ollama_stack.shell import renamed
@@ -13,8 +14,11 @@ from tests.unit.harness import fake_host, plan
 
 TAGS = '{"models":[{"name":"m:1","digest":"d1"},{"name":"m:1-pristine","digest":"d0"}]}'
 TUNED = {"modelfile": "FROM /blobs/b1", "parameters": "num_ctx 4096\nnum_thread 2"}
-PULL: dict[str, Any] = {"model": "m:1", "source": "m:1", "pristine": "m:1-pristine", "seconds": 60}
-TUNE: dict[str, Any] = {"model": "m:1", "pristine": "m:1-pristine", "seconds": 60}
+TUNE: dict[str, Any] = {
+    **{"model": "m:1", "pristine": "m:1-pristine", "seconds": 60},
+    "begun": StringCommand("begin"),
+}
+PULL = TUNE | {"source": "m:1"}
 RUNNER = "7 ollama runner --ctx-size 12288 --threads 2 --parallel 3"
 
 
@@ -33,7 +37,8 @@ def test_a_model_that_is_there_is_not_pulled_again() -> None:
 
 
 def test_an_upstream_model_is_pulled_and_kept_as_it_came() -> None:
-    version, pull, *calls = plan(model.pulled, **PULL)
+    version, begin, pull, *calls = plan(model.pulled, **PULL)
+    assert begin == "begin"
     assert "/api/version" in version
     assert pull == "pull('m:1', False, 60)"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
@@ -41,7 +46,7 @@ def test_an_upstream_model_is_pulled_and_kept_as_it_came() -> None:
 
 def test_a_mirror_s_model_loses_the_mirror_s_name() -> None:
     source = "10.0.0.9:5000/library/m:1"
-    _, _, *calls = plan(model.pulled, **PULL | {"source": source}, insecure=True)
+    _, _, _, *calls = plan(model.pulled, **PULL | {"source": source}, insecure=True)
     assert bodies(calls) == [
         f'copy {{"source": "{source}", "destination": "m:1"}}',
         f'delete {{"model": "{source}"}}',
@@ -61,7 +66,7 @@ def with_digests(model: str, pristine: str) -> dict[str, str]:
 def test_another_declared_digest_is_pulled_and_checked_before_it_is_used() -> None:
     there = with_digests(D1, D0)
     assert plan(model.pulled, there, **PULL, digest=D0) == []
-    pull, check, *calls = plan(model.pulled, there, **PULL, digest=D1)
+    _, pull, check, *calls = plan(model.pulled, there, **PULL, digest=D1)
     assert pull == "pull('m:1', False, 60)"
     assert check == f"check('m:1', '{D1}', 'm:1')"
     assert bodies(calls) == ['copy {"source": "m:1", "destination": "m:1-pristine"}']
@@ -116,7 +121,8 @@ def test_a_tuned_model_is_left_alone() -> None:
 
 def test_another_cpu_limit_tunes_the_model_anew_from_the_pristine_one() -> None:
     shown = {"/api/show": json.dumps(TUNED)}
-    calls = plan(model.tuned, shown, **TUNE, parameters={"num_thread": 1})
+    begin, *calls = plan(model.tuned, shown, **TUNE, parameters={"num_thread": 1})
+    assert begin == "begin"
     assert "--max-time 60 " in calls[0]
     assert bodies(calls) == [
         'create {"model": "m:1", "from": "m:1-pristine", "parameters": {"num_thread": 1}, '

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,12 @@ import pytest
 from ollama_stack.compose import COMMAND
 from ollama_stack.operations import release
 from ollama_stack.operations.gateway import PROGRAMS
+from ollama_stack.operations.programs import SOURCES, VERSION
 from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed
+
+SCRIPT = SOURCES / "release"
 
 # Healthy unless the compose file says "broken", and then restarted again and again; an answer unless
 # it says "silent"; a gateway if its configuration has a version; an app that answers with the status
@@ -56,6 +62,9 @@ class Host:
             (self.doubles / name).write_text(f"#!/bin/sh\n{calls}\n{script}")
             (self.doubles / name).chmod(0o755)
         self.calls = folder / "calls"
+        self.lock = folder / "lock"
+        self.log = folder / "log"
+        self.unconfirmed = self.folder / "releases" / "unconfirmed"
 
     def is_(self, text: str) -> None:
         (self.folder / "docker-compose.yml").write_text(text)
@@ -64,15 +73,18 @@ class Host:
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.doubles}:{os.environ['PATH']}"
         self.calls.write_text("")
-        return subprocess.run(
-            ["sh", release.SCRIPT, self.folder.parent / "lock", self.folder, *words],
-            capture_output=True,
-            text=True,
-            env=os.environ
-            | {"PATH": path, "CALLS": str(self.calls)}
-            | {name.upper(): str(value) for name, value in PATIENCE._asdict().items()}
-            | environment,
-        )
+        with self.log.open("w") as log:  # whoever watches goes on with it
+            done = subprocess.run(
+                ["sh", SCRIPT, self.lock, self.folder, *words],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=os.environ
+                | {"PATH": path, "CALLS": str(self.calls)}
+                | {name.upper(): str(value) for name, value in PATIENCE._asdict().items()}
+                | environment,
+            )
+        return subprocess.CompletedProcess(words, done.returncode, self.log.read_text(), "")
 
     def keep(self, text: str) -> subprocess.CompletedProcess[str]:
         self.is_(text)
@@ -313,7 +325,7 @@ def test_compose_sees_our_file_and_nothing_of_the_host_s(service: Host) -> None:
         assert line.startswith("docker compose --env-file /dev/null --file docker-compose.yml ")
     seen = (service.doubles / "docker.env").read_text()
     assert "HOME=/home/ops" in seen  # where an operator's login to a registry is
-    assert COMMAND in " ".join(release.SCRIPT.read_text().replace("\\\n", "").split())
+    assert COMMAND in " ".join(SCRIPT.read_text().replace("\\\n", "").split())
 
 
 def test_a_record_is_kept_as_it_was_told(service: Host) -> None:
@@ -330,6 +342,83 @@ def test_a_killed_keep_is_begun_anew(service: Host) -> None:
     assert not (service.folder / "releases" / "1" / "rubbish").exists()
 
 
+@pytest.fixture
+def operator(service: Host) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that has the lock, as long as this process lives; release 1 is what it found."""
+    service.keep("v1")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        take = ["sh", str(SOURCES / "lock"), str(service.lock), "ops@school", str(process.pid)]
+        subprocess.run(take, check=True)
+        yield process
+        process.kill()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_run_that_ends_before_it_has_found_its_change_good_leaves_the_old_release(
+    service: Host, operator: subprocess.Popen[bytes]
+) -> None:
+    service.is_("v2")
+    assert service.run("up", "{}", "").returncode == 0
+    assert service.unconfirmed.exists()
+    assert service.now == "v2"
+    operator.kill()
+    until(lambda: not service.unconfirmed.exists())
+    assert service.now == "v1"
+    why = r"the run of ops@school, begun 20\S+Z, ended before it found its change good"
+    until((service.folder / "releases" / "returned").exists)
+    assert re.fullmatch(rf"20\S+Z: {why}\n", (service.folder / "releases" / "returned").read_text())
+    assert re.search(rf"^{why}\nreturned to release 1,", service.log.read_text(), re.MULTILINE)
+    service.keep("v3")  # which somebody has found good
+    assert not (service.folder / "releases" / "returned").exists()
+
+
+def test_a_change_that_was_found_good_stays_when_its_run_ends(
+    service: Host, operator: subprocess.Popen[bytes]
+) -> None:
+    service.is_("v2")
+    service.run("up", "{}", "")
+    service.keep("v2")
+    operator.kill()
+    assert service.run("settle").stdout == ""
+    assert (service.now, service.current) == ("v2", "2")
+
+
+def test_what_is_good_again_is_confirmed_without_another_release(
+    service: Host, operator: subprocess.Popen[bytes]
+) -> None:
+    service.run("up", "{}", "", "ollama")
+    assert service.unconfirmed.exists()
+    service.run("confirm")
+    assert (service.unconfirmed.exists(), service.kept) == (False, ["1"])
+
+
+def test_a_host_that_was_switched_off_goes_back_when_it_starts(
+    service: Host, operator: subprocess.Popen[bytes]
+) -> None:
+    """Nobody watches there any more, and no run tells it how long to wait."""
+    service.is_("v2")
+    service.unconfirmed.write_text(
+        "1 2 2026-11-23T08:00:00Z ops@school\nQUEUE=1 START=180 LOAD=900 ANSWER=300 LOOK=45\n"
+    )
+    seconds = dict.fromkeys((name.upper() for name in PATIENCE._fields), "")
+    assert "returned to release 1" in service.run("settle", **seconds).stdout
+    assert (service.now, service.unconfirmed.exists()) == ("v1", False)
+
+
+def test_a_run_begins_once(service: Host, operator: subprocess.Popen[bytes]) -> None:
+    for _ in range(2):
+        service.run("begin")
+    watching = subprocess.run(["pgrep", "--full", f"{service.folder} begin"], capture_output=True)
+    assert len(watching.stdout.split()) == 1
+    assert service.calls.read_text() == ""
+
+
 FILE = "/opt/o/docker-compose.yml"
 RECORD = {"at": "2026-11-23T08:00:00+00:00", "by": "ops@school", "commit": "abc"}
 TUNED = release.Tuned("m", "m-p", {"num_thread": 2})
@@ -342,18 +431,26 @@ def test_what_is_kept_already_is_not_kept_again() -> None:
     told = json.loads(words[words.index("keep") + 1])
     assert told == {"version": told["version"], **RECORD}
     version = told["version"]
-    current = ["3", json.dumps({"version": version})]
+    current = ["3", json.dumps({"version": version}), "0"]
     assert plan(release.kept, {"sha256sum": "feed  -", "readlink": current}, **KEEP) == []
     assert plan(release.kept, {"sha256sum": "beef  -", "readlink": current}, **KEEP) != []
 
 
+CURRENT = ["3", '{"version": "v"}']
+SETTLED: dict[str, Any] = {
+    **{"folder": "/opt/o", "path": FILE, "record": RECORD, "patience": PATIENCE}
+}
+
+
 def test_what_runs_without_a_release_becomes_one(service: Host) -> None:
     runs = lines(compose_answer(CONTAINER))
-    found: dict[str, Any] = {"folder": "/opt/o", "path": FILE, "record": RECORD}
-    (command,) = plan(release.found, runs, **found)
+    (command,) = plan(release.settled, runs, **SETTLED)
     assert shlex.split(command)[-2:] == ["", ""]
-    assert plan(release.found, runs | {"readlink": ["3", "{}"]}, **found) == []
-    assert plan(release.found, {}, **found) == []
+    assert plan(release.settled, runs | {"readlink": [*CURRENT, "0"]}, **SETTLED) == []
+    assert plan(release.settled, {}, **SETTLED) == []
+    (settle,) = plan(release.settled, runs | {"readlink": [*CURRENT, "1"]}, **SETTLED)
+    assert " settle >>" in settle
+    assert settle.endswith(" || true")
     # Of its model nothing is known, so nothing is done to it.
     service.is_("v1")
     service.run("keep", '{"by": "found"}', "", "")
@@ -368,10 +465,11 @@ def test_the_script_goes_on_without_the_line() -> None:
     command = str(release.on_host("back", "/opt/o k", PATIENCE, "current"))
     log = "/run/ollama-stack.log"
     assert command.startswith(
-        f"(umask 077; : >{log}); setsid env QUEUE=1 START=180 LOAD=900 ANSWER=300 LOOK=45 sh -c "
+        f"(umask 077; : >{log}); setsid env QUEUE=1 START=180 LOAD=900 ANSWER=300 LOOK=45 "
+        f"sh '/opt/o k/bin/{VERSION}/release' "
     )
     assert command.endswith(
-        f"'/opt/o k' back current >{log} 2>&1 </dev/null & change=$!; "
+        f"'/opt/o k' back current >>{log} 2>&1 </dev/null & change=$!; "
         f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {log}; wait $change"
     )
 

@@ -13,7 +13,7 @@ from ollama_stack.facts.docker import UP_TO_THE_ROOT, SliceMemory
 from ollama_stack.operations import slice
 from ollama_stack.settings import read_settings
 from ollama_stack.shell import MARK, ours
-from ollama_stack.tasks.ollama import slice_of
+from ollama_stack.tasks.compose import slice_of
 from tests.unit.conftest import group_data
 from tests.unit.harness import fake_host, plan
 
@@ -42,9 +42,10 @@ def test_a_slice_that_the_kernel_does_not_keep_to_is_told_anew(figures: list[str
 
 
 def test_the_unit_is_written_whole_before_systemd_is_told() -> None:
-    whose, upload, _, rename, reload, _ = plan(slice.protected, **UNIT)
+    whose, upload, check, _, rename, reload, _ = plan(slice.protected, **UNIT)
     assert "is not ours" in whose
     assert "ollama.slice.new" in upload
+    assert check.endswith("| sha256sum --check --quiet")
     assert rename.startswith("sync /etc/systemd/system/ollama.slice.new && mv ")
     assert "daemon-reload" in reload
 
