@@ -57,7 +57,7 @@ door: .venv/ok
 lint: .venv/ok ## ruff, mypy, import-linter, shellcheck
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
-	@find ollama_stack -name '*.sh' -exec $(RUN)/shellcheck --shell sh {} +
+	@$(RUN)/shellcheck --shell sh ollama_stack/operations/*.sh ollama_stack/host/*
 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/ok
@@ -80,25 +80,25 @@ audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPOR
 	$(SINCE:%=--since %)
 
 audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/running.md
-	@$(RUN)/python -m lab.audit
+	@$(RUN)/python -m bench.audit_times
 
 capacity: lab ## the memory sum beside what a runner allocates; table in docs/running.md
-	@$(RUN)/python -m lab.capacity
+	@$(RUN)/python -m bench.memory
 
 load-gateway: lab ## Ollama through the gateway and alone, under load; tables in docs/running.md
-	@$(RUN)/python -m lab.load
+	@$(RUN)/python -m bench.gateway_load
 
 load-change: lab ## what clients see of a change; table in docs/running.md
-	@$(RUN)/python -m lab.change
+	@$(RUN)/python -m bench.change_impact
 
 load-app: lab ## 30 students at once on the companion app; table in docs/running.md
-	@$(RUN)/python -m lab.classroom
+	@$(RUN)/python -m bench.app_load
 
 pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/running.md
-	@$(RUN)/python -m lab.page
+	@$(RUN)/python -m bench.browser_pages
 
 deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
-	@$(RUN)/python -m lab.times
+	@$(RUN)/python -m bench.deploy_times
 
 faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/running.md
 	@$(RUN)/python -m lab.faults

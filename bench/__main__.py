@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 
 from bench.attacks import ATTACKS, Attack
+from bench.clients import Outcome, open_client, quantile
 from bench.rig import ROOT, Rig, earlier, rig
 from bench.target import LONGEST, MODEL
-from lab.clients import Outcome, open_client, quantile
 from lab.tables import markdown, publish
 from tests.door.conftest import bearer
 

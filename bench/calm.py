@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from lab.clients import paired
+from bench.clients import paired
 from lab.tables import markdown, publish
 from ollama_stack.inventory import ROOT
 from tests.door.conftest import TOKENS, Door, bearer, question

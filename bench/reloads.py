@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from bench.clients import quantile
 from bench.target import MODEL
-from lab.clients import quantile
 from lab.tables import markdown, publish
 from ollama_stack.inventory import ROOT
 from tests.door.conftest import TOKENS, Door, bearer

@@ -16,17 +16,17 @@ import time
 from rich.console import Console
 
 from lab.fleet import DISK, MEMBERS, Member
-from lab.suffer import (
+from lab.inject import (
     INVENTORY,
     Act,
+    Damage,
     Fault,
-    Suffered,
     both,
     deploying,
+    inject,
     must,
     run,
     sh,
-    suffer,
     until_it_serves,
 )
 from lab.tables import markdown, publish
@@ -62,6 +62,16 @@ def power_loss(member: Member) -> None:
     must(member, "timeout 60 sh -c 'until systemctl is-active --quiet ssh; do sleep 0.2; done'")
 
 
+def comes_back(member: Member) -> None:
+    """It runs its last good release again, and says why; RuntimeError if it does not."""
+    must(
+        member,
+        "set -e; cd /opt/ollama/releases; timeout 180 sh -c 'while test -e unconfirmed; do sleep 0.2; done'; "
+        "grep -q 'ended before it found its change good' returned; "
+        "cmp current/docker-compose.yml ../docker-compose.yml",
+    )
+
+
 def _device(member: Member) -> str:
     link = must(member, "cat /sys/class/net/eth0/iflink").strip()
     links = json.loads(run("ip", "-json", "link").stdout)
@@ -88,7 +98,8 @@ OUT_OF_MEMORY = sh(
     "docker exec ollama sh -c 'head -c 8G /dev/zero | tail >/dev/null' || ! test -d /proc/$pid"
 )
 RUNS = "docker inspect --format {{.State.Running}} ollama 2>/dev/null | grep -q true"
-LOCK, INSTALLED, REPLACED = "Take the lock", "Docker | Install Docker", "Ollama | Start Ollama"
+LOCK, INSTALLED, REPLACED = "Take the lock", "Docker | Install Docker", "Release | Start Ollama"
+ASKED = "Smoke | Ask the model"
 # What a power loss leaves of files that were not on the disk yet. Docker 20.10 does not start with such settings.
 TORN = sh(
     "apt-get -qq update && apt-get -qq purge nftables >/dev/null 2>&1; "
@@ -146,12 +157,43 @@ FULL_PULL = Fault(
 )
 CUT = Fault(
     "SSH cut while the container is replaced",
-    "pyinfra; the host goes on alone",
-    "the host itself",
+    "pyinfra; the host goes on alone, then sees that the lock's holder is gone",
+    "the host itself: the last good release",
     code=1,
     data=(NEW_CONTAINER,),
     at=REPLACED,
     then=sh("sleep 1; pkill -KILL -f '^sshd.*ops'"),
+    after=comes_back,
+)
+KILLED_BEFORE_SMOKE = Fault(
+    "the deploy itself killed (SIGKILL) between switch and smoke",
+    "the host, when the lock's holder is gone",
+    "the host itself: the last good release",
+    code=-signal.SIGKILL,
+    data=(NEW_CONTAINER,),
+    at=ASKED,
+    after=comes_back,
+)
+CUT_BEFORE_SMOKE = Fault(
+    "SSH cut between switch and smoke",
+    "the host, when the lock's holder is gone",
+    "the host itself: the last good release",
+    code=1,
+    data=(NEW_CONTAINER,),
+    at=ASKED,
+    then=sh("pkill -KILL -f '^sshd.*ops'"),
+    after=comes_back,
+)
+CYCLED = Fault(
+    "power lost between switch and smoke",
+    "the host, at its next start",
+    "the host itself: the last good release",
+    code=1,
+    data=(NEW_CONTAINER,),
+    at=ASKED,
+    then=power_loss,
+    after=comes_back,
+    host=1,
 )
 TWO = Fault(
     "two deploys at once",
@@ -175,11 +217,11 @@ REBOOT = Fault(
     host=1,
 )
 POWER = Fault(
-    "power lost while dpkg configures Docker's package (which had been removed)",
+    "power lost while dpkg configures Docker's package (which had been purged)",
     "the next run, by dpkg's own status",
     "the next run",
     code=1,
-    before=sh("apt-get -qq remove docker.io >/dev/null 2>&1; groupdel docker"),
+    before=sh("apt-get -qq purge docker.io >/dev/null 2>&1; groupdel docker"),
     at=INSTALLED,
     then=both(CONFIGURES, power_loss),
     host=1,
@@ -245,6 +287,9 @@ FAULTS = [
     FULL,
     FULL_PULL,
     CUT,
+    KILLED_BEFORE_SMOKE,
+    CUT_BEFORE_SMOKE,
+    CYCLED,
     TWO,
     ENGINE,
     Fault(
@@ -303,15 +348,15 @@ FAULTS = [
 LIST = [*FAULTS, killed(9.0)]  # of `make test-all`
 
 
-def row(fault: Fault, suffered: Suffered) -> tuple[str, ...]:
+def row(fault: Fault, damage: Damage) -> tuple[str, ...]:
     """Of the table."""
-    gap = f"{suffered.interrupted:.1f} s" if suffered.interrupted else "not"
+    gap = f"{damage.interrupted:.1f} s" if damage.interrupted else "not"
     return (
         fault.what,
-        str(suffered.code),
+        str(damage.code),
         fault.seen_by,
         gap,
-        f"{suffered.waited:.1f} s",
+        f"{damage.waited:.1f} s",
         fault.repaired_by,
     )
 
@@ -330,10 +375,10 @@ def main() -> None:
         raise RuntimeError(done.stderr)
     rows, wrong = [], []
     for fault in (*FAULTS, *map(killed, moments)):
-        suffered = suffer(fault)
-        rows.append(row(fault, suffered))
-        wrong += [f"{fault.what}: {each}" for each in suffered.wrong]
-        say(" | ".join(rows[-1]), *suffered.wrong)
+        damage = inject(fault)
+        rows.append(row(fault, damage))
+        wrong += [f"{fault.what}: {each}" for each in damage.wrong]
+        say(" | ".join(rows[-1]), *damage.wrong)
     head = ["fault", "exit", "detected by", "interrupted for", "longest answer", "repaired by"]
     publish("faults", markdown(head, rows))
     sys.exit("\n".join(wrong) or None)

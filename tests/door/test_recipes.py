@@ -20,8 +20,8 @@ import playwright
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
+from bench.browser_pages import chromium
 from lab.packages import modules
-from lab.page import chromium
 from tests.door.conftest import SECRETS, Door
 from tests.door.double import WORDS
 

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from schemathesis import GenerationMode
 
 from app import create_app
-from lab import classroom
-from lab.classroom import APP
-from lab.page import LONG, TOKEN, crowd, gauge, until_busy
+from bench import app_load
+from bench.app_load import APP
+from bench.browser_pages import LONG, TOKEN, crowd, gauge, until_busy
 from tests.lab.conftest import LABEL, URL, deploy, deployed, runner, sh, until
 
 SECRETS = Path("/opt/ollama-lab/app")
@@ -44,9 +44,9 @@ def client() -> Iterator[httpx.Client]:
 
 
 def test_thirty_at_once_are_all_answered_three_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classroom, "TOKENS", 8)
+    monkeypatch.setattr(app_load, "TOKENS", 8)
     chance = random.Random(0)  # noqa: S311 no secret
-    students, seen = asyncio.run(classroom.round_(chance))
+    students, seen = asyncio.run(app_load.round_(chance))
     assert [one for one in students if one.answered is None] == []
     assert sum(one.refusals > 0 for one in students) == 12
     assert max(seen.flight) == 3

@@ -9,8 +9,19 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from lab.classroom import APP
-from lab.page import LONG, NAMES, ask, chromium, context, crowd, gauge, look, sign_in, until_busy
+from bench.app_load import APP
+from bench.browser_pages import (
+    LONG,
+    NAMES,
+    ask,
+    chromium,
+    context,
+    crowd,
+    gauge,
+    look,
+    sign_in,
+    until_busy,
+)
 from tests.lab.conftest import ROOT, sh, until
 
 SHORT = "Say hello."

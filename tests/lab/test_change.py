@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from lab.classroom import APP
-from lab.page import crowd
+from bench.app_load import APP
+from bench.browser_pages import crowd
 from tests.lab.conftest import class_at_work, deployed, sh
 from tests.lab.test_gateway import ask, busy, last_line
 

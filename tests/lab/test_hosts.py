@@ -11,8 +11,8 @@ import pytest
 
 from lab import faults
 from lab.fleet import MEMBERS, Member
+from lab.inject import INVENTORY, Fault, inject, on, serves
 from lab.repository import VERSIONS, Repository, docker_ce
-from lab.suffer import INVENTORY, Fault, on, serves, suffer
 from tests.lab.conftest import ACTIONS, ROOT, Done, run
 from tests.lab.test_audit import audit, with_status
 
@@ -51,7 +51,7 @@ def test_a_bare_server_serves_and_what_fails_goes_back(tmp_path: Path) -> None:
         assert serves(member)
         found, _ = audit(INVENTORY, tmp_path, f"--limit={member.name}")
         assert found.returncode == 0, found.stdout
-        assert not suffer(faults.NOT_SERVING).wrong  # whose last run changes nothing
+        assert not inject(faults.NOT_SERVING).wrong  # whose last run changes nothing
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", faults.LIST, ids=lambda fault: fault.what)
 def test_nothing_is_lost_and_the_next_run_mends_it(fault: Fault) -> None:
-    assert not suffer(fault).wrong
+    assert not inject(fault).wrong
 
 
 @pytest.mark.usefixtures("servers")

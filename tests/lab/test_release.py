@@ -106,7 +106,7 @@ def test_an_unknown_release_changes_nothing() -> None:
 @pytest.mark.long("a run that is killed in the middle, one that is refused, one that mends")
 def test_a_second_run_is_told_of_the_first_and_a_killed_one_holds_nothing() -> None:
     with deploying("--data", "ollama_max_queue=13") as lines:
-        next(line for line in lines if "Ollama | " in line)
+        next(line for line in lines if "Host | " in line)
         second = deploy()
         assert second.returncode == 1
         assert re.search(r"lock: \S+@\S+ has been changing this host since 20", second.stderr)

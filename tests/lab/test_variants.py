@@ -11,8 +11,8 @@ from secrets import token_hex
 import pytest
 
 from lab.fleet import MEMBERS, Member
+from lab.inject import INVENTORY, on, serves
 from lab.repository import docker_ce
-from lab.suffer import INVENTORY, on, serves
 from lab.variants import SERVERS, Server, Variant
 from lab.way_out import Proxy, proxy
 from tests.lab.conftest import ACTIONS, ROOT, Done, run

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
-from lab.clients import Outcome, closed_loop
+from bench.clients import Outcome, closed_loop
 from lab.tables import markdown, publish
 from ollama_stack.inventory import ROOT
 

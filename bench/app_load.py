@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from lab.clients import quantile
-from lab.load import METRICS, MISSED, PARALLEL, aim, places
+from bench.clients import quantile
+from bench.gateway_load import METRICS, MISSED, PARALLEL, aim, places
 from lab.tables import markdown, publish
 
 APP = "http://127.0.0.1:8080"

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import matplotlib as mpl
 
-from lab.clients import (
+from bench.clients import (
     MODEL,
     Outcome,
     ask,

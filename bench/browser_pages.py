@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
-from lab.classroom import APP, APP_METRICS
+from bench.app_load import APP, APP_METRICS
 from lab.packages import have, modules
 from lab.tables import markdown, publish
 

@@ -106,7 +106,7 @@ class Fault:
 
 
 @dataclass
-class Suffered:
+class Damage:
     """What became of it; ``wrong`` is empty if nothing was lost and the next run mended all."""
 
     code: int | None = None
@@ -119,7 +119,7 @@ class Suffered:
 
 
 @contextmanager
-def asked(member: Member, suffered: Suffered) -> Iterator[None]:
+def asked(member: Member, damage: Damage) -> Iterator[None]:
     """Somebody asks the server one question after another."""
     over = threading.Event()
 
@@ -128,15 +128,15 @@ def asked(member: Member, suffered: Suffered) -> Iterator[None]:
         while not over.is_set() or failed:
             began = time.monotonic()
             if serves(member):
-                suffered.waited = max(suffered.waited, time.monotonic() - began)
+                damage.waited = max(damage.waited, time.monotonic() - began)
                 if failed:
-                    suffered.interrupted = max(suffered.interrupted, time.monotonic() - answered)
+                    damage.interrupted = max(damage.interrupted, time.monotonic() - answered)
                 answered, failed = time.monotonic(), False
             else:
                 failed = True
                 time.sleep(0.2)
                 if over.is_set() and time.monotonic() - answered > 300:
-                    suffered.wrong.append("it never answered again")
+                    damage.wrong.append("it never answered again")
                     return
 
     asking = threading.Thread(target=ask)
@@ -148,33 +148,33 @@ def asked(member: Member, suffered: Suffered) -> Iterator[None]:
         asking.join()
 
 
-def suffer(fault: Fault) -> Suffered:
+def inject(fault: Fault) -> Damage:
     """A server that is as declared meets the fault in a run; then comes the next run."""
-    member, suffered = MEMBERS[fault.host], Suffered()
+    member, damage = MEMBERS[fault.host], Damage()
     models = must(member, MODELS)
-    with asked(member, suffered):
+    with asked(member, damage):
         fault.before(member)
         try:
-            _run(member, fault, suffered)
+            _run(member, fault, damage)
         finally:
             fault.after(member)
-        if suffered.code != fault.code or not re.search(fault.says, suffered.words):
-            suffered.wrong.append(f"the run ended with {suffered.code} and said:\n{suffered.words}")
+        if damage.code != fault.code or not re.search(fault.says, damage.words):
+            damage.wrong.append(f"the run ended with {damage.code} and said:\n{damage.words}")
         time.sleep(1)
         mending = run(*deploying(member))
     if mending.returncode:
-        suffered.wrong.append(f"the next run said:\n{mending.stderr}")
+        damage.wrong.append(f"the next run said:\n{mending.stderr}")
     now = must(member, MODELS)
     if now != models:
-        suffered.wrong.append(f"the models were\n{models}and are\n{now}")
+        damage.wrong.append(f"the models were\n{models}and are\n{now}")
     if on(
         member, "cd /opt/ollama/releases/current && cmp docker-compose.yml ../../*.yml"
     ).returncode:
-        suffered.wrong.append("what runs is not the current release")
-    return suffered
+        damage.wrong.append("what runs is not the current release")
+    return damage
 
 
-def _run(member: Member, fault: Fault, suffered: Suffered) -> None:
+def _run(member: Member, fault: Fault, damage: Damage) -> None:
     with subprocess.Popen(  # noqa: S603 our own interpreter, no shell
         deploying(member, *fault.data),
         cwd=ROOT,
@@ -194,9 +194,9 @@ def _run(member: Member, fault: Fault, suffered: Suffered) -> None:
         later = threading.Timer(seconds, act if seconds else lambda: None)
         later.start()
         for line in process.stderr or ():
-            suffered.words += line
+            damage.words += line
             if line_to_come and line_to_come in line:
                 line_to_come = ""
                 act()
         later.join()
-    suffered.code = process.returncode
+    damage.code = process.returncode
