@@ -15,7 +15,7 @@ class AppSettings(BaseModel):
     app_enabled: bool = setting(
         "students have a page to ask on, behind the gateway: `ollama_num_parallel` are answered at "
         "once, `ollama_max_queue` see their place in the queue",
-        "seed: Flask with a ThreadPoolExecutor",
+        "rule of thumb: Flask with a ThreadPoolExecutor",
         False,
         rule="with `gateway_enabled`",
     )

@@ -186,5 +186,5 @@ def _attention(shape: Shape, total: int) -> int:
 
 
 def least_profile(students: int) -> str:
-    """The smallest profile for so many students at once (the seed's three cases)."""
+    """The smallest profile for so many students at once (docs/figures.md)."""
     return "low" if students < 5 else "medium" if students <= 15 else "high"

@@ -41,61 +41,65 @@ PROFILES = ("low", "medium", "high")
 class Settings(GatewaySettings, AppSettings):
     """The declared state of one host."""
 
-    # The seed's numbers: no default here, their one home is group_data/.
+    # The profiles' numbers (docs/figures.md): no default here, their one home is group_data/.
     ollama_num_parallel: int = setting(
         "answers generated at once",
-        "seed: at most 4 for 2 CPUs",
+        "rule of thumb: at most 4 for 2 CPUs",
         unit="requests",
         rule="at most 2 per CPU of `ollama_cpus`",
         ge=1,
     )
     ollama_max_queue: int = setting(
         "requests that may wait",
-        "seed: 10 to 20",
+        "rule of thumb: 10 to 20",
         unit="requests",
         rule="10 to 20, unless `allow_unusual` names it",
         ge=1,
     )
-    ollama_max_loaded_models: int = setting("models in memory at once", "seed", unit="models", ge=1)
+    ollama_max_loaded_models: int = setting(
+        "models in memory at once", "rule of thumb", unit="models", ge=1
+    )
     ollama_keep_alive: Duration = setting(
         "how long an idle model stays in memory; -1 is for ever",
-        "seed; a bad value is 5m to Ollama (envconfig/config.go)",
+        "rule of thumb; a bad value is 5m to Ollama (envconfig/config.go)",
         unit="Go duration",
     )
     ollama_cpus: Cpus = setting(
         "CPU limit of the container; the runner gets a thread for each whole one",
-        "seed; #17916: more threads than the limit are 45 times slower",
+        "rule of thumb; #17916: more threads than the limit are 45 times slower",
         unit="CPUs",
         rule="at most the host's",
     )
     ollama_memory: Size = setting(
         "memory limit of the container; swap is closed",
-        "seed",
+        "rule of thumb",
         unit="binary M or G",
         rule="with the gateway's and the app's at most the host's; at least what the model needs",
     )
     ollama_cpu_reservation: Cpus = setting(
         "CPUs reserved; Compose ignores it, only Swarm does not",
-        "seed",
+        "rule of thumb",
         unit="CPUs",
         rule="at most `ollama_cpus`",
     )
     ollama_memory_reservation: Size = setting(
         "memory kept under host pressure",
-        "seed",
+        "rule of thumb",
         unit="binary M or G",
         rule="at most `ollama_memory`",
     )
     ollama_image: Image = setting(
         "image, with tag or digest",
-        "seed: latest; it moves, so it is pinned",
+        "rule of thumb: latest; it moves, so it is pinned",
         rule="in its registry, if that says so without a login",
     )
-    model_name: Model = setting("the model that clients ask for", "seed", rule="in its registry")
+    model_name: Model = setting(
+        "the model that clients ask for", "rule of thumb", rule="in its registry"
+    )
 
     students: int | None = setting(
         "students at once, if you want the profile checked against them",
-        "seed: below 5 low, to 15 medium, above high",
+        "rule of thumb: below 5 low, to 15 medium, above high",
         None,
         unit="persons",
         rule="a smaller profile is refused",
@@ -103,12 +107,12 @@ class Settings(GatewaySettings, AppSettings):
     )
     ollama_bind: Address = setting(
         "address the API is published on",
-        "seed: every address; the API has no lock",
+        "rule of thumb: every address; the API has no lock",
         "127.0.0.1",
         rule="an address of the host; if not loopback, with `gateway_tokens` (or, without gateway, `allow_unusual`)",
     )
     ollama_port: int = setting(
-        "port the API is published on", "seed", 11434, rule="free, or ours", ge=1, le=65535
+        "port the API is published on", "rule of thumb", 11434, rule="free, or ours", ge=1, le=65535
     )
     ollama_cache_ram: int = setting(
         "prompt cache of Ollama >= 0.30, whose own default is 8192",
@@ -334,7 +338,7 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The container's environment, the seed's six variables first and in its order."""
+        """The container's environment, the six variables of the rules of thumb first."""
         return {
             "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
             "OLLAMA_MAX_LOADED_MODELS": str(self.ollama_max_loaded_models),

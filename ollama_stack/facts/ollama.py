@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-CONTAINER = "ollama"  # the seed's container_name
+CONTAINER = "ollama"  # as the rules of thumb have it (docs/figures.md)
 GATEWAY = "ollama-gateway"
 APP = "ollama-app"
 CONTAINERS = (CONTAINER, GATEWAY, APP)

@@ -78,7 +78,7 @@ def test_the_host_listens_for_students_on_the_declared_address_alone(live: Live)
     return listening(live, live.settings.app_port, live.settings.app_bind, PAGE)
 
 
-@control("OLS-1209", "One process of the app serves", "high", "seed; gunicorn workers")
+@control("OLS-1209", "One process of the app serves", "high", "rule of thumb; gunicorn workers")
 def test_one_process_of_the_app_serves(live: Live) -> Finding:
     """Each process has a pool of its own: two of them ask for twice as much."""
     live.pid(live.app)
@@ -91,13 +91,17 @@ def test_one_process_of_the_app_serves(live: Live) -> Finding:
     return said.reading(len(workers), said.text).equals(1)
 
 
-@control("OLS-1210", "The app's pool is as large as Ollama's runner is wide", "high", "seed")
+@control(
+    "OLS-1210", "The app's pool is as large as Ollama's runner is wide", "high", "rule of thumb"
+)
 def test_the_apps_pool_is_the_runners(live: Live) -> Finding:
     """A larger pool waits where nobody counts, a smaller one leaves slots empty."""
     return _gauge(live, "app_pool_threads").equals(live.runner.parallel.value)
 
 
-@control("OLS-1211", "The app's waiting room is as large as the gateway's queue", "high", "seed")
+@control(
+    "OLS-1211", "The app's waiting room is as large as the gateway's queue", "high", "rule of thumb"
+)
 def test_the_apps_waiting_room_is_the_gateways_queue(live: Live) -> Finding:
     """Two bounds that differ promise a place that is none."""
     bound = re.search(r"queue\(generations\) ge (\d+)", live.configuration.text)

@@ -31,14 +31,16 @@ def test_the_model_loads(live: Live) -> Finding:
     return said.reading("loaded", said.text).equals("loaded")
 
 
-@control("OLS-302", "The runner has the declared threads", "critical", "seed; ollama#17916")
+@control(
+    "OLS-302", "The runner has the declared threads", "critical", "rule of thumb; ollama#17916"
+)
 def test_runner_has_the_threads(live: Live) -> Finding:
     """More threads than the CPU limit make answers 45 times slower."""
     return live.runner.threads.equals(live.settings.num_thread)
 
 
 @control(
-    *("OLS-303", "The runner answers in parallel", "high", "seed; Ollama server/sched.go"),
+    *("OLS-303", "The runner answers in parallel", "high", "rule of thumb; Ollama server/sched.go"),
     "{deploy}; if Ollama forces this family to one slot: ollama_num_parallel = 1, or another model",
 )
 def test_runner_answers_in_parallel(live: Live) -> Finding:

@@ -25,23 +25,31 @@ def variable(id_: str, name: str, reference: str, reason: str) -> Test:
 
 
 test_num_parallel_is_as_declared = variable(
-    *("OLS-201", "OLLAMA_NUM_PARALLEL", "seed"), "It decides how many are answered at once."
+    *("OLS-201", "OLLAMA_NUM_PARALLEL", "rule of thumb"),
+    "It decides how many are answered at once.",
 )
 test_max_loaded_models_is_as_declared = variable(
-    *("OLS-202", "OLLAMA_MAX_LOADED_MODELS", "seed"), "A second model in memory breaks the limit."
+    *("OLS-202", "OLLAMA_MAX_LOADED_MODELS", "rule of thumb"),
+    "A second model in memory breaks the limit.",
 )
 test_num_thread_is_as_declared = variable(
-    *("OLS-203", "OLLAMA_NUM_THREAD", "seed; read nowhere in Ollama, OLS-302 has the effect"),
-    "The seed asks for it, and whoever reads the container should see no other number.",
+    *(
+        "OLS-203",
+        "OLLAMA_NUM_THREAD",
+        "rule of thumb; read nowhere in Ollama, OLS-302 has the effect",
+    ),
+    "A rule of thumb asks for it, and whoever reads the container should see no other number.",
 )
 test_host_is_as_declared = variable(
-    *("OLS-204", "OLLAMA_HOST", "seed"), "Inside the container the gateway has to reach it."
+    *("OLS-204", "OLLAMA_HOST", "rule of thumb"),
+    "Inside the container the gateway has to reach it.",
 )
 test_keep_alive_is_as_declared = variable(
-    *("OLS-205", "OLLAMA_KEEP_ALIVE", "seed"), "A model that leaves early is loaded before a class."
+    *("OLS-205", "OLLAMA_KEEP_ALIVE", "rule of thumb"),
+    "A model that leaves early is loaded before a class.",
 )
 test_max_queue_is_as_declared = variable(
-    *("OLS-206", "OLLAMA_MAX_QUEUE", "seed; OLS-515 has the effect"),
+    *("OLS-206", "OLLAMA_MAX_QUEUE", "rule of thumb; OLS-515 has the effect"),
     "It bounds those who wait for a load.",
 )
 test_llama_threads_are_as_declared = variable(

@@ -15,7 +15,9 @@ CERTIFICATE_DAYS = 14
 Binding = tuple[str, str, int]
 
 
-@control("OLS-601", "Docker publishes Ollama as declared", "critical", "seed; CIS Docker 5.14")
+@control(
+    "OLS-601", "Docker publishes Ollama as declared", "critical", "rule of thumb; CIS Docker 5.14"
+)
 def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
     """Behind the gateway Ollama has no port of its own: it has no lock."""
     live.pid(live.ollama)
@@ -23,7 +25,12 @@ def test_docker_publishes_ollama_as_declared(live: Live) -> Finding:
     return published(live.ollama, [] if live.settings.gateway_enabled else itself)
 
 
-@control("OLS-602", "Docker publishes the gateway as declared", "critical", "seed; CIS Docker 5.14")
+@control(
+    "OLS-602",
+    "Docker publishes the gateway as declared",
+    "critical",
+    "rule of thumb; CIS Docker 5.14",
+)
 def test_docker_publishes_the_gateway_as_declared(live: Live) -> Finding:
     """Published ports pass the host's firewall."""
     live.pid(live.gateway)

@@ -18,21 +18,21 @@ def size(count: object) -> str:
     return f"{int(str(count)) / 2**30:g} GiB ({count} bytes)" if count else "none"
 
 
-@control("OLS-101", "Docker limits memory", "high", "seed; CIS Docker 5.11")
+@control("OLS-101", "Docker limits memory", "high", "rule of thumb; CIS Docker 5.11")
 def test_docker_limits_memory(live: Live) -> Finding:
     """Without a limit one model takes the memory of everything else on the host."""
     declared = size_bytes(live.settings.ollama_memory)
     return live.ollama.read("HostConfig.Memory").equals(declared, size)
 
 
-@control("OLS-102", "The kernel limits memory", "high", "seed; CIS Docker 5.11")
+@control("OLS-102", "The kernel limits memory", "high", "rule of thumb; CIS Docker 5.11")
 def test_kernel_limits_memory(live: Live) -> Finding:
     """Docker's figure is a wish; the cgroup is what the kernel enforces."""
     declared = size_bytes(live.settings.ollama_memory)
     return live.cgroup.read("memory").equals(str(declared), size)
 
 
-@control("OLS-103", "Docker limits the CPU", "high", "seed; CIS Docker 5.12")
+@control("OLS-103", "Docker limits the CPU", "high", "rule of thumb; CIS Docker 5.12")
 def test_docker_limits_cpu(live: Live) -> Finding:
     """Without a limit an answer takes the CPU of everything else on the host."""
     limit = live.ollama.read("HostConfig.NanoCpus")
@@ -41,7 +41,7 @@ def test_docker_limits_cpu(live: Live) -> Finding:
     return limit.meets(f"{live.settings.ollama_cpus:g} CPUs", same, f"{limit.value / 1e9:g} CPUs")
 
 
-@control("OLS-104", "The kernel limits the CPU", "high", "seed; CIS Docker 5.12")
+@control("OLS-104", "The kernel limits the CPU", "high", "rule of thumb; CIS Docker 5.12")
 def test_kernel_limits_cpu(live: Live) -> Finding:
     """Docker's figure is a wish; the cgroup's quota is what the kernel enforces."""
     limit = live.cgroup.cpus
@@ -65,14 +65,14 @@ def test_kernel_closes_swap(live: Live) -> Finding:
     return live.cgroup.swap.equals(0, size)
 
 
-@control("OLS-107", "Docker reserves memory", "medium", "seed")
+@control("OLS-107", "Docker reserves memory", "medium", "rule of thumb")
 def test_docker_reserves_memory(live: Live) -> Finding:
     """Under pressure the host takes memory from others first."""
     declared = size_bytes(live.settings.ollama_memory_reservation)
     return live.ollama.read("HostConfig.MemoryReservation").equals(declared, size)
 
 
-@control("OLS-108", "The kernel reserves memory", "medium", "seed")
+@control("OLS-108", "The kernel reserves memory", "medium", "rule of thumb")
 def test_kernel_reserves_memory(live: Live) -> Finding:
     """Docker's figure is a wish; reclaim respects the least of the cgroups up to the root."""
     declared = size_bytes(live.settings.ollama_memory_reservation)

@@ -13,7 +13,7 @@ BLOBS = "/root/.ollama/models/blobs"
 HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"
 
 
-@control("OLS-401", "The model is there", "critical", "seed")
+@control("OLS-401", "The model is there", "critical", "rule of thumb")
 def test_the_model_is_there(live: Live) -> Finding:
     """Clients ask for this name and no other."""
     said, models = live.models
@@ -47,7 +47,7 @@ def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
 
 
 test_model_carries_num_thread = parameter(
-    *("OLS-403", "num_thread", "seed; Ollama api/types.go"),
+    *("OLS-403", "num_thread", "rule of thumb; Ollama api/types.go"),
     "The only thread setting that every version of Ollama honours.",
 )
 test_model_carries_num_ctx = parameter(

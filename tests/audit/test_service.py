@@ -21,7 +21,7 @@ def test_docker_answers(live: Live) -> Finding:
     return said.reading(line, line).meets("an answer", said.code == 0, steady=False)
 
 
-@control("OLS-502", "Ollama runs", "critical", "seed")
+@control("OLS-502", "Ollama runs", "critical", "rule of thumb")
 def test_ollama_runs(live: Live) -> Finding:
     """A server that does not run answers nobody."""
     return runs(live, OLLAMA)
@@ -58,19 +58,19 @@ def test_ollama_answers_its_host(live: Live) -> Finding:
     return said.reading("an answer", said.text).equals("an answer")
 
 
-@control("OLS-505", "Ollama always restarts", "high", "seed")
+@control("OLS-505", "Ollama always restarts", "high", "rule of thumb")
 def test_ollama_always_restarts(live: Live) -> Finding:
     """After a crash or a power cut nobody is there at 08:00 to start it."""
     return live.ollama.read("HostConfig.RestartPolicy.Name").equals("always")
 
 
-@control("OLS-506", "Ollama is the declared image", "high", "seed")
+@control("OLS-506", "Ollama is the declared image", "high", "rule of thumb")
 def test_ollama_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
     return has_image(live, live.ollama, live.settings.image)
 
 
-@control("OLS-507", "Models are on their volume", "high", "seed")
+@control("OLS-507", "Models are on their volume", "high", "rule of thumb")
 def test_models_are_on_their_volume(live: Live) -> Finding:
     """Anywhere else they are lost with the container."""
     mounts = live.ollama.read("Mounts")
@@ -80,13 +80,13 @@ def test_models_are_on_their_volume(live: Live) -> Finding:
     return here.equals(f"{live.settings.ollama_project}_ollama_data")
 
 
-@control("OLS-508", "Ollama is on the app's network alone", "medium", "seed")
+@control("OLS-508", "Ollama is on the app's network alone", "medium", "rule of thumb")
 def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
     """Who shares a network with it needs no token."""
     return networks(live, live.ollama)
 
 
-@control("OLS-509", "The published address answers", "critical", "seed")
+@control("OLS-509", "The published address answers", "critical", "rule of thumb")
 def test_the_published_address_answers(live: Live) -> Finding:
     """This is where the class knocks."""
     said = live.published("/api/version")
@@ -127,7 +127,9 @@ def test_gateway_is_the_declared_image(live: Live) -> Finding:
     return has_image(live, live.gateway, live.settings.haproxy_image)
 
 
-@control("OLS-514", "The gateway lets the declared number in", "high", "seed; HAProxy maxconn")
+@control(
+    "OLS-514", "The gateway lets the declared number in", "high", "rule of thumb; HAProxy maxconn"
+)
 def test_gateway_lets_the_declared_number_in(live: Live) -> Finding:
     """More at once than Ollama has slots wait where nobody counts them."""
     return let_in(live, "generations", "ollama").equals(live.settings.ollama_num_parallel)
@@ -142,7 +144,7 @@ def let_in(live: Live, backend: str, server: str) -> Reading:
     return said.reading(int(limit[1]) if limit else None, line)
 
 
-@control("OLS-515", "The gateway's queue is as declared", "high", "seed; ollama#7758")
+@control("OLS-515", "The gateway's queue is as declared", "high", "rule of thumb; ollama#7758")
 def test_gateways_queue_is_as_declared(live: Live) -> Finding:
     """Ollama's own queue bounds nothing on a warm model."""
     said = live.configuration

@@ -1,4 +1,4 @@
-"""The rendered compose file: the seed's service key by key, and what we add to it by name."""
+"""The rendered compose file: the service of the rules of thumb key by key, and what we add to it by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from ollama_stack.settings import Settings, read_settings
+from ollama_stack.tasks.compose import render_compose
 from ollama_stack.tasks.guard import guard_files
-from ollama_stack.tasks.ollama import render_compose
 from tests.unit.conftest import group_data
 
-SEED = """
+RULES = """
 image: ollama/ollama:latest
 container_name: ollama
 restart: always
@@ -43,7 +43,7 @@ deploy:
       memory: 2G
       cpus: '1.0'
 """
-AS_THE_SEED: dict[str, Any] = {
+AS_THE_RULES: dict[str, Any] = {
     "gateway_enabled": False,
     "ollama_image": "ollama/ollama:latest",
     "ollama_bind": "0.0.0.0",
@@ -57,7 +57,7 @@ def service(name: str = "ollama", **data: Any) -> dict[str, Any]:
 
 
 def without_our_additions(rendered: dict[str, Any]) -> dict[str, Any]:
-    """The service without each key that we add to the seed's; a KeyError if one is not there."""
+    """The service without each key that we add to it; a KeyError if one is not there."""
     for key in ("memswap_limit", "read_only", "tmpfs", "cap_drop", "security_opt"):
         del rendered[key]
     for key in ("init", "healthcheck", "logging"):
@@ -69,7 +69,7 @@ def without_our_additions(rendered: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_medium_is_the_seed_s_service_and_our_named_additions() -> None:
-    assert without_our_additions(service("ollama", **AS_THE_SEED)) == yaml.safe_load(SEED)
+    assert without_our_additions(service("ollama", **AS_THE_RULES)) == yaml.safe_load(RULES)
 
 
 def test_all_containers_are_in_the_slice_where_there_is_one() -> None:

@@ -1,4 +1,4 @@
-"""The seed's numbers by profile, what follows from them, and what is refused in which words."""
+"""The numbers by profile, what follows from them, and what is refused in which words."""
 
 from __future__ import annotations
 
