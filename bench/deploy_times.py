@@ -22,7 +22,7 @@ from ollama_stack.inventory import ROOT
 FLEETS, ROUNDS = (1, 3, 6), 3
 PARTS = {
     "packages": ("Docker | Install", "Docker | Have Compose"),
-    "images": ("Release | Write the compose file",),
+    "images": ("Release | Stage what is declared",),
     "model": ("Model | Pull the model",),
     "smoke": ("Smoke | ",),
 }

@@ -98,7 +98,7 @@ OUT_OF_MEMORY = sh(
     "docker exec ollama sh -c 'head -c 8G /dev/zero | tail >/dev/null' || ! test -d /proc/$pid"
 )
 RUNS = "docker inspect --format {{.State.Running}} ollama 2>/dev/null | grep -q true"
-LOCK, INSTALLED, REPLACED = "Take the lock", "Docker | Install Docker", "Release | Start Ollama"
+LOCK, INSTALLED, REPLACED = "Take the lock", "Docker | Install Docker", "Release | Switch to it"
 ASKED = "Smoke | Ask the model"
 # What a power loss leaves of files that were not on the disk yet. Docker 20.10 does not start with such settings.
 TORN = sh(

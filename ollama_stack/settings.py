@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from ollama_stack.app import AppSettings
+from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
 from ollama_stack.forms import (
     Address,
     Cpus,
@@ -343,7 +344,7 @@ class Settings(GatewaySettings, AppSettings):
             "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
             "OLLAMA_MAX_LOADED_MODELS": str(self.ollama_max_loaded_models),
             "OLLAMA_NUM_THREAD": str(self.num_thread),
-            "OLLAMA_HOST": "0.0.0.0:11434",
+            "OLLAMA_HOST": f"0.0.0.0:{OLLAMA.port}",
             "OLLAMA_KEEP_ALIVE": self.ollama_keep_alive,
             "OLLAMA_MAX_QUEUE": str(self.ollama_max_queue),
             "LLAMA_ARG_THREADS": str(self.num_thread),
@@ -390,11 +391,16 @@ class Settings(GatewaySettings, AppSettings):
         return self.ollama_num_parallel + self.ollama_max_queue + 16
 
     @property
+    def app_pids(self) -> int:
+        """Processes of the app's container: an answer's thread has one that finds the address."""
+        return self.app_threads + 2 * self.ollama_num_parallel + APP.pids
+
+    @property
     def container_memory(self) -> dict[str, str]:
         """Memory limits of the declared containers, by compose service."""
         limits = {"ollama": self.ollama_memory}
         limits |= {"gateway": f"{self.gateway_memory}M"} if self.gateway_enabled else {}
-        return limits | ({"app": "256M"} if self.app_enabled else {})
+        return limits | ({"app": APP_MEMORY} if self.app_enabled else {})
 
     @property
     def app_max_seconds(self) -> int:
@@ -440,12 +446,12 @@ class Settings(GatewaySettings, AppSettings):
     @property
     def published(self) -> str:
         """Compose's short syntax for the published port."""
-        return f"{_published(self.ollama_bind)}{self.ollama_port}:11434"
+        return f"{_published(self.ollama_bind)}{self.ollama_port}:{GATEWAY.port}"
 
     @property
     def app_published(self) -> str:
         """The same for the app's port, which is the gateway's."""
-        return f"{_published(self.app_bind)}{self.app_port}:8080"
+        return f"{_published(self.app_bind)}{self.app_port}:{APP.port}"
 
     @property
     def url(self) -> str:

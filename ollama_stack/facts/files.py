@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+
+def file_digest(text: str, mode: str, owner: int) -> str:
+    """As FileDigests has a file with this text."""
+    return f"{sha256(text.encode()).hexdigest()} {mode} {owner}"
 
 
 class FileDigests(FactBase[dict[str, str]]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from ollama_stack.facts.ollama import GATEWAY, LOOK, address
+from ollama_stack.containers import GATEWAY, METRICS
+from ollama_stack.facts.ollama import LOOK, address
 
 
 class TokenDigest(FactBase[str | None]):
@@ -29,6 +30,6 @@ class GatewayVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return (
-            f'curl -fsS --noproxy "*" --max-time {LOOK} "http://{address(GATEWAY)}:8404/version" '
+            f'curl -fsS --noproxy "*" --max-time {LOOK} "http://{address(GATEWAY)}:{METRICS}/version" '
             "2>/dev/null || true"
         )

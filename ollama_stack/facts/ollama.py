@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-CONTAINER = "ollama"  # as the rules of thumb have it (docs/figures.md)
-GATEWAY = "ollama-gateway"
-APP = "ollama-app"
-CONTAINERS = (CONTAINER, GATEWAY, APP)
+from ollama_stack.containers import OLLAMA, Container
+
 LOOK = 45  # seconds: nine times the longest answer seen on an emulated machine, as health_timeout
 
 
@@ -33,13 +31,13 @@ def call(
     curl += " --no-buffer" if stream else ""
     curl += f" --request {method}" if method else ""
     data = ("--data", QuoteString(json.dumps(body))) if body is not None else ()
-    return StringCommand(curl, *data, f'"http://{address(CONTAINER)}:11434{path}"')
+    return StringCommand(curl, *data, f'"http://{address(OLLAMA)}:{OLLAMA.port}{path}"')
 
 
-def address(container: str) -> str:
+def address(container: Container) -> str:
     """A shell substitution for a container's own IP address."""
     form = "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'"
-    return f"$(docker inspect --format {form} {container} | cut -d' ' -f1)"
+    return f"$(docker inspect --format {form} {container.name} | cut -d' ' -f1)"
 
 
 def ask(path: str, body: object = None) -> StringCommand:
@@ -90,7 +88,7 @@ class OllamaRunner(FactBase[Runner | None]):
 
     @override
     def command(self) -> str:
-        return f"docker top {CONTAINER} -ww -eo pid,args 2>/dev/null || true"
+        return f"docker top {OLLAMA.name} -ww -eo pid,args 2>/dev/null || true"
 
     @override
     def process(self, output: list[str]) -> Runner | None:

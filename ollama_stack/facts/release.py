@@ -15,6 +15,8 @@ class Current:
 
     number: str = ""
     version: str = ""
+    untouched: bool = True
+    """Its files are those that were kept."""
     unconfirmed: bool = False
     """A change has begun that nobody has found good."""
     returned: str = ""
@@ -31,31 +33,15 @@ class CurrentRelease(FactBase[Current]):
         return StringCommand(
             *("cd", QuoteString(f"{folder}/releases"), "2>/dev/null || exit 0;"),
             'echo "$(readlink current)"; echo "$(cat current/release.json 2>/dev/null)";',
+            "(cd current 2>/dev/null && sha256sum --status --check checksums 2>/dev/null); echo $?;",
             'test ! -e unconfirmed; echo "$?"; cat returned 2>/dev/null || true',
         )
 
     @override
     def process(self, output: list[str]) -> Current:
-        number, record, unconfirmed, *returned = output
+        number, record, checked, unconfirmed, *returned = output
         try:
             version = json.loads(record)["version"]
         except (ValueError, KeyError):  # half of a release is none
             return Current(returned="".join(returned))
-        return Current(number, version, unconfirmed == "1", "".join(returned))
-
-
-class LiveFiles(FactBase[str]):
-    """SHA-256 over the compose file and the gateway's files."""
-
-    default = str
-
-    @override
-    def command(self, folder: str) -> StringCommand:
-        return StringCommand(
-            *("cd", QuoteString(folder), "2>/dev/null || exit 0;"),
-            "{ cat docker-compose.yml; cat gateway/*; } 2>/dev/null | sha256sum",
-        )
-
-    @override
-    def process(self, output: list[str]) -> str:
-        return output[0].split()[0]
+        return Current(number, version, checked == "0", unconfirmed == "1", "".join(returned))

@@ -14,9 +14,8 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import File, FileContents
 from pyinfra.facts.server import Arch
-from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.compose import COMMAND, STARTING
+from ollama_stack.compose import STARTING
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
@@ -76,12 +75,13 @@ def engine(
             f" --pidfile {ENGINE_PIDFILE} --remove-pidfile --exec {DOCKERD} && rm -f {ENGINE_LOG}; }}"
         )
         return
-    # What a killed machine leaves: dockerd refuses to start if another process has its old pid.
-    yield f"start-stop-daemon --status --exec {DOCKERD} || rm -f /run/docker.pid"
-    yield (
-        "start-stop-daemon --status --exec /usr/bin/containerd"
-        " || rm -f /run/docker/containerd/containerd.pid"
-    )
+    # What a killed machine leaves: each refuses to start if another process has its old pid. By that pid, since
+    # engines in containers, too, are processes of this host.
+    for pidfile, program in (
+        ("/run/docker.pid", DOCKERD),
+        ("/run/docker/containerd/containerd.pid", "/usr/bin/containerd"),
+    ):
+        yield f"start-stop-daemon --status --pidfile {pidfile} --exec {program} || rm -f {pidfile}"
     # An empty environment: the operator's may hold secrets, and COLUMNS cuts `docker top` short.
     given = (QuoteString(f"{name}={value}") for name, value in (variables or {}).items())
     yield StringCommand(
@@ -161,34 +161,6 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
     else:
         yield f"rm -f {DAEMON_JSON}"
     yield 'kill -HUP "$(cat /run/docker.pid)"'  # dockerd rereads this setting without a restart
-
-
-@operation()
-def compose_file(content: str, path: str, begun: StringCommand, pull_failed: str) -> Commands:
-    """Have a compose file; the new text replaces the old once Compose accepts it and has its images.
-
-    ``begun``: what the host is told before. ``pull_failed`` tells the operator what to look at
-    (``setting: problem; way out``).
-    """
-    current = host.get_fact(FileContents, path=path)
-    if current is not None and current == content.splitlines():
-        host.noop(f"{path} is already as declared")
-        return
-    if host.state.config.DIFF:
-        old = [f"{line}\n" for line in current or []]
-        for line in generate_color_diff(old, content.splitlines(keepends=True)):
-            host.log(line)
-    staged = f"{path}.new"
-    compose = StringCommand(COMMAND, "--file", QuoteString(staged))
-    yield uploaded(host, StringIO(content), staged)
-    yield StringCommand("chmod 644", QuoteString(staged))
-    yield or_explain(
-        StringCommand(compose, "config --quiet"),
-        f"{path}: Compose refuses the new file, the old one is untouched; see its words above",
-    )
-    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
-    yield begun
-    yield renamed(staged, path)
 
 
 def stale_services(path: str) -> list[str] | None:

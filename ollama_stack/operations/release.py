@@ -11,34 +11,46 @@ from typing import NamedTuple
 from pyinfra import host
 from pyinfra.api import Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.facts.files import FileContents
+from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.facts.docker import Compose
+from ollama_stack.compose import CLEAN, COMMAND
+from ollama_stack.containers import CONFIG, INSIDE, PROGRAMS
+from ollama_stack.containers import GATEWAY as CONTAINER
+from ollama_stack.facts.docker import Compose, UserOffset
+from ollama_stack.facts.files import FileDigests, file_digest
 from ollama_stack.facts.gateway import GatewayVersion
-from ollama_stack.facts.release import CurrentRelease, LiveFiles
+from ollama_stack.facts.release import CurrentRelease
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.lock import LOCK
-from ollama_stack.operations.model import tuning
 from ollama_stack.operations.programs import program
+from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain, run_now
 
 LOG = "/run/ollama-stack.log"  # of the last change
+COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A model, the one it is made of, and what it carries."""
+class Declared:
+    """A release as declared: the texts of its files, by their path in it; and what its gateway reads besides."""
 
-    model: str
-    pristine: str
-    parameters: dict[str, int]
+    files: Mapping[str, str]
+    secrets: Mapping[str, str]
 
     @property
-    def bodies(self) -> tuple[str, str]:
-        """What tunes and what loads it, for Ollama's API."""
-        create = tuning(self.model, self.pristine, self.parameters)
-        return json.dumps(create), json.dumps({"model": self.model})
+    def version(self) -> str:
+        """The same for the same files."""
+        text = "".join(f"{path} {content}" for path, content in sorted(self.files.items()))
+        return sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def gateway(self) -> dict[str, str]:
+        """All files of the gateway's folder, by name."""
+        own = {path.removeprefix(GATEWAY): text for path, text in self.files.items()}
+        return {name: own[name] for name in (CONFIG, *PROGRAMS) if name in own} | {**self.secrets}
 
 
 class Patience(NamedTuple):
@@ -57,39 +69,106 @@ class Patience(NamedTuple):
 
 
 @operation()
-def live(
-    folder: str, path: str, tuned: Tuned, gateway: str, patience: Patience, up_failed: str
+def staged(
+    folder: str, declared: Declared, record: Mapping[str, str], image: str, pull_failed: str
 ) -> Commands:
-    """Have the folder's compose project up, healthy and as its files say; else the last good release.
+    """Have a release with these files, checked whole, with its images here; what runs is not touched.
+
+    ``record``: who made it, and when. ``image``: of the gateway. ``pull_failed`` tells the operator what to
+    look at (``setting: problem; way out``).
+    """
+    owner = CONTAINER.user + host.get_fact(UserOffset)
+    if not _to_stage(folder, declared, owner):
+        host.noop("the current release is as declared")
+        return
+    if host.state.config.DIFF:
+        _show_changes(folder, declared)
+    new = f"{folder}/releases/new"
+    yield StringCommand("rm -rf", QuoteString(new), "&& mkdir -p", QuoteString(f"{new}/gateway"))
+    told = json.dumps({"version": declared.version, **record})
+    for path, text in {**declared.files, "release.json": f"{told}\n"}.items():
+        yield StringCommand("printf %s", QuoteString(text), ">", QuoteString(f"{new}/{path}"))
+    public = [QuoteString(f"{new}/{path}") for path in declared.files if path.startswith(GATEWAY)]
+    if public:
+        yield StringCommand(f"chown {owner}:{owner}", *public)
+    for name, text in declared.secrets.items():
+        yield from written(f"{new}/{GATEWAY}{name}", text, str(owner))
+    compose = StringCommand(COMMAND, "--file", QuoteString(f"{new}/{COMPOSE_FILE}"))
+    yield or_explain(
+        StringCommand(compose, "config --quiet"),
+        "release: Compose refuses the new file, the old one is untouched; see its words above",
+    )
+    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
+    if public:
+        yield or_explain(
+            StringCommand(
+                f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
+                *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
+                *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
+            ),
+            "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
+        )
+    yield at_once("stage", folder)
+
+
+def _to_stage(folder: str, declared: Declared, owner: int) -> bool:
+    """Whether the current release is another one, or the secrets beside it are not there."""
+    current = host.get_fact(CurrentRelease, folder=folder)
+    there = host.get_fact(FileDigests, folder=f"{folder}/gateway")
+    secrets = {name: file_digest(text, "600", owner) for name, text in declared.secrets.items()}
+    return (
+        current.version != declared.version
+        or not current.untouched
+        or not secrets.items() <= there.items()
+    )
+
+
+def _show_changes(folder: str, declared: Declared) -> None:
+    for path in (COMPOSE_FILE, f"{GATEWAY}{CONFIG}"):
+        old = host.get_fact(FileContents, path=f"{folder}/releases/current/{path}") or []
+        new = declared.files.get(path, "")
+        for line in generate_color_diff(
+            [f"{line}\n" for line in old], new.splitlines(keepends=True)
+        ):
+            host.log(line)
+
+
+@operation()
+def switched(
+    folder: str, declared: Declared, gateway: str, patience: Patience, up_failed: str
+) -> Commands:
+    """Have the declared release up, healthy and as its files say; else the last good one.
 
     Requests wait at the gateway while Ollama is replaced.
     ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
-    stale = stale_services(path)
-    loaded = not gateway or host.get_fact(GatewayVersion) == gateway
-    if stale is None and loaded:
-        host.noop(f"{path} is already up, healthy and as declared")
+    owner = CONTAINER.user + host.get_fact(UserOffset)
+    path, live = f"{folder}/{COMPOSE_FILE}", host.get_fact(FileDigests, folder=f"{folder}/gateway")
+    modes = {name: "600" if name in declared.secrets else "644" for name in declared.gateway}
+    text = host.get_fact(FileContents, path=path)
+    staged = _to_stage(folder, declared, owner)
+    stale = stale_services(f"{folder}/releases/staged/{COMPOSE_FILE}" if staged else path)
+    if (
+        not staged
+        and text == declared.files[COMPOSE_FILE].splitlines()
+        and live == {n: file_digest(t, modes[n], owner) for n, t in declared.gateway.items()}
+        and stale is None
+        and (not gateway or host.get_fact(GatewayVersion) == gateway)
+    ):
+        host.noop("the declared release is up, healthy and as declared")
         return
-    words = (*tuned.bodies, *(stale or ()))
-    yield or_explain(on_host("up", folder, patience, *words), up_failed)
+    yield or_explain(on_host("switch", folder, patience, *(stale or ())), up_failed)
     yield from hold_to_it(path)
 
 
 @operation()
-def kept(folder: str, tuned: Tuned, record: Mapping[str, str]) -> Commands:
-    """Have what runs now, and was found good, as the current release; the last five stay.
-
-    ``record``: who made it, and when.
-    """
-    text = f"{host.get_fact(LiveFiles, folder=folder)}{tuned.bodies}"
-    version = sha256(text.encode()).hexdigest()[:12]
+def committed(folder: str, declared: Declared) -> Commands:
+    """Have the declared release, which was found good, as the current one; the last five stay."""
     current = host.get_fact(CurrentRelease, folder=folder)
-    if current.version != version:
-        yield _keep(folder, version, record, *tuned.bodies)
-    elif current.unconfirmed:
-        yield at_once("confirm", folder)
-    else:
+    if current.version == declared.version and not current.unconfirmed:
         host.noop(f"release {current.number} is what runs")
+        return
+    yield at_once("commit", folder)
 
 
 @operation()
@@ -111,11 +190,7 @@ def settled(folder: str, path: str, record: Mapping[str, str], patience: Patienc
     if not runs or runs.drift():
         host.noop("there is one, or nothing runs that could be one")
         return
-    yield _keep(folder, "found", record, "", "")
-
-
-def _keep(folder: str, version: str, record: Mapping[str, str], *bodies: str) -> StringCommand:
-    return at_once("keep", folder, json.dumps({"version": version, **record}), *bodies)
+    yield at_once("adopt", folder, json.dumps({"version": "found", **record}))
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the release every time.")

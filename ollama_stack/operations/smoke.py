@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from statistics import median
 
 from pyinfra import logger
@@ -19,15 +19,20 @@ PROMPT = "Count from one to ten in words."
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
 def answers(
-    url: str, model: str, parallel: int, seconds: int, header_file: str = ""
+    url: str,
+    model: str,
+    parallel: int,
+    seconds: int,
+    changed: Callable[[], bool],
+    header_file: str = "",
 ) -> Generator[FunctionCommand, None, None]:
-    """One timed request, then ``parallel`` at once; any answer that is none fails the host.
+    """One timed request, then ``parallel`` at once if something has changed; what is no answer fails the host.
 
-    ``seconds``: for each. ``header_file``: on the host, with the token where one is needed.
+    ``seconds``: for each. ``changed``: asked when it is this operation's turn. ``header_file``: on the host, with the token where one is needed.
 
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
-    yield FunctionCommand(ask, (url, model, parallel, seconds, header_file), {})
+    yield FunctionCommand(ask, (url, model, parallel, seconds, changed, header_file), {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
@@ -52,14 +57,17 @@ def ask(
     model: str,
     parallel: int,
     seconds: int,
+    changed: Callable[[], bool],
     header_file: str = "",
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     curl = _curl(url, model, seconds, header_file)
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
-    several = [] if faults else _patiently(state, host, curl, parallel)
-    faults = faults or _faults(several, parallel)
+    several = []
+    if changed() and not faults:
+        several = _patiently(state, host, curl, parallel)
+        faults = _faults(several, parallel)
     for fault in faults:
         host.log_styled(
             f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
@@ -69,11 +77,12 @@ def ask(
         )
     if faults:
         return False
-    figures = (
-        f"1 request: {one[0].wall:.1f} s, {one[0].rate:.1f} tok/s; "
-        f"{parallel} at once: {max(a.wall for a in several):.1f} s, waited "
-        f"{max(a.wait for a in several):.1f} s, {median(a.rate for a in several):.1f} tok/s each"
-    )
+    figures = f"1 request: {one[0].wall:.1f} s, {one[0].rate:.1f} tok/s"
+    if several:
+        figures += (
+            f"; {parallel} at once: {max(a.wall for a in several):.1f} s, waited "
+            f"{max(a.wait for a in several):.1f} s, {median(a.rate for a in several):.1f} tok/s each"
+        )
     host.log(figures)
     host.data._smoke = figures
     return True

@@ -8,6 +8,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
 
+from ollama_stack.containers import ALIVE, CONFIG, CONTAINERS, INSIDE, METRICS
 from ollama_stack.facts.docker import Cgroups, CgroupVersion, DaemonConfig, InitSystem
 from ollama_stack.facts.host import UplinkMtu
 from ollama_stack.settings import Settings
@@ -26,7 +27,11 @@ def render_compose(settings: Settings, parent: str = "", mtu: int = MTU) -> str:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
     )
     text = templates.get_template("ollama/docker-compose.yml.j2").render(
-        s=settings, parent=parent, mtu=mtu if mtu < MTU else None
+        **{each.service: each for each in CONTAINERS},
+        **{"metrics": METRICS, "alive": ALIVE, "inside": INSIDE, "config": CONFIG},
+        s=settings,
+        parent=parent,
+        mtu=mtu if mtu < MTU else None,
     )
     yaml.safe_load(text)
     return text

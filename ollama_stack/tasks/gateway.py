@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ollama_stack import door, tokens
-from ollama_stack.operations import gateway
+from ollama_stack.containers import ALIVE, APP, CONFIG, METRICS, OLLAMA, PROGRAMS, RUNTIME
 from ollama_stack.settings import Settings
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -24,11 +24,11 @@ def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dic
         secrets["tokens.map"] = "".join(f"{key} {name}\n" for key, name in digests.items())
     if settings.gateway_tls_cert:
         secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
-    looks = {name: (TEMPLATES / "gateway" / name).read_text() for name in gateway.PROGRAMS}
-    draft = {gateway.CONFIG: render_haproxy(settings, version=""), **looks, **secrets}
+    looks = {name: (TEMPLATES / "gateway" / name).read_text() for name in PROGRAMS}
+    draft = {CONFIG: render_haproxy(settings, version=""), **looks, **secrets}
     text = "".join(f"{name} {content}" for name, content in sorted(draft.items()))
     version = sha256(text.encode()).hexdigest()[:16]
-    return version, {gateway.CONFIG: render_haproxy(settings, version), **looks, **secrets}
+    return version, {CONFIG: render_haproxy(settings, version), **looks, **secrets}
 
 
 def render_haproxy(settings: Settings, version: str) -> str:
@@ -47,5 +47,8 @@ def render_haproxy(settings: Settings, version: str) -> str:
         origins=door.origins(settings),
         served=[settings.model_name, *settings.gateway_models],
         lua_words=door.lua_words(settings),
+        ollama=OLLAMA,
+        app=APP,
+        ports={"metrics": METRICS, "runtime": RUNTIME, "alive": ALIVE},
         **door.LIMITS,
     )

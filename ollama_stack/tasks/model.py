@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyinfra.api import deploy
+from pyinfra.api.operation import OperationMeta
 
 from ollama_stack.operations import model
 from ollama_stack.settings import Settings
@@ -10,7 +11,7 @@ from ollama_stack.tasks.release import begun
 
 
 @deploy("Model")
-def keep_model(settings: Settings) -> None:
+def keep_model(settings: Settings) -> OperationMeta:
     """The model under its own tag as tuned, and under a second tag as pulled."""
     model.pulled(
         name="Pull the model",
@@ -36,7 +37,7 @@ def keep_model(settings: Settings) -> None:
         seconds=settings.load_seconds,
         begun=begun(settings),
     )
-    model.loaded(
+    return model.loaded(  # another one is always loaded anew
         name="Load the model",
         model=settings.model_name,
         threads=settings.num_thread,

@@ -22,6 +22,7 @@ from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity import Shape
+from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
     CONTAINERD_ROOT,
     DaemonConfig,
@@ -34,7 +35,7 @@ from ollama_stack.facts.docker import (
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
-from ollama_stack.facts.ollama import APP, CONTAINER, CONTAINERS, GATEWAY, OllamaVersion
+from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.fit import unfit
 from ollama_stack.manifest import Manifest
@@ -150,7 +151,11 @@ def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> s
 def _owners(settings: Settings) -> dict[str, str]:
     """By names of declared containers that are taken: the compose project, "" for none."""
     owners = {}
-    declared = {CONTAINER: True, GATEWAY: settings.gateway_enabled, APP: settings.app_enabled}
+    declared = {
+        OLLAMA.name: True,
+        GATEWAY.name: settings.gateway_enabled,
+        APP.name: settings.app_enabled,
+    }
     for name, wanted in declared.items():
         if wanted and (found := host.get_fact(DockerContainer, object_id=name)):
             labels = found[0]["Config"]["Labels"] or {}
@@ -161,8 +166,8 @@ def _owners(settings: Settings) -> dict[str, str]:
 def _foreign_ports(settings: Settings) -> dict[str, str]:
     """Who listens on the ports that are to be ours, by setting; our own containers do not count."""
     ours = set()
-    for name in CONTAINERS:
-        for container in host.get_fact(DockerContainer, object_id=name) or []:
+    for each in CONTAINERS:
+        for container in host.get_fact(DockerContainer, object_id=each.name) or []:
             if not container.get("State", {}).get("Running"):
                 continue
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}

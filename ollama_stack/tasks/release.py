@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
+import shlex
 import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -12,10 +14,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand, deploy
+from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import BaseStateCallback
 
+from ollama_stack.containers import CONFIG, PROGRAMS
 from ollama_stack.facts.docker import InitSystem
-from ollama_stack.operations import docker, gateway, lock, model, programs, release
+from ollama_stack.operations import lock, model, programs, release
 from ollama_stack.revision import revision
 from ollama_stack.settings import Settings, read_settings
 from ollama_stack.tasks.compose import least_mtu, render_compose, slice_of
@@ -99,11 +103,6 @@ def boot_unit(settings: Settings) -> str:
     )
 
 
-def tuned_model(settings: Settings) -> release.Tuned:
-    """The model as this host is to have it."""
-    return release.Tuned(settings.model_name, settings.pristine_model, settings.model_parameters)
-
-
 def patience(settings: Settings) -> release.Patience:
     """How long a change on this host waits for what."""
     return release.Patience(
@@ -120,14 +119,44 @@ def begun(settings: Settings) -> StringCommand:
     return release.begun(settings.ollama_dir, patience(settings))
 
 
+def declared_release(settings: Settings, digests: dict[str, str]) -> release.Declared:
+    """The release as this host is to have it; ``digests``: names of the tokens by their SHA-256."""
+    create = model.tuning(
+        settings.model_name, settings.pristine_model, dict(settings.model_parameters)
+    )
+    load = {"model": settings.model_name}
+    ask = load | {"prompt": "hi", "stream": False, "options": {"num_predict": 1}}
+    files = {
+        release.COMPOSE_FILE: render_compose(settings, slice_of(settings), least_mtu()),
+        "create.json": json.dumps(create),
+        "generate.json": json.dumps(load),
+        "ask.json": json.dumps(ask),
+    }
+    env = {"PRISTINE": settings.pristine_model, "APP": "yes" if settings.app_enabled else ""}
+    secrets = {}
+    if settings.gateway_enabled:
+        version, texts = gateway_files(settings, digests)
+        public = (CONFIG, *PROGRAMS)
+        files |= {f"{release.GATEWAY}{name}": texts[name] for name in public}
+        secrets = {name: text for name, text in texts.items() if name not in public}
+        env |= {
+            "GATEWAY": version,
+            "SCHEME": "https" if settings.gateway_tls_cert else "http",
+            "TOKENS": "yes" if settings.gateway_tokens else "",
+        }
+    files["release.env"] = "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
+    return release.Declared(files, secrets)
+
+
 @deploy("Release")
 def stage_release(settings: Settings, digests: dict[str, str]) -> None:
     """Images and files of the declared service, each checked; ``digests``: who may pass the gateway."""
-    docker.compose_file(
-        name="Write the compose file",
-        content=render_compose(settings, slice_of(settings), least_mtu()),
-        path=settings.compose_file,
-        begun=begun(settings),
+    release.staged(
+        name="Stage what is declared",
+        folder=settings.ollama_dir,
+        declared=declared_release(settings, digests),
+        record=_record(),
+        image=settings.haproxy_image,
         pull_failed=(
             f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
             "registry answers (mirror); the old compose file is untouched. If the words above are "
@@ -135,24 +164,15 @@ def stage_release(settings: Settings, digests: dict[str, str]) -> None:
             "gateway_image and app_image"
         ),
     )
-    if settings.gateway_enabled:
-        gateway.config(
-            name="Configure the gateway",
-            folder=settings.gateway_dir,
-            files=gateway_files(settings, digests)[1],
-            image=settings.haproxy_image,
-            begun=begun(settings),
-        )
 
 
 @deploy("Release")
-def switch_release(settings: Settings, digests: dict[str, str]) -> None:
+def switch_release(settings: Settings, digests: dict[str, str]) -> OperationMeta:
     """What is staged runs, and answers."""
-    release.live(
-        name="Start Ollama",
+    return release.switched(
+        name="Switch to it",
         folder=settings.ollama_dir,
-        path=settings.compose_file,
-        tuned=tuned_model(settings),
+        declared=declared_release(settings, digests),
         gateway=gateway_files(settings, digests)[0] if settings.gateway_enabled else "",
         patience=patience(settings),
         up_failed=(
@@ -163,13 +183,12 @@ def switch_release(settings: Settings, digests: dict[str, str]) -> None:
 
 
 @deploy("Release")
-def commit_release(settings: Settings) -> None:
+def commit_release(settings: Settings, digests: dict[str, str]) -> None:
     """What has just answered, kept to come back to; what only an earlier one needed goes."""
-    release.kept(
-        name="Keep the release",
+    release.committed(
+        name="Commit it",
         folder=settings.ollama_dir,
-        tuned=tuned_model(settings),
-        record=_record(),
+        declared=declared_release(settings, digests),
     )
     model.forgotten(
         name="Forget the model under other digests",

@@ -8,12 +8,11 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from ollama_stack import tokens
+from ollama_stack.containers import APP
 from ollama_stack.facts.gateway import TokenDigest
-from ollama_stack.facts.ollama import APP
 from ollama_stack.operations import gateway, secrets
 from ollama_stack.settings import Settings
 
-USER = 10001  # as in app/Dockerfile; on a host it is nobody's
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105 a file's name
 
 
@@ -41,17 +40,15 @@ def _of_app(settings: Settings) -> str | None:
             name="Have the app's secrets",
             folder=settings.app_dir,
             secrets=own,
-            owner=USER,
-            reader=APP,
+            owner=APP.user,
+            reader=APP.name,
         )
         return known or tokens.digest(own[GATEWAY_TOKEN])
     return known
 
 
 def forget_secrets(settings: Settings) -> None:
-    """What a gateway or a lock that is no longer declared would leave on the host."""
-    if not settings.gateway_enabled:
-        files.directory(name="Remove the gateway's files", path=settings.gateway_dir, present=False)
+    """What a lock that is no longer declared would leave on the host."""
     if not settings.token_header_file:
         files.file(
             name="Remove the host's own token", path=settings.local_token_file, present=False

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyinfra.api import deploy
+from pyinfra.api.operation import OperationMeta
 
 from ollama_stack.operations import smoke
 from ollama_stack.settings import Settings
 
 
 @deploy("Smoke")
-def smoke_requests(settings: Settings) -> None:
-    """One request, then as many at once as the server answers at once."""
+def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
+    """One request; and where one of ``after`` has changed something, as many as are answered at once."""
     smoke.answers(
         name="Ask the model",
         url=settings.url,
@@ -18,6 +21,7 @@ def smoke_requests(settings: Settings) -> None:
         model=settings.model_name,
         parallel=settings.ollama_num_parallel,
         seconds=settings.smoke_seconds,
+        changed=lambda: any(operation.did_change() for operation in after),
     )
     if settings.app_enabled:
         smoke.page(name="Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)

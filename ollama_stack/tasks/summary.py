@@ -11,8 +11,9 @@ from pyinfra.operations import python
 from rich.console import Console
 from rich.table import Table
 
+from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.model import LoadedModels
-from ollama_stack.facts.ollama import CONTAINER, OllamaRunner
+from ollama_stack.facts.ollama import OllamaRunner
 from ollama_stack.settings import Settings, profile_of, read_settings
 
 
@@ -41,7 +42,7 @@ def print_summary() -> None:
 def facts(host: Host) -> dict[str, str]:
     """What one host says of itself now."""
     settings = read_settings(host.data.dict())
-    limits = host.get_fact(DockerContainer, object_id=CONTAINER)[0]["HostConfig"]
+    limits = host.get_fact(DockerContainer, object_id=OLLAMA.name)[0]["HostConfig"]
     runner = host.get_fact(OllamaRunner)
     digest = (host.get_fact(LoadedModels) or {}).get(settings.model_name, "not loaded")
     return {

@@ -6,11 +6,12 @@ import json
 import re
 import shlex
 
+from ollama_stack import containers
 from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, control
 from tests.audit.conversation import Output
 from tests.audit.live import APP, Live
 from tests.audit.test_exposure import listening, published
-from tests.audit.test_hardening import APP_USER, owned
+from tests.audit.test_hardening import owned
 from tests.audit.test_service import has_image, healthy, let_in, networks, runs
 
 APP_LOG = f"docker logs --tail 50 {APP}; then {DEPLOY}"
@@ -153,7 +154,9 @@ def test_the_apps_secrets_are_its_own(live: Live) -> Finding:
     """Whoever has them signs cookies, or is the teacher."""
     _declared(live)
     names = ("cookie.key", "gateway.token", "teacher.token")
-    return owned(live, {f"{live.settings.app_dir}/{name}": f"600 {APP_USER}" for name in names})
+    return owned(
+        live, {f"{live.settings.app_dir}/{name}": f"600 {containers.APP.user}" for name in names}
+    )
 
 
 @control("OLS-1216", "The app refuses a question that is too long", "medium", "ours")

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ollama_stack import containers
 from ollama_stack.audit import Severity
 from ollama_stack.forms import size_bytes
 from tests.audit.control import Finding, NotApplicable, Reading, Test, control
 from tests.audit.live import Inspected, Live
 from tests.audit.test_limits import size
-
-GATEWAY_PIDS = 32  # as templates/ollama/docker-compose.yml.j2 has these
-GATEWAY_NANO_CPUS = 500_000_000
-GATEWAY_USER = "99:99"
-APP_USER = 10001
-APP_MEMORY = size_bytes("256M")
-APP_NANO_CPUS = 1_000_000_000
 
 
 class Part(NamedTuple):
@@ -166,7 +160,7 @@ test_gateway_sees_no_more_of_the_host = mounts(
 @control("OLS-731", "The gateway is not root", "high", "CIS Docker 4.1")
 def test_gateway_is_not_root(live: Live) -> Finding:
     """It is the one that strangers talk to."""
-    return live.gateway.read("Config.User").equals(GATEWAY_USER)
+    return live.gateway.read("Config.User").equals(containers.GATEWAY.users)
 
 
 @control("OLS-732", "The gateway's memory is limited, without swap", "medium", "CIS Docker 5.11")
@@ -196,13 +190,13 @@ def _memory(live: Live, container: Inspected, declared: int) -> Finding:
 @control("OLS-733", "The gateway's processes are limited", "medium", "CIS Docker 5.29")
 def test_gateways_processes_are_limited(live: Live) -> Finding:
     """A fork bomb has to stay in the container."""
-    return live.gateway.read("HostConfig.PidsLimit").equals(GATEWAY_PIDS)
+    return live.gateway.read("HostConfig.PidsLimit").equals(containers.GATEWAY.pids)
 
 
 @control("OLS-734", "The gateway's CPU is limited", "medium", "CIS Docker 5.12")
 def test_gateways_cpu_is_limited(live: Live) -> Finding:
     """A flood of requests must not take the model's CPU."""
-    return live.gateway.read("HostConfig.NanoCpus").equals(GATEWAY_NANO_CPUS)
+    return live.gateway.read("HostConfig.NanoCpus").equals(round(containers.GATEWAY.cpus * 1e9))
 
 
 test_app_has_a_read_only_root = read_only(APP)
@@ -217,27 +211,25 @@ test_app_sees_no_more_of_the_host = mounts(APP, lambda live: [f"{live.settings.a
 @control("OLS-758", "The app is not root", "high", "CIS Docker 4.1")
 def test_app_is_not_root(live: Live) -> Finding:
     """It reads what students write, and what the model does."""
-    return live.app.read("Config.User").equals(f"{APP_USER}:{APP_USER}")
+    return live.app.read("Config.User").equals(containers.APP.users)
 
 
 @control("OLS-759", "The app's memory is limited, without swap", "medium", "CIS Docker 5.11")
 def test_apps_memory_is_limited(live: Live) -> Finding:
     """A class of open pages must not take the model's memory."""
-    return _memory(live, live.app, APP_MEMORY)
+    return _memory(live, live.app, size_bytes(containers.APP_MEMORY))
 
 
 @control("OLS-760", "The app's processes are limited", "medium", "CIS Docker 5.29")
 def test_apps_processes_are_limited(live: Live) -> Finding:
     """A fork bomb has to stay in the container."""
-    spare = 32  # as templates/ollama/docker-compose.yml.j2 has it
-    most = live.settings.app_threads + 2 * live.settings.ollama_num_parallel + spare
-    return live.app.read("HostConfig.PidsLimit").equals(most)
+    return live.app.read("HostConfig.PidsLimit").equals(live.settings.app_pids)
 
 
 @control("OLS-761", "The app's CPU is limited", "medium", "CIS Docker 5.12")
 def test_apps_cpu_is_limited(live: Live) -> Finding:
     """A class of open pages must not take the model's CPU."""
-    return live.app.read("HostConfig.NanoCpus").equals(APP_NANO_CPUS)
+    return live.app.read("HostConfig.NanoCpus").equals(round(containers.APP.cpus * 1e9))
 
 
 @control("OLS-741", "Nobody else writes what is deployed", "high", "CIS Docker 4; stat(1)")
@@ -247,8 +239,9 @@ def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
     paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
     if settings.gateway_enabled:
         paths |= {settings.gateway_dir: "755 0"}
-        names = ("haproxy.cfg", "door.lua", "checks.lua", "schema.lua", "json.lua")
-        paths |= {f"{settings.gateway_dir}/{name}": "644 99" for name in names}
+        names = (containers.CONFIG, *containers.PROGRAMS)
+        mode = f"644 {containers.GATEWAY.user}"
+        paths |= {f"{settings.gateway_dir}/{name}": mode for name in names}
     if settings.app_enabled:
         paths |= {settings.app_dir: "755 0"}
     return owned(live, paths)
@@ -260,9 +253,9 @@ def test_secrets_are_their_owners_alone(live: Live) -> Finding:
     settings, paths = live.settings, dict[str, str]()
     if settings.token_header_file:
         paths = {settings.token_header_file: "600 0"}
-        paths[f"{settings.gateway_dir}/tokens.map"] = "600 99"
+        paths[f"{settings.gateway_dir}/tokens.map"] = f"600 {containers.GATEWAY.user}"
     if settings.gateway_enabled and settings.gateway_tls_cert:
-        paths[f"{settings.gateway_dir}/tls.pem"] = "600 99"
+        paths[f"{settings.gateway_dir}/tls.pem"] = f"600 {containers.GATEWAY.user}"
     if not paths:
         raise NotApplicable("neither tokens nor a certificate are declared")
     return owned(live, paths)

@@ -46,7 +46,7 @@ def test_one_run_mends_what_somebody_broke_by_hand() -> None:
     declared, secret = COMPOSE_FILE.read_text(), APP_TOKEN.read_text()
     models = sh(MODELS)
     sh("docker update --memory 1g --memory-swap 1g ollama")
-    assert planned()["changes"] == ["Release | Start Ollama"]
+    assert planned()["changes"] == ["Release | Switch to it"]
     assert sh(MEMORY) == f"{2**30}\n"
     COMPOSE_FILE.write_text("services: [broken")
     sh(f"docker rm --force ollama-gateway; rm -r {COMPOSE_FILE.parent}/gateway {APP_TOKEN.parent}")

@@ -94,6 +94,23 @@ def test_a_rollback_can_be_gone_back_from() -> None:
     assert queue() == "15"
 
 
+@pytest.mark.slow
+def test_a_release_of_an_earlier_version_is_taken_over_without_an_interruption() -> None:
+    """It had no files of these names."""
+    before, containers = current(), sh("docker ps --quiet --no-trunc --filter name=^ollama")
+    for name in ("release.env", "checksums", "good", "ask.json"):
+        for path in RELEASES.glob(f"[0-9]*/{name}"):
+            path.unlink()
+    (RELEASES / "staged").unlink()
+    with class_at_work(5) as told:
+        deployed()
+    assert set(told) == {200}
+    assert sh("docker ps --quiet --no-trunc --filter name=^ollama") == containers
+    done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"TO={before}")
+    assert done.returncode == 0, done.stderr
+    assert current() == before
+
+
 def test_an_unknown_release_changes_nothing() -> None:
     kept = current()
     done = run("make", "rollback", f"INVENTORY={INVENTORY}", "TO=999")

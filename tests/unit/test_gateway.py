@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from typing import Any
 
 import pytest
-from pyinfra.api import StringCommand
 
 from ollama_stack import door, tokens
-from ollama_stack.compose import CLEAN
 from ollama_stack.forms import size_bytes
 from ollama_stack.operations import gateway
 from ollama_stack.settings import Settings, read_settings
@@ -98,50 +95,6 @@ def test_the_gateway_s_memory_is_all_that_it_can_come_to_hold(profile: str, body
 def test_a_large_body_takes_memory_and_a_small_one_none() -> None:
     found = [settings(gateway_max_body=body).container_memory["gateway"] for body in ("128K", "1M", "4M")]  # fmt: skip
     assert found == ["512M", "512M", "804M"]
-
-
-FILES = {"haproxy.cfg": "global\n", "tokens.map": f"{tokens.digest(TOKEN)} admin\n"}
-LIVE = {
-    "sha256sum": [
-        f"haproxy.cfg {sha256(FILES['haproxy.cfg'].encode()).hexdigest()} 644 99",
-        f"tokens.map {sha256(FILES['tokens.map'].encode()).hexdigest()} 600 99",
-    ],
-}
-
-
-FOLDER = "/opt/my ollama/gateway"
-
-
-def configure(answers: dict[str, Any]) -> list[str]:
-    given: dict[str, Any] = {"image": "haproxy:3.2.18", "begun": StringCommand("begin")}
-    return plan(gateway.config, answers, folder=FOLDER, files=FILES, **given)
-
-
-def test_what_is_there_is_left_alone() -> None:
-    assert configure(LIVE) == []
-
-
-def test_where_the_engine_maps_users_the_files_are_theirs() -> None:
-    """Else its HAProxy cannot read the tokens: dockerd's userns-remap."""
-    mapped = {"docker info": "/srv/docker/1000.1000 [name=seccomp,profile=builtin name=userns]"}
-    assert "chown 1099:1099 '/opt/my ollama/gateway.new/tokens.map'" in " ".join(configure(mapped))
-    there = [line.replace(" 99", " 1099") for line in LIVE["sha256sum"]]
-    assert configure(mapped | {"sha256sum": there}) == []
-    assert configure(mapped | LIVE) != []
-
-
-def test_a_changed_file_is_checked_before_it_replaces_the_old() -> None:
-    commands = configure({})
-    checked = next(i for i, c in enumerate(commands) if "haproxy -c" in c)
-    moved = next(i for i, c in enumerate(commands) if " && mv " in c)
-    assert checked < commands.index("begin") < moved
-    assert commands[checked].startswith(f"{CLEAN} docker run ")  # whatever platform others prefer
-    assert "'/opt/my ollama/gateway.new/haproxy.cfg'" in " ".join(commands)
-    assert "the old one is untouched" in commands[checked]
-    assert (
-        "mv '/opt/my ollama/gateway.new/tokens.map' '/opt/my ollama/gateway/tokens.map'"
-        in (commands[moved])
-    )
 
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:

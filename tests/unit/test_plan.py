@@ -76,7 +76,7 @@ def test_shipped_inventories_plan_the_upstream_parts(
     assert run.returncode == 0, run.stderr
     plan = {op["name"]: sorted(op["hosts_with_change"]) for op in json.loads(run.stdout)["plan"]}
     assert plan["Docker | Have Docker's repository"] == hosts
-    assert plan["Release | Start Ollama"] == hosts
+    assert plan["Release | Switch to it"] == hosts
     assert "install docker-ce, docker-ce-cli, containerd.io" in run.stderr
     assert "image: ollama/ollama:0.32.15" in run.stderr
     assert "pull qwen2.5:1.5b" in run.stderr

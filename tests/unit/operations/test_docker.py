@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pyinfra.api import FileUploadCommand, StringCommand
+from pyinfra.api import FileUploadCommand
 
 from lab.operations import project
 from ollama_stack import wheels
@@ -168,36 +168,6 @@ def test_an_empty_daemon_json_is_removed_and_no_other(size: int | None, steps: i
     commands = plan(docker.settings_whole, there)
     assert len(commands) == steps
     assert commands[:1] == ["rm -f /etc/docker/daemon.json"][:steps]
-
-
-BEGUN = {"begun": StringCommand("begin"), "pull_failed": "ollama_image: no"}
-
-
-def test_the_same_compose_file_is_left_alone() -> None:
-    same = {"cat": ["a: 1", "b: 2"]}
-    text = "a: 1\nb: 2\n"
-    assert plan(docker.compose_file, same, content=text, path=FILE, **BEGUN) == []
-
-
-def test_a_new_compose_file_replaces_the_old_only_when_compose_accepts_it() -> None:
-    path = "/opt/o k/c.yml"
-    new = {"content": "a: 2\n", "path": path, **BEGUN}
-    upload, mode, check, pull, begin, move = plan(docker.compose_file, {"cat": "a: 1"}, **new)
-    assert "/opt/o k/c.yml.new" in upload
-    assert mode == "chmod 644 '/opt/o k/c.yml.new'"
-    assert check == (
-        f"{COMMAND} --file '/opt/o k/c.yml.new' config --quiet || {{ printf '%s\\n' "
-        "'/opt/o k/c.yml: Compose refuses the new file, the old one is untouched; see its words "
-        "above' >&2; exit 1; }"
-    )
-    assert pull == (
-        f"{COMMAND} --file '/opt/o k/c.yml.new' --progress quiet pull --policy missing || "
-        "{ printf '%s\\n' 'ollama_image: no' >&2; exit 1; }"
-    )
-    assert begin == "begin"
-    assert move == (
-        "sync '/opt/o k/c.yml.new' && mv '/opt/o k/c.yml.new' '/opt/o k/c.yml' && sync '/opt/o k'"
-    )
 
 
 def compose_answer(*containers: object) -> dict[str, str]:

@@ -19,23 +19,27 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
+def yes() -> bool:
+    return True
+
+
 ANSWER = f"{json.dumps(GOOD)} 200 1.97"
 
 
 def asked(answer: str | list[str]) -> bool:
     with fake_host({"seq 1": answer, "seq 3": [ANSWER, ANSWER, ANSWER]}) as host:
-        return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
+        return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
 
 
 def commands(parallel: int) -> list[str]:
     with fake_host({"seq": [ANSWER] * parallel}) as host:
-        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel, 60)
+        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel, 60, yes)
         return list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
 
 
 def test_answers_pass_and_leave_their_figures() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
-        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
+        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
         assert host.data.get("_smoke") == (
             "1 request: 2.0 s, 20.0 tok/s; 3 at once: 2.0 s, waited 1.0 s, 20.0 tok/s each"
         )
@@ -49,9 +53,16 @@ def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> No
     assert several.endswith("& done; wait")
 
 
+def test_where_nothing_has_changed_one_is_enough() -> None:
+    with fake_host({"seq 1": ANSWER}) as host:
+        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, lambda: False)
+        assert host.data.get("_smoke") == "1 request: 2.0 s, 20.0 tok/s"
+        assert len(host.connector.executed_commands) == 1  # type: ignore[attr-defined]  # @fake's
+
+
 def test_an_answer_that_never_came_fails_the_host() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
-        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60)
+        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
 
 
 def test_a_server_that_is_busy_with_others_is_asked_again(slept: list[float]) -> None:
