@@ -9,8 +9,8 @@ import sys
 
 from pyinfra import host, inventory
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
-from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
 from ollama_stack.tasks.model import keep_model

@@ -8,8 +8,8 @@ import sys
 
 from pyinfra import host, inventory
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
-from ollama_stack.settings import read_settings
 from ollama_stack.tasks.preflight import check_flags
 from ollama_stack.tasks.release import begin_change, go_back
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.sshd import ADDRESSES, Sshd, sshd, user
 from lab.tables import markdown, publish
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 
 ALARMS, ROUNDS = 20, 5
 USER = "lab-auditor"

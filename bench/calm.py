@@ -15,7 +15,7 @@ import httpx
 
 from bench.clients import paired
 from lab.tables import markdown, publish
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 from tests.door.conftest import TOKENS, Door, bearer, question
 
 PAIRS, ANSWERS, WORDS = 200, 10, 200  # WORDS of each of so many streamed answers

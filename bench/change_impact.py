@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from bench.clients import Outcome, closed_loop
 from lab.tables import markdown, publish
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 
 GATEWAY = "http://127.0.0.1:11434"
 CLIENTS, SECONDS, CALM = 5, 40.0, 5.0

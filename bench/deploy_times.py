@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.fleet import MEMBERS, Member
 from lab.tables import markdown, publish
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 
 FLEETS, ROUNDS = (1, 3, 6), 3
 PARTS = {

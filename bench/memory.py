@@ -19,8 +19,8 @@ import httpx
 
 from lab import images, synthetic
 from lab.tables import markdown, publish
-from ollama_stack.capacity import MIB, SHAPES, budget
-from ollama_stack.wheels import cache, unpacked
+from ollama_stack.capacity.budget import MIB, SHAPES, budget
+from ollama_stack.pinned_wheels import cache, unpacked
 
 NAME = "ollama-lab-capacity"  # of the container and of its volume
 PORT = 21434

@@ -19,7 +19,7 @@ import httpx
 from bench.clients import quantile
 from bench.target import MODEL
 from lab.tables import markdown, publish
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 from tests.door.conftest import TOKENS, Door, bearer
 from tests.door.haproxy import Process, unpacked
 

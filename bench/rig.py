@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ollama_stack import tokens
+from ollama_stack.config import tokens
 from tests.door.conftest import SECRETS, TOKENS, Door, until
 from tests.door.double import Double, Handler
 from tests.door.haproxy import free_ports
@@ -24,8 +24,8 @@ BEFORE = "7a3d86c"
 OWN = TOKENS | {"app_enabled": True, "app_questions_per_minute": 10_000}
 RENDER = """
 import json, sys
-from ollama_stack.settings import read_settings
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.config.settings import read_settings
+from ollama_stack.stack.rendering import gateway_files
 from tests.unit.conftest import group_data
 own, names = json.load(sys.stdin)
 settings = read_settings(group_data("all", "medium") | own)

@@ -4,12 +4,12 @@ from pyinfra import host, inventory
 from pyinfra.facts.server import LinuxDistribution
 
 from lab import images, operations
+from ollama_stack.config.settings import read_settings
 from ollama_stack.operations import packages
+from ollama_stack.pinned_wheels import downloaded, unpacked
 from ollama_stack.rules import check_inventory
-from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.preflight import check_hosts
-from ollama_stack.wheels import downloaded, unpacked
 
 ROOT = images.HERE.parent
 APP = "ollama-lab/app:latest"

@@ -12,9 +12,9 @@ from pyinfra.operations import files, server
 from lab import machine
 from lab.fleet import KEYS
 from lab.operations import BUILD, LABEL, PUBLISHER
-from ollama_stack.forms import host_of
+from ollama_stack.config.settings import read_settings
+from ollama_stack.config.types import host_of
 from ollama_stack.operations import docker
-from ollama_stack.settings import read_settings
 from ollama_stack.tasks.docker import run_docker
 
 settings = read_settings(host.data.dict())

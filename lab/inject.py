@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lab.fleet import MEMBERS, Member
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 
 INVENTORY = "inventories/lab_ssh.py"
 MODELS = "docker exec ollama ollama list | awk '{print $1, $2}' | sort"  # theirs is by time

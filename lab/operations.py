@@ -15,9 +15,9 @@ from lab import images
 from lab.facts import PublishedConfig
 from lab.fleet import KEYS, USER, Member
 from lab.images import Image
-from ollama_stack.compose import COMMAND
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.shell import or_explain
+from ollama_stack.stack.compose import COMMAND
 
 BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
 PUBLISHER = "ollama-lab-publisher"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from lab import images
-from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
+from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 
 ADDRESS = ("172.17.0.1", 5080)
 VERSIONS = ("20.10.24", "20.10.25")  # by name; what is in them is one and the same engine

@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ollama_stack import __version__
+from ollama_stack import ROOT, __version__
 
-ROOT = Path(__file__).resolve().parents[1]
 MISTYPED, INTERRUPTED = 3, 130
 
 
@@ -193,7 +192,7 @@ def docs() -> None:
 
     Exit: 0 they are written.
     """
-    from ollama_stack.reference import pages
+    from ollama_stack.generate_docs import pages
     from tests.audit.controls import PAGE, page
 
     for path, text in {**pages(), PAGE: page()}.items():

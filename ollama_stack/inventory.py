@@ -11,14 +11,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import testinfra
 from testinfra.host import Host
 
-ROOT = Path(__file__).parents[1]
+from ollama_stack import ROOT
 
 # pyinfra's command, called with its words; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from pyinfra.api.arguments import all_argument_meta
 
-from ollama_stack.settings import PROFILES, PYINFRA_KEY, Settings
-
-ROOT = Path(__file__).parents[1]
+from ollama_stack import ROOT
+from ollama_stack.config.settings import PROFILES, PYINFRA_KEY, Settings
 
 
 def file_faults(used: Iterable[str]) -> dict[str, list[str]]:

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from pyinfra import logger
 from pyinfra.api import DeployError, Inventory
 
-from ollama_stack import tokens
-from ollama_stack.capacity import least_profile
-from ollama_stack.forms import size_bytes
+from ollama_stack.capacity.budget import least_profile
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
+from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
-from ollama_stack.settings import PROFILES, Settings, profile_of, read_settings
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 

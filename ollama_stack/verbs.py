@@ -11,10 +11,10 @@ from rich.console import Console
 
 from ollama_stack.check import Checked, check
 from ollama_stack.inventory import only
-from ollama_stack.plan import EXIT, make_plan, show_plan
+from ollama_stack.reports.plan import EXIT, make_plan, show_plan
+from ollama_stack.reports.status import find_status, show_status
 from ollama_stack.rolling import roll
 from ollama_stack.run import asked, run
-from ollama_stack.status import find_status, show_status
 
 NO_REPORT = 3
 

@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from ollama_stack.compose import COMMAND, ComposeProject
+from ollama_stack.stack.compose import COMMAND, ComposeProject
 
 # ``PID memory.swap.max memory.low`` of each control group of a process; of v1 nothing.
 UP_TO_THE_ROOT = (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from ollama_stack.manifest import Manifest
+from ollama_stack.capacity.manifest import Manifest
 
 FORMS = (
     "application/vnd.docker.distribution.manifest.v2+json, "

@@ -15,7 +15,6 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import File, FileContents
 from pyinfra.facts.server import Arch
 
-from ollama_stack.compose import STARTING
 from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
@@ -24,8 +23,9 @@ from ollama_stack.facts.docker import (
     EngineVersion,
     InsecureRegistries,
 )
+from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 from ollama_stack.shell import MARK, or_explain, ours, renamed, uploaded
-from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
+from ollama_stack.stack.compose import STARTING
 
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`

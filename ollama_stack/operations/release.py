@@ -14,7 +14,6 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from ollama_stack.compose import CLEAN, COMMAND
 from ollama_stack.containers import CONFIG, INSIDE, PROGRAMS
 from ollama_stack.containers import GATEWAY as CONTAINER
 from ollama_stack.facts.docker import Compose, UserOffset
@@ -26,6 +25,7 @@ from ollama_stack.operations.lock import LOCK
 from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain, run_now
+from ollama_stack.stack.compose import CLEAN, COMMAND
 
 LOG = "/run/ollama-stack.log"  # of the last change
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it

@@ -10,7 +10,7 @@ from statistics import median
 from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
-from ollama_stack.answers import Answer
+from ollama_stack.generate_response import Answer
 from ollama_stack.shell import or_explain, run_now
 
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses

@@ -10,14 +10,14 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.server import Arch, LinuxDistribution, Which
 from pyinfra.operations import systemd
 
+from ollama_stack.capacity.fit import SUPPORTED_OS
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import host_of
 from ollama_stack.facts.docker import ComposeVersion, EngineVersion, InitSystem
 from ollama_stack.facts.host import HalfInstalled
-from ollama_stack.fit import RELEASES
-from ollama_stack.forms import host_of
 from ollama_stack.operations import docker, packages
+from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 from ollama_stack.rules import refuse
-from ollama_stack.settings import Settings
-from ollama_stack.wheels import COMPOSE_PLUGIN, unpacked
 
 PLUGIN, UBUNTUS = "docker-compose-plugin", "docker-compose-v2"
 BESIDE = ["containerd.io", "docker-buildx-plugin", PLUGIN]
@@ -68,7 +68,7 @@ def run_docker(variables: Mapping[str, str] | None = None, seconds: int = 180) -
         docker.engine(name="Run Docker", variables=variables, seconds=seconds)
 
 
-def release() -> tuple[str, str]:
+def os_release() -> tuple[str, str]:
     """The host's distribution and version, as os-release has them."""
     meta = host.get_fact(LinuxDistribution)["release_meta"]
     return meta.get("ID", ""), meta.get("VERSION_ID", "")
@@ -102,7 +102,7 @@ def _official(settings: Settings) -> list[str]:
 
 
 def _from_distribution() -> list[str]:
-    beside = RELEASES[" ".join(release())]
+    beside = SUPPORTED_OS[" ".join(os_release())]
     if not beside and not host.get_fact(ComposeVersion):
         unpacked(
             COMPOSE_PLUGIN, host.get_fact(Arch)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pyinfra import host
 from pyinfra.api import deploy
+from pyinfra.facts.server import Groups
 from pyinfra.operations import files
 
-from ollama_stack.forms import size_bytes
-from ollama_stack.operations import slice
-from ollama_stack.settings import Settings
-from ollama_stack.tasks.compose import slice_of
-from ollama_stack.tasks.guard import close_side_doors
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import size_bytes
+from ollama_stack.facts.docker import (
+    Cgroups,
+    CgroupVersion,
+    DaemonConfig,
+    EngineVersion,
+    InitSystem,
+)
+from ollama_stack.facts.host import UplinkMtu
+from ollama_stack.operations import guard, slice
+from ollama_stack.stack.rendering import guard_files
+
+CGROUPFS = {"native.cgroupdriver=cgroupfs"}  # of daemon.json's exec-opts
 
 
 @deploy("Host")
@@ -23,3 +34,37 @@ def protect_host(settings: Settings) -> None:
             memory_low=size_bytes(settings.ollama_memory_reservation),
         )
     close_side_doors(settings)
+
+
+def close_side_doors(settings: Settings) -> None:
+    """The packet filter has our rules, now and after a start of the host."""
+    installed_by_us = not host.get_fact(EngineVersion)  # and its packages make the group
+    group = installed_by_us or "docker" in host.get_fact(Groups)
+    rules, unit, revision = guard_files(settings, group=group)
+    guard.closed(
+        name="Close the side doors",
+        path=settings.guard_file,
+        rules=rules,
+        revision=revision,
+        unit=unit if host.get_fact(InitSystem) == "systemd" else "",
+    )
+
+
+def slice_of(settings: Settings) -> str:
+    """The slice of this host's containers; "" where Docker has no use for one.
+
+    Where no engine answers yet, it is what Docker itself chooses there.
+    """
+    groups = host.get_fact(Cgroups)
+    if groups is None:
+        options = (host.get_fact(DaemonConfig) or {}).get("exec-opts", [])
+        systemd = host.get_fact(InitSystem) == "systemd" and host.get_fact(CgroupVersion) == "2"
+        groups = "systemd 2" if systemd and not CGROUPFS & set(options) else ""
+    return settings.slice if groups == "systemd 2" else ""
+
+
+def least_mtu() -> int:
+    """The packets that come out of this host whole: what is larger is lost without a word on many ways."""
+    declared = (host.get_fact(DaemonConfig) or {}).get("mtu")
+    uplink = host.get_fact(UplinkMtu)
+    return min(uplink, declared) if isinstance(declared, int) and declared else uplink

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyinfra.api import deploy
 from pyinfra.api.operation import OperationMeta
 
+from ollama_stack.config.settings import Settings
 from ollama_stack.operations import model
-from ollama_stack.settings import Settings
 from ollama_stack.tasks.release import begun
 
 

@@ -21,7 +21,11 @@ from pyinfra.facts.docker import DockerContainer, DockerImage, DockerVolume
 from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
-from ollama_stack.capacity import Shape
+from ollama_stack.capacity.budget import Shape
+from ollama_stack.capacity.fit import misfits
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.capacity.sums import MEASUREMENTS, MEASUREMENTS_PATH, Measured
+from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
     CONTAINERD_ROOT,
@@ -37,13 +41,9 @@ from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
-from ollama_stack.fit import unfit
-from ollama_stack.manifest import Manifest
 from ollama_stack.rules import refuse
-from ollama_stack.settings import Settings, profile_of, read_settings
-from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured
 from ollama_stack.tasks import login
-from ollama_stack.tasks.docker import release
+from ollama_stack.tasks.docker import os_release
 
 CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
 
@@ -74,13 +74,13 @@ def _reasons(run: State, pulls: bool) -> Greenlet[..., dict[str, list[str]]]:
 def _measure_all(run: State, pulls: bool) -> dict[str, list[str]]:
     hosts = run.inventory.get_active_hosts()
     looks = Pool(20).map(lambda one: _look(one, pulls), hosts)
-    if path := os.environ.get(MEASURED_FILE):
+    if path := os.environ.get(MEASUREMENTS_PATH):
         by_name = {one.name: look for one, look in zip(hosts, looks, strict=True)}
-        Path(path).write_bytes(LOOKS.dump_json(by_name))
+        Path(path).write_bytes(MEASUREMENTS.dump_json(by_name))
     return {
         one.name: look
         if isinstance(look, list)
-        else unfit(read_settings(one.data.dict()), profile_of(one.groups), look)
+        else misfits(read_settings(one.data.dict()), profile_of(one.groups), look)
         for one, look in zip(hosts, looks, strict=True)
     }
 
@@ -105,7 +105,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
     data_root = host.get_fact(EngineRoot) or (daemon or {}).get("data-root", "/var/lib/docker")
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
-        release=" ".join(release()).strip(),
+        release=" ".join(os_release()).strip(),
         architecture=host.get_fact(Arch),
         cpus=host.get_fact(Cpus) or 0,
         memory=host.get_fact(MemTotal),
@@ -186,13 +186,13 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
 def _to_pull(settings: Settings) -> dict[str, Manifest]:
     """What is not on the host yet, as its registry has it."""
     urls = {}
-    if not host.get_fact(DockerImage, object_id=settings.image):
+    if not host.get_fact(DockerImage, object_id=settings.ollama_image_ref):
         urls["ollama_image"] = settings.image_manifest(settings.ollama_image)
     if settings.gateway_enabled and not host.get_fact(
-        DockerImage, object_id=settings.haproxy_image
+        DockerImage, object_id=settings.gateway_image_ref
     ):
         urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
-    if settings.app_enabled and not host.get_fact(DockerImage, object_id=settings.companion_image):
+    if settings.app_enabled and not host.get_fact(DockerImage, object_id=settings.app_image_ref):
         urls["app_image"] = settings.image_manifest(settings.app_image)
     if not _model_there(settings):
         urls["model_name"] = settings.model_manifest

@@ -9,24 +9,22 @@ import shlex
 import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand, deploy
 from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import BaseStateCallback
 
+from ollama_stack import ROOT
+from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.containers import CONFIG, PROGRAMS
 from ollama_stack.facts.docker import InitSystem
 from ollama_stack.operations import lock, model, programs, release
 from ollama_stack.revision import revision
-from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.compose import least_mtu, render_compose, slice_of
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.stack.rendering import compose_file, gateway_files, settling_unit
+from ollama_stack.tasks.host import least_mtu, slice_of
 
-INVENTORIES = Path(__file__).parents[2] / "inventories"
-TEMPLATES = Path(__file__).parents[2] / "templates"
+INVENTORIES = ROOT / "inventories"
 
 
 @dataclass(eq=False)
@@ -95,12 +93,7 @@ def begin_change(settings: Settings) -> None:
 
 def boot_unit(settings: Settings) -> str:
     """The systemd unit by which a host goes back when it starts."""
-    templates = Environment(  # noqa: S701 not HTML
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    return templates.get_template("host/release.service.j2").render(
-        folder=settings.ollama_dir, settle=release.at_once("settle", settings.ollama_dir)
-    )
+    return settling_unit(settings, str(release.at_once("settle", settings.ollama_dir)))
 
 
 def patience(settings: Settings) -> release.Patience:
@@ -127,7 +120,7 @@ def declared_release(settings: Settings, digests: dict[str, str]) -> release.Dec
     load = {"model": settings.model_name}
     ask = load | {"prompt": "hi", "stream": False, "options": {"num_predict": 1}}
     files = {
-        release.COMPOSE_FILE: render_compose(settings, slice_of(settings), least_mtu()),
+        release.COMPOSE_FILE: compose_file(settings, slice_of(settings), least_mtu()),
         "create.json": json.dumps(create),
         "generate.json": json.dumps(load),
         "ask.json": json.dumps(ask),
@@ -156,11 +149,11 @@ def stage_release(settings: Settings, digests: dict[str, str]) -> None:
         folder=settings.ollama_dir,
         declared=declared_release(settings, digests),
         record=_record(),
-        image=settings.haproxy_image,
+        image=settings.gateway_image_ref,
         pull_failed=(
-            f"ollama_image: {settings.image} cannot be pulled; check the name and that its "
+            f"ollama_image: {settings.ollama_image_ref} cannot be pulled; check the name and that its "
             "registry answers (mirror); the old compose file is untouched. If the words above are "
-            f"about {settings.haproxy_image} or {settings.companion_image}: the same goes for "
+            f"about {settings.gateway_image_ref} or {settings.app_image_ref}: the same goes for "
             "gateway_image and app_image"
         ),
     )

@@ -7,11 +7,11 @@ from secrets import token_hex
 from pyinfra import host
 from pyinfra.operations import files
 
-from ollama_stack import tokens
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import Settings
 from ollama_stack.containers import APP
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.operations import gateway, secrets
-from ollama_stack.settings import Settings
 
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105 a file's name
 

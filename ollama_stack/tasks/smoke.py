@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pyinfra.api import deploy
 from pyinfra.api.operation import OperationMeta
 
+from ollama_stack.config.settings import Settings
 from ollama_stack.operations import smoke
-from ollama_stack.settings import Settings
 
 
 @deploy("Smoke")

@@ -11,10 +11,10 @@ from pyinfra.operations import python
 from rich.console import Console
 from rich.table import Table
 
+from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.model import LoadedModels
 from ollama_stack.facts.ollama import OllamaRunner
-from ollama_stack.settings import Settings, profile_of, read_settings
 
 
 def summarise() -> None:

@@ -17,7 +17,9 @@ from _pytest.junitxml import xml_key
 from _pytest.terminal import TerminalReporter
 
 import ollama_stack
-from ollama_stack.audit import (
+from ollama_stack.config.settings import read_settings
+from ollama_stack.inventory import Target, read_inventory
+from ollama_stack.reports.audit import (
     EXIT,
     SEVERITIES,
     STATUSES,
@@ -31,10 +33,8 @@ from ollama_stack.audit import (
     verdict,
     write,
 )
-from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.revision import revision
 from ollama_stack.rules import faults
-from ollama_stack.settings import read_settings
 from tests.audit.control import DEPLOY, Spec, sentence
 from tests.audit.controls import specs
 from tests.audit.looking import look

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from ollama_stack.audit import Control, Evidence, Result, Severity
+from ollama_stack.reports.audit import Control, Evidence, Result, Severity
 
 if TYPE_CHECKING:
     from tests.audit.live import Live

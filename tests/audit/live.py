@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.settings import read_settings
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
 from tests.audit.conversation import SUDO, Conversation, Output

@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import date
 from tempfile import TemporaryDirectory
 
-from ollama_stack.audit import HostAudit, Result
+from ollama_stack.config.settings import profile_of
 from ollama_stack.inventory import Target
-from ollama_stack.settings import profile_of
+from ollama_stack.reports.audit import HostAudit, Result
 from tests.audit.control import Blocked, NotApplicable, Spec, Unreadable
 from tests.audit.conversation import Pending
 from tests.audit.live import Live

@@ -44,7 +44,7 @@ def test_app_always_restarts(live: Live) -> Finding:
 @control("OLS-1204", "The app is the declared image", "high", "ours")
 def test_app_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return has_image(live, live.app, live.settings.companion_image)
+    return has_image(live, live.app, live.settings.app_image_ref)
 
 
 @control("OLS-1205", "The app is on its network alone", "medium", "ours")

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import datetime
 
-from ollama_stack.forms import seconds
+from ollama_stack.config.types import seconds
 from tests.audit.control import Blocked, Finding, Reading, control
 from tests.audit.live import DATE, LOAD_SECONDS, Live
 

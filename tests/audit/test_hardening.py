@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ollama_stack import containers
-from ollama_stack.audit import Severity
-from ollama_stack.forms import size_bytes
+from ollama_stack.config.types import size_bytes
+from ollama_stack.reports.audit import Severity
 from tests.audit.control import Finding, NotApplicable, Reading, Test, control
 from tests.audit.live import Inspected, Live
 from tests.audit.test_limits import size

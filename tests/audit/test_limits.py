@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from ollama_stack.forms import size_bytes
+from ollama_stack.config.types import size_bytes
 from tests.audit.control import Finding, control
 from tests.audit.live import Live
 

@@ -67,7 +67,7 @@ def test_ollama_always_restarts(live: Live) -> Finding:
 @control("OLS-506", "Ollama is the declared image", "high", "rule of thumb")
 def test_ollama_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return has_image(live, live.ollama, live.settings.image)
+    return has_image(live, live.ollama, live.settings.ollama_image_ref)
 
 
 @control("OLS-507", "Models are on their volume", "high", "rule of thumb")
@@ -124,7 +124,7 @@ def test_gateway_always_restarts(live: Live) -> Finding:
 @control("OLS-513", "The gateway is the declared image", "high", "ours")
 def test_gateway_is_the_declared_image(live: Live) -> Finding:
     """Another image is another program."""
-    return has_image(live, live.gateway, live.settings.haproxy_image)
+    return has_image(live, live.gateway, live.settings.gateway_image_ref)
 
 
 @control(

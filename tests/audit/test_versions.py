@@ -52,7 +52,7 @@ def test_docker_is_not_older_than_supported(live: Live) -> Finding:
 )
 def test_ollamas_image_has_the_fleets_digest(live: Live) -> Finding:
     """A tag moves; two programs under one name make two audits of one."""
-    return _same(live, _image, lambda one: one.settings.image)
+    return _same(live, _image, lambda one: one.settings.ollama_image_ref)
 
 
 def _image(live: Live) -> Reading:

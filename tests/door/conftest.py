@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_stack import tokens
-from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.stack.rendering import gateway_files
 from tests.door.double import MODEL, Double
 from tests.door.haproxy import Process, free_ports, unpacked
 from tests.unit.conftest import group_data

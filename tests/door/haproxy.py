@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 
 from lab.packages import alone, have
-from ollama_stack.wheels import cache
+from ollama_stack.pinned_wheels import cache
 
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")

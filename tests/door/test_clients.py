@@ -12,8 +12,8 @@ import ollama
 import openai
 import pytest
 
-from ollama_stack import tokens
-from ollama_stack.door import LIMITS
+from ollama_stack.config import tokens
+from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
 from tests.door.double import MODEL, WORDS
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.settings import read_settings
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.config.settings import read_settings
+from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import TOKENS
 from tests.door.haproxy import unpacked
 from tests.unit.conftest import group_data

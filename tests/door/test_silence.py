@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ollama_stack.settings import read_settings
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.config.settings import read_settings
+from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     TOKENS,

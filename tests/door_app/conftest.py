@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from app.worker import listen
-from ollama_stack.settings import read_settings
+from ollama_stack.config.settings import read_settings
 from tests.door.conftest import Door
 from tests.unit.conftest import group_data
 

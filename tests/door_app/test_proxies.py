@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from lab.packages import alone
-from ollama_stack.wheels import cache
+from ollama_stack.pinned_wheels import cache
 from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
 
 NGINX = """

@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 
 # Without pyinfra_cli: its import replaces the sockets of whoever imports it.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["ollama_stack.plan", "ollama_stack.status", "ollama_stack.tasks.preflight"]
+    ["ollama_stack.reports.plan", "ollama_stack.reports.status", "ollama_stack.tasks.preflight"]
 )
 
 

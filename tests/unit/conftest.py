@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.settings import Settings, read_settings
+from ollama_stack.config.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from ollama_stack.audit import STATUSES, Change, Evidence, HostAudit, Report, Result, Since, verdict
+from ollama_stack.reports.audit import (
+    STATUSES,
+    Change,
+    Evidence,
+    HostAudit,
+    Report,
+    Result,
+    Since,
+    verdict,
+)
 from tests.audit.controls import specs
 
 CONTROLS = [spec.control for spec in specs()]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ollama_stack.answers import Answer
+from ollama_stack.generate_response import Answer
 
 GOOD = {
     "response": "one two",

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ollama_stack.fit import unfit
-from ollama_stack.manifest import Manifest
+from ollama_stack.capacity.fit import misfits
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.operations import secrets, smoke
 from ollama_stack.rules import faults, warnings
-from ollama_stack.settings import Settings, read_settings
 from ollama_stack.shell import renamed
-from ollama_stack.tasks.compose import render_compose
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.stack.rendering import compose_file, gateway_files
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 from tests.unit.test_fit import BARE, MIRROR
@@ -86,22 +85,22 @@ def test_a_page_left_open_by_name_is_warned_of() -> None:
 
 def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() -> None:
     wanted = replace(BARE, to_pull={"app_image": Manifest(401)})
-    assert unfit(settings(), "medium", replace(wanted, docker="29.1.3")) == [
+    assert misfits(settings(), "medium", replace(wanted, docker="29.1.3")) == [
         "app_image: ollama-stack/app:0.1.0 is not published, and not on the host; build it from "
         "app/Dockerfile (docs/running.md) and push it to a registry of yours, or load it there"
     ]
-    assert unfit(settings(), "medium", wanted) == [
+    assert misfits(settings(), "medium", wanted) == [
         "app_image: ollama-stack/app:0.1.0 is not published, and not on the host, where no Docker "
         "runs; build it from app/Dockerfile (docs/running.md) and push it to a registry of yours, or "
         "deploy with app_enabled = False first, then load it there"
     ]
     own = settings(app_image="registry.school.lan/app:1")
     missing = replace(BARE, to_pull={"app_image": Manifest(404)})
-    assert unfit(own, "medium", replace(wanted, to_pull={"app_image": Manifest(200)})) == []
-    assert unfit(own, "medium", missing) == [
+    assert misfits(own, "medium", replace(wanted, to_pull={"app_image": Manifest(200)})) == []
+    assert misfits(own, "medium", missing) == [
         "app_image: registry.school.lan/app:1 is not in its registry; check the name and the tag"
     ]
-    assert unfit(settings(**MIRROR), "medium", missing) == [
+    assert misfits(settings(**MIRROR), "medium", missing) == [
         "app_image: 10.0.0.9:5000/ollama-stack/app:0.1.0 is not in its registry; check the name and "
         "the tag"
     ]
@@ -109,14 +108,14 @@ def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() ->
 
 def test_its_address_and_port_must_be_had() -> None:
     found = replace(BARE, missing_addresses=["app_bind"], port_owners={"app_port": "nginx"})
-    assert unfit(settings(app_bind="10.0.0.5"), "medium", found) == [
+    assert misfits(settings(app_bind="10.0.0.5"), "medium", found) == [
         "app_port: 8080 is taken by nginx; stop it or set another app_port",
         "app_bind: the host has no address 10.0.0.5; see `ip -4 address` on it",
     ]
 
 
 def services(**own: Any) -> dict[str, Any]:
-    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings(**own)))["services"]
+    rendered: dict[str, Any] = yaml.safe_load(compose_file(settings(**own)))["services"]
     return rendered
 
 

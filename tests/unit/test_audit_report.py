@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ollama_stack.audit import Change, HostAudit, compare, kept, verdict, write
+from ollama_stack.reports.audit import Change, HostAudit, compare, kept, verdict, write
 from tests.unit.reports import CONTROLS, HOSTILE, host, mixed, report, result
 
 DOCS = Path(__file__).parents[2] / "docs"

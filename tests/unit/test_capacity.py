@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_stack.capacity import MIB, SHAPES, batch, budget, runs_llama_server
+from ollama_stack.capacity.budget import MIB, SHAPES, batch, budget, runs_llama_server
 
 OLD, NEW = "ollama/ollama:0.9.3", "ollama/ollama:0.32.15"
 

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from ollama_stack import ROOT
 from ollama_stack.cli import cli
-from ollama_stack.inventory import ROOT
 from ollama_stack.rolling import roll
 from tests.unit.commands import command
 from tests.unit.test_plan import BARE, as_fakes

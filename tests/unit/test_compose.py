@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.compose import COMMAND, ComposeProject
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
+from ollama_stack.stack.compose import COMMAND, ComposeProject
 
 CONFIG = {
     "name": "p",

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.compose import render_compose
-from ollama_stack.tasks.guard import guard_files
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.stack.rendering import compose_file, guard_files
 from tests.unit.conftest import group_data
 
 RULES = """
@@ -52,7 +51,7 @@ AS_THE_RULES: dict[str, Any] = {
 
 def service(name: str = "ollama", **data: Any) -> dict[str, Any]:
     settings = read_settings(group_data("all", "medium") | data)
-    rendered: dict[str, Any] = yaml.safe_load(render_compose(settings))["services"][name]
+    rendered: dict[str, Any] = yaml.safe_load(compose_file(settings))["services"][name]
     return rendered
 
 
@@ -75,7 +74,7 @@ def test_medium_is_the_seed_s_service_and_our_named_additions() -> None:
 def test_all_containers_are_in_the_slice_where_there_is_one() -> None:
     settings = read_settings(group_data("all", "medium") | {"app_enabled": True})
     for parent in ("", "ollama.slice"):
-        services = yaml.safe_load(render_compose(settings, parent))["services"]
+        services = yaml.safe_load(compose_file(settings, parent))["services"]
         assert {s.get("cgroup_parent", "") for s in services.values()} == {parent}
         assert len(services) == 3
 
@@ -210,13 +209,13 @@ def test_a_server_that_does_not_listen_is_not_healthy() -> None:
 @pytest.mark.parametrize("name", ["volumes", "networks"])
 def test_volume_and_network_belong_to_the_project(name: str, medium: Settings) -> None:
     """No ``name:`` of their own: two projects on one host never share models."""
-    (declared,) = yaml.safe_load(render_compose(medium))[name].values()
+    (declared,) = yaml.safe_load(compose_file(medium))[name].values()
     assert "name" not in (declared or {})
 
 
 def test_the_network_s_interface_is_the_one_that_the_packet_filter_knows() -> None:
     settings = read_settings(group_data("all", "medium") | {"ollama_project": "a-school-with-a-long-name"})  # fmt: skip
-    (network,) = yaml.safe_load(render_compose(settings))["networks"].values()
+    (network,) = yaml.safe_load(compose_file(settings))["networks"].values()
     bridge = network["driver_opts"]["com.docker.network.bridge.name"]
     assert len(bridge) <= 15  # the kernel's own limit
     assert guard_files(settings)[0].count(f'oifname "{bridge}"') == 2
@@ -226,7 +225,7 @@ def test_the_network_s_interface_is_the_one_that_the_packet_filter_knows() -> No
 def test_packets_are_no_larger_than_the_way_out_takes(mtu: int, declared: str | None) -> None:
     """Docker's network has 1500 whatever the host has, and a pull through a tunnel then hangs."""
     settings = read_settings(group_data("all", "medium"))
-    (network,) = yaml.safe_load(render_compose(settings, mtu=mtu))["networks"].values()
+    (network,) = yaml.safe_load(compose_file(settings, mtu=mtu))["networks"].values()
     assert network["driver_opts"].get("com.docker.network.driver.mtu") == declared
 
 

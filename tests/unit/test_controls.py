@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from ollama_stack.audit import HostAudit
 from ollama_stack.inventory import Target
+from ollama_stack.reports.audit import HostAudit
 from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, Unreadable
 from tests.audit.controls import PAGE, page, specs
 from tests.audit.live import Live

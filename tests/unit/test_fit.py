@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.capacity import SHAPES
-from ollama_stack.fit import RELEASES, unfit
-from ollama_stack.manifest import Manifest
-from ollama_stack.settings import Settings, read_settings
-from ollama_stack.sums import Measured, disk_sum
+from ollama_stack.capacity.budget import SHAPES
+from ollama_stack.capacity.fit import SUPPORTED_OS, misfits
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.capacity.sums import Measured, disk_sum
+from ollama_stack.config.settings import Settings, read_settings
 from tests.unit.conftest import group_data
 
 BARE = Measured(
@@ -50,14 +50,16 @@ def settings(profile: str = "medium", **own: Any) -> Settings:
 @pytest.mark.parametrize("measured", [BARE, SERVING])
 @pytest.mark.parametrize("profile", ["low", "medium", "high"])
 def test_the_shipped_profiles_fit_a_host_of_their_size(profile: str, measured: Measured) -> None:
-    assert unfit(settings(profile), profile, measured) == []
+    assert misfits(settings(profile), profile, measured) == []
 
 
 def test_the_limits_of_all_containers_fit_together() -> None:
     small = replace(SERVING, memory=int(3.6 * 2**30))
-    assert unfit(settings(), "medium", small) == []
-    assert unfit(settings(gateway_enabled=False), "medium", replace(small, memory=3 * 2**30)) == []
-    assert unfit(settings(app_enabled=True), "medium", small) == [
+    assert misfits(settings(), "medium", small) == []
+    assert (
+        misfits(settings(gateway_enabled=False), "medium", replace(small, memory=3 * 2**30)) == []
+    )
+    assert misfits(settings(app_enabled=True), "medium", small) == [
         "ollama_memory: 3G with the gateway's 512M and the app's 256M is more than the 3.6 GiB of the "
         "host; lower it or take a bigger host"
     ]
@@ -152,23 +154,23 @@ def test_the_limits_of_all_containers_fit_together() -> None:
     ],
 )
 def test_a_host_that_does_not_fit_is_refused(measured: dict[str, Any], refusal: str) -> None:
-    assert unfit(settings(), "medium", replace(BARE, **measured)) == [refusal]
+    assert misfits(settings(), "medium", replace(BARE, **measured)) == [refusal]
 
 
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("source", ["docker-ce", "distro"])
 @pytest.mark.parametrize("docker", ["20.10.24", "26.1.5+dfsg1", "28.5.2", "29.1.3"])
 def test_supported_hosts_are_served(architecture: str, source: str, docker: str) -> None:
-    for release in RELEASES:
+    for release in SUPPORTED_OS:
         there = replace(SERVING, release=release, architecture=architecture, docker=docker)
-        assert unfit(settings(docker_source=source), "medium", there) == []
+        assert misfits(settings(docker_source=source), "medium", there) == []
 
 
 @pytest.mark.parametrize(("cpus", "memory"), [(3, 8.0), (4, 7.0)])
 def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> None:
     small = replace(BARE, cpus=cpus, memory=int(memory * 1e9))
     limits = {"ollama_cpus": 2.0, "ollama_memory": "3G"}
-    assert unfit(settings("high", **limits), "high", small) == [
+    assert misfits(settings("high", **limits), "high", small) == [
         f"profile: high needs 4 CPUs and 8 GB, the host has {cpus} and {memory} GB; put it in "
         "medium or take a bigger host"
     ]
@@ -219,17 +221,17 @@ def test_high_needs_four_cpus_and_eight_gigabytes(cpus: int, memory: float) -> N
 def test_what_is_to_be_pulled_must_be_there(
     own: dict[str, Any], measured: dict[str, Any], refusals: list[str]
 ) -> None:
-    assert unfit(settings(**own), "medium", replace(BARE, **measured)) == refusals
+    assert misfits(settings(**own), "medium", replace(BARE, **measured)) == refusals
 
 
 def test_a_full_disk_does_not_matter_once_all_is_there() -> None:
     full = replace(SERVING, disk_free=0)
-    assert unfit(settings(), "medium", full) == []
+    assert misfits(settings(), "medium", full) == []
     assert disk_sum(settings(), full).terms == {}
 
 
 def test_a_model_that_nobody_knows_is_refused() -> None:
-    assert unfit(settings(model_name="phi:3b"), "medium", BARE) == [
+    assert misfits(settings(model_name="phi:3b"), "medium", BARE) == [
         "model_name: how much memory phi:3b needs is not known before it is on the server; set "
         "model_shape from its config.json (docs/settings.md)"
     ]
@@ -237,7 +239,7 @@ def test_a_model_that_nobody_knows_is_refused() -> None:
 
 def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
     small = settings(ollama_memory="1G", ollama_memory_reservation="1G")
-    assert unfit(small, "medium", SERVING) == [
+    assert misfits(small, "medium", SERVING) == [
         "ollama_memory: 1G is less than the 1724 MiB that qwen2.5:1.5b needs at 3 x 4096 tokens "
         "(weights 935, KV cache 336, compute buffer 137, prompt cache 256, processes 60); raise it, "
         "or lower model_num_ctx or ollama_num_parallel"
@@ -246,4 +248,4 @@ def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
 
 def test_a_model_that_is_there_and_unknown_does_not_stop_the_deploy_that_mends_it() -> None:
     stopped = replace(SERVING, model_shape=None)
-    assert unfit(settings(model_name="phi:3b"), "medium", stopped) == []
+    assert misfits(settings(model_name="phi:3b"), "medium", stopped) == []

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from ollama_stack import door, tokens
-from ollama_stack.forms import size_bytes
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.config.types import size_bytes
 from ollama_stack.operations import gateway
-from ollama_stack.settings import Settings, read_settings
-from ollama_stack.tasks.gateway import gateway_files
+from ollama_stack.stack import door
+from ollama_stack.stack.rendering import gateway_files
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ollama_stack.capacity.manifest import WEIGHTS, Manifest
 from ollama_stack.facts.registry import RegistryManifest
-from ollama_stack.manifest import WEIGHTS, Manifest
 
 MODEL = {
     "layers": [

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ollama_stack.config.settings import PROFILES
 from ollama_stack.inventory import Target, read_inventory
-from ollama_stack.settings import PROFILES
 from ollama_stack.tasks.login import QUOTED
 from tests.unit.commands import command
 

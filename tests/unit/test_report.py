@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 from tests.unit.commands import command
 from tests.unit.test_plan import BARE
 

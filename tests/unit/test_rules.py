@@ -8,7 +8,7 @@ import pytest
 from pyinfra.api import DeployError
 
 from ollama_stack import misplaced
-from ollama_stack.capacity import least_profile
+from ollama_stack.capacity.budget import least_profile
 from ollama_stack.misplaced import file_faults, inventory_faults
 from ollama_stack.rules import check_inventory, faults, run_faults, warnings
 from tests.unit.conftest import group_data

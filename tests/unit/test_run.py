@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 from tests.unit.test_plan import BARE, as_fakes, pyinfra
 
 

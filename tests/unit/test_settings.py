@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.forms import size_bytes
-from ollama_stack.reference import pages
+from ollama_stack.config.settings import Settings, profile_of, read_settings
+from ollama_stack.config.types import size_bytes
+from ollama_stack.generate_docs import pages
 from ollama_stack.rules import faults, warnings
-from ollama_stack.settings import Settings, profile_of, read_settings
 from tests.unit.conftest import ROOT, group_data
 
 
@@ -45,7 +45,7 @@ def test_every_group_data_file_belongs_to_a_group() -> None:
 
 def test_defaults_are_pinned_and_on_loopback(medium: Settings) -> None:
     assert medium.ollama_bind == "127.0.0.1"
-    assert medium.image == "ollama/ollama:0.32.15"
+    assert medium.ollama_image_ref == "ollama/ollama:0.32.15"
     assert medium.model_source == medium.model_name == "qwen2.5:1.5b"
 
 
@@ -86,7 +86,7 @@ def test_a_mirror_is_a_matter_of_data(
 ) -> None:
     named = {"ollama_image": "o/o:1", "model_name": "m:1"}
     settings = read_settings(group_data("all", "low") | named | data)
-    assert (settings.image, settings.model_source) == (image, source)
+    assert (settings.ollama_image_ref, settings.model_source) == (image, source)
     assert settings.model_insecure is insecure
 
 

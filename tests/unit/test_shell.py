@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyinfra.api import StringCommand
 
-from ollama_stack.inventory import ROOT
+from ollama_stack import ROOT
 from ollama_stack.shell import or_explain, renamed, run_now
 from tests.unit.harness import fake_host
 

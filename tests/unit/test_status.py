@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ollama_stack.inventory import Target
-from ollama_stack.status import HostStatus, Release, Status, host_status, show_status
+from ollama_stack.reports.status import HostStatus, Release, Status, host_status, show_status
 from tests.unit.conftest import group_data
 
 RECORD = '{"version": "v", "at": "2026", "by": "ops", "commit": "0123456789"}'

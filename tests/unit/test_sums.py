@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.capacity import MIB, SHAPES, Shape
-from ollama_stack.fit import unfit
-from ollama_stack.manifest import Manifest
-from ollama_stack.sums import Measured, disk_sum, image_sum, memory_sum
+from ollama_stack.capacity.budget import MIB, SHAPES, Shape
+from ollama_stack.capacity.fit import misfits
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.capacity.sums import Measured, disk_sum, image_sum, memory_sum
 from tests.unit.test_fit import BARE, SERVING, settings
 
 PHI = {"weights": "2G", "layers": 32, "embedding": 3072, "heads": 32, "kv_heads": 32}
@@ -35,7 +35,7 @@ def test_images_count_where_they_really_go() -> None:
     images = image_sum(settings(), apart)
     assert images
     assert list(images.terms) == ["ollama_image", "gateway_image", "a fifth to spare"]
-    (refusal,) = unfit(settings(), "medium", apart)
+    (refusal,) = misfits(settings(), "medium", apart)
     assert refusal.startswith(
         "disk: /var/lib/containerd has 3.0 GB free, 5.0 GB are needed (ollama"
     )
@@ -43,7 +43,7 @@ def test_images_count_where_they_really_go() -> None:
         "free some, or move containerd's root (/etc/containerd/config.toml): images go there, not to "
         "data-root"
     )
-    assert unfit(settings(), "medium", replace(apart, image_free=6 * 10**9)) == []
+    assert misfits(settings(), "medium", replace(apart, image_free=6 * 10**9)) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pyinfra.api import DeployError
 
-from ollama_stack import tokens, wheels
+from ollama_stack import pinned_wheels
+from ollama_stack.config import tokens
 from ollama_stack.inventory import Target, missing_keys
 from ollama_stack.rules import faults, secret_faults, warnings
 from tests.unit.conftest import group_data
@@ -48,7 +49,7 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ValueError, match="cannot be read"):
         tokens.certificate("~/tls.pem")
     with pytest.raises(DeployError, match="this user has no home; set XDG_CACHE_HOME"):
-        wheels.cache()
+        pinned_wheels.cache()
     assert missing_keys([Target("a", (), {"ssh_key": "~/no such key"})])
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lab.fleet import MEMBERS
 from lab.variants import PAGE, SERVERS, Variant, table
-from ollama_stack.settings import Settings
+from ollama_stack.config.settings import Settings
 
 REFUSED = [variant for server in SERVERS for variant in server.refused]
 SERVES = [variant for server in SERVERS for variant in server.serves]

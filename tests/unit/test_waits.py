@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ollama_stack.inventory import ROOT
-from ollama_stack.settings import Settings
+from ollama_stack import ROOT
+from ollama_stack.config.settings import Settings
 
 WAIT = re.compile(
     r"(?:--max-time|--connect-timeout|--timeout|--retry-delay|\btimeout(?: [a-z-]+)?|stop_grace_period:"

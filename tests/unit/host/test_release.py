@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ollama_stack.compose import COMMAND
 from ollama_stack.containers import PROGRAMS
 from ollama_stack.operations.programs import SOURCES
+from ollama_stack.stack.compose import COMMAND
 
 SCRIPT = SOURCES / "release"
 

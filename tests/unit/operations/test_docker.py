@@ -11,10 +11,10 @@ import pytest
 from pyinfra.api import FileUploadCommand
 
 from lab.operations import project
-from ollama_stack import wheels
-from ollama_stack.compose import COMMAND
+from ollama_stack import pinned_wheels
 from ollama_stack.operations import docker
 from ollama_stack.shell import MARK
+from ollama_stack.stack.compose import COMMAND
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
 
@@ -43,7 +43,7 @@ def test_compose_is_this_machine_s(
 
 
 def test_compose_is_pinned_for_both_machines() -> None:
-    assert wheels.COMPOSE_PLUGIN.read_text().count("--hash=sha256:") == 2
+    assert pinned_wheels.COMPOSE_PLUGIN.read_text().count("--hash=sha256:") == 2
 
 
 def uploads(operation: Any, responses: dict[str, Any], **arguments: Any) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.operations import guard
-from ollama_stack.settings import read_settings
-from ollama_stack.tasks.guard import guard_files
+from ollama_stack.stack.rendering import guard_files
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 

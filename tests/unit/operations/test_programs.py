@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.operations import programs
-from ollama_stack.settings import read_settings
 from ollama_stack.tasks.release import boot_unit
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan

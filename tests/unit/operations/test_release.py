@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.compose import CLEAN, COMMAND
 from ollama_stack.facts.files import file_digest
 from ollama_stack.operations import release
 from ollama_stack.operations.programs import VERSION
+from ollama_stack.stack.compose import CLEAN, COMMAND
 from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed

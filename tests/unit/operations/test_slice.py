@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pyinfra.context import ctx_host
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.facts.docker import UP_TO_THE_ROOT, SliceMemory
 from ollama_stack.operations import slice
-from ollama_stack.settings import read_settings
 from ollama_stack.shell import MARK, ours
-from ollama_stack.tasks.compose import slice_of
+from ollama_stack.tasks.host import slice_of
 from tests.unit.conftest import group_data
 from tests.unit.harness import fake_host, plan
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ollama_stack.forms import (
+from ollama_stack.config.types import (
     BodySize,
     HostName,
     Image,

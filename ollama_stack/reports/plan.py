@@ -17,13 +17,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ollama_stack.capacity import MIB
+from ollama_stack.capacity.budget import MIB
+from ollama_stack.capacity.fit import misfits
+from ollama_stack.capacity.sums import (
+    MEASUREMENTS,
+    MEASUREMENTS_PATH,
+    Measured,
+    Sum,
+    disk_sum,
+    image_sum,
+    memory_sum,
+)
 from ollama_stack.check import Checked
-from ollama_stack.fit import unfit
+from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Pyinfra, Target, only
 from ollama_stack.rules import warnings
-from ollama_stack.settings import Settings, profile_of, read_settings
-from ollama_stack.sums import LOOKS, MEASURED_FILE, Measured, Sum, disk_sum, image_sum, memory_sum
 
 # Operations that ask or tell: they run every time, and change nothing.
 ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
@@ -109,12 +117,12 @@ def _dry_run(inventory: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
     words += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
-        os.environ[MEASURED_FILE] = str(path)
+        os.environ[MEASUREMENTS_PATH] = str(path)
         try:
             run = pyinfra(*words)
         finally:
-            del os.environ[MEASURED_FILE]
-        looks = LOOKS.validate_json(path.read_bytes()) if path.exists() else {}
+            del os.environ[MEASUREMENTS_PATH]
+        looks = MEASUREMENTS.validate_json(path.read_bytes()) if path.exists() else {}
     if not run.stdout:  # it stopped before it had a plan
         return DryRun(looks, run.stderr, None)
     operations = json.loads(run.stdout)["plan"]
@@ -139,7 +147,7 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
     verdict: Verdict = "unreachable"
     reasons = gone or run.silence(target.name)
     if look is not None:
-        reasons = look if isinstance(look, list) else unfit(settings, profile, look)
+        reasons = look if isinstance(look, list) else misfits(settings, profile, look)
         verdict = "refused" if reasons else "fits"
     return HostPlan(
         host=target.name,

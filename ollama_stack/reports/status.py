@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.settings import read_settings
 
 # The last five lines are ours: the login may greet before them.
 RELEASE = """cd {folder} && readlink releases/current && cat releases/current/release.json && {{

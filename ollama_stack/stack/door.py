@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ollama_stack.forms import seconds
-from ollama_stack.gateway import CONNECTIONS, LUA
-from ollama_stack.settings import Settings
+from ollama_stack.config.gateway import CONNECTIONS, LUA
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import seconds
 
 WITHIN, METRICS, HEALTH = 50, 40, 10
 # What the configuration has beside the settings.

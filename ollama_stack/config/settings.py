@@ -8,9 +8,9 @@ from math import ceil
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from ollama_stack.app import AppSettings
-from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
-from ollama_stack.forms import (
+from ollama_stack.config.app import AppSettings
+from ollama_stack.config.gateway import GatewaySettings
+from ollama_stack.config.types import (
     Address,
     Cpus,
     Digest,
@@ -33,7 +33,7 @@ from ollama_stack.forms import (
     seconds,
     setting,
 )
-from ollama_stack.gateway import GatewaySettings
+from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
 
 DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
@@ -250,17 +250,17 @@ class Settings(GatewaySettings, AppSettings):
         return max(1, int(self.ollama_cpus))
 
     @property
-    def image(self) -> str:
+    def ollama_image_ref(self) -> str:
         """The image as the Docker engine is to pull it."""
         return self._pulled(self.ollama_image)
 
     @property
-    def haproxy_image(self) -> str:
+    def gateway_image_ref(self) -> str:
         """The gateway's image as the Docker engine is to pull it."""
         return self._pulled(self.gateway_image)
 
     @property
-    def companion_image(self) -> str:
+    def app_image_ref(self) -> str:
         """The app's image as the Docker engine is to pull it."""
         return self._pulled(self.app_image)
 

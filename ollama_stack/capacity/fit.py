@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ollama_stack.capacity import MIB
-from ollama_stack.forms import size_bytes
-from ollama_stack.manifest import Manifest
-from ollama_stack.settings import DOCKER_HUB, Settings
-from ollama_stack.sums import Measured, disk_sum, image_sum, memory_sum
+from ollama_stack.capacity.budget import MIB
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.capacity.sums import Measured, disk_sum, image_sum, memory_sum
+from ollama_stack.config.settings import DOCKER_HUB, Settings
+from ollama_stack.config.types import size_bytes
 
 HIGH_CPUS = 4
 HIGH_MEMORY = 7.5e9  # bytes: a machine sold with 8 GB shows a little less
 OLDEST_DOCKER = (20, 10)
 
 # Supported releases, and what each has besides docker.io: Compose v2, the client where it is apart.
-RELEASES: dict[str, list[str]] = {
+SUPPORTED_OS: dict[str, list[str]] = {
     "debian 12": [],
     "debian 13": ["docker-cli", "docker-compose"],
     "ubuntu 22.04": ["docker-compose-v2"],
@@ -25,7 +25,7 @@ RELEASES: dict[str, list[str]] = {
 }
 
 
-def unfit(settings: Settings, profile: str | None, measured: Measured) -> list[str]:
+def misfits(settings: Settings, profile: str | None, measured: Measured) -> list[str]:
     """Every reason why the host cannot serve what is declared, each with its way out."""
     return [
         *_memory(settings, measured),
@@ -57,9 +57,9 @@ def _memory(settings: Settings, measured: Measured) -> Iterator[str]:
 
 def _system(settings: Settings, measured: Measured) -> Iterator[str]:
     """What the host is, against what the deploy can serve."""
-    if measured.release not in RELEASES:
+    if measured.release not in SUPPORTED_OS:
         known = measured.release or "this system"
-        supported = ", ".join(RELEASES)
+        supported = ", ".join(SUPPORTED_OS)
         yield f"docker_source: {known} is not supported; use one of {supported}"
     if measured.architecture not in ("x86_64", "aarch64"):
         yield (
@@ -112,9 +112,9 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
     )
     url_of = settings.image_manifest
     places = {
-        "ollama_image": (url_of(settings.ollama_image), settings.image, engine),
-        "gateway_image": (url_of(settings.gateway_image), settings.haproxy_image, engine),
-        "app_image": (url_of(settings.app_image), settings.companion_image, engine),
+        "ollama_image": (url_of(settings.ollama_image), settings.ollama_image_ref, engine),
+        "gateway_image": (url_of(settings.gateway_image), settings.gateway_image_ref, engine),
+        "app_image": (url_of(settings.app_image), settings.app_image_ref, engine),
         "model_name": (settings.model_manifest, settings.model_source, server),
     }
     faults: list[str] = []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from ollama_stack.forms import Address, HostName, Image, Listed, setting
+from ollama_stack.config.types import Address, HostName, Image, Listed, setting
 
 
 class AppSettings(BaseModel):

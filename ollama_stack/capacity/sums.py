@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
-from ollama_stack.capacity import (
+from ollama_stack.capacity.budget import (
     IMAGES,
     WIDEST,
     Shape,
@@ -15,9 +15,9 @@ from ollama_stack.capacity import (
     known_shape,
     runs_llama_server,
 )
-from ollama_stack.forms import size_bytes
-from ollama_stack.manifest import Manifest
-from ollama_stack.settings import Settings
+from ollama_stack.capacity.manifest import Manifest
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import size_bytes
 
 UNPACKED = 3  # an image on disk against its layers at the registry; the lab's is 2.6
 
@@ -57,9 +57,9 @@ class Measured:
 
 
 # A dry run leaves what it measured in the file that this variable names: the plan reads it.
-MEASURED_FILE = "OLLAMA_STACK_MEASURED"
+MEASUREMENTS_PATH = "OLLAMA_STACK_MEASURED"
 # By host: what was measured, or why it could not be.
-LOOKS = TypeAdapter(dict[str, Measured | list[str]])
+MEASUREMENTS = TypeAdapter(dict[str, Measured | list[str]])
 
 
 class Sum(BaseModel):

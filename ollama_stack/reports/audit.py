@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ollama_stack.forms import Waiver
+from ollama_stack import ROOT
+from ollama_stack.config.types import Waiver
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = ROOT / "templates"
 
 Severity = Literal["critical", "high", "medium", "low"]
 Status = Literal["finding", "error", "waived", "blocked", "not applicable", "pass"]

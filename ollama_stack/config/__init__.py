@@ -1,0 +1,1 @@
+"""What may be declared, and what is refused of it."""
