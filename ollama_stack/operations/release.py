@@ -84,10 +84,14 @@ def staged(
     if host.state.config.DIFF:
         _show_changes(folder, declared)
     new = f"{folder}/releases/new"
-    yield StringCommand("rm -rf", QuoteString(new), "&& mkdir -p", QuoteString(f"{new}/gateway"))
+    yield StringCommand(
+        *("rm -rf", QuoteString(new), "&& umask 022 && mkdir -p", QuoteString(f"{new}/gateway"))
+    )
     told = json.dumps({"version": declared.version, **record})
     for path, text in {**declared.files, "release.json": f"{told}\n"}.items():
-        yield StringCommand("printf %s", QuoteString(text), ">", QuoteString(f"{new}/{path}"))
+        yield StringCommand(
+            *("umask 022 && printf %s", QuoteString(text), ">", QuoteString(f"{new}/{path}"))
+        )
     public = [QuoteString(f"{new}/{path}") for path in declared.files if path.startswith(GATEWAY)]
     if public:
         yield StringCommand(f"chown {owner}:{owner}", *public)
@@ -143,11 +147,12 @@ def switched(
     ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
     owner = CONTAINER.user + host.get_fact(UserOffset)
-    path, live = f"{folder}/{COMPOSE_FILE}", host.get_fact(FileDigests, folder=f"{folder}/gateway")
+    path = f"{folder}/releases/staged/{COMPOSE_FILE}"
+    text = host.get_fact(FileContents, path=f"{folder}/{COMPOSE_FILE}")
+    live = host.get_fact(FileDigests, folder=f"{folder}/gateway")
     modes = {name: "600" if name in declared.secrets else "644" for name in declared.gateway}
-    text = host.get_fact(FileContents, path=path)
     staged = _to_stage(folder, declared, owner)
-    stale = stale_services(f"{folder}/releases/staged/{COMPOSE_FILE}" if staged else path)
+    stale = stale_services(path)
     if (
         not staged
         and text == declared.files[COMPOSE_FILE].splitlines()

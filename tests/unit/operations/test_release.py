@@ -89,7 +89,13 @@ def test_another_release_is_checked_whole_before_it_has_a_number(found: dict[Any
 
 def test_who_made_it_and_when_stands_in_it() -> None:
     (command,) = (c for c in plan(release.staged, {}, **STAGE) if "release.json" in c)
-    assert json.loads(shlex.split(command)[2]) == {"version": DECLARED.version, **RECORD}
+    assert json.loads(shlex.split(command)[5]) == {"version": DECLARED.version, **RECORD}
+
+
+def test_files_are_readable_whatever_root_s_own_umask_is() -> None:
+    made = [c for c in plan(release.staged, {}, **STAGE) if "printf %s" in c or "mkdir" in c]
+    assert len(made) == len(FILES) + 2
+    assert all("umask 022 && " in command for command in made if "exit 1" not in command)
 
 
 def test_tokens_are_in_no_command() -> None:
