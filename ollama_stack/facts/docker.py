@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -28,24 +29,72 @@ class InitSystem(FactBase[str]):
         return "if [ -d /run/systemd/system ]; then echo systemd; else echo none; fi"
 
 
-class EngineVersion(FactBase[str | None]):
-    """Version of the Docker engine that answers; None while none does."""
+@dataclass(frozen=True)
+class EngineInfo:
+    """A running engine, by its own word; without one, nothing is known."""
+
+    version: str | None = None
+    root: str | None = None
+    """Where it keeps volumes, and mostly images."""
+    image_root: str | None = None
+    """Where containerd keeps its images, if not below its own root: so in Docker 29 that was installed anew."""
+    cgroups: str | None = None
+    """Driver and version, like ``systemd 2``."""
+    user_offset: int = 0
+    """What it adds to the users of its containers on the host (dockerd's userns-remap)."""
+    proxied: bool = False
+    """Whether it pulls through a proxy, from daemon.json or its environment."""
+    insecure_registries: tuple[str, ...] = ()
+    """Those that it trusts without TLS."""
+
+    @classmethod
+    def parse(cls, said: dict[str, Any], config: list[str]) -> EngineInfo:
+        """From ``docker info``, and containerd's own line ``root = ...``."""
+        if not said.get("ServerVersion"):
+            return cls()
+        root = said["DockerRootDir"]
+        mapped = any("name=userns" in option for option in said.get("SecurityOptions") or ())
+        # Such an engine keeps everything in a folder named by the user and group that are its root.
+        offset = re.search(r"/(\d+)\.\d+$", root) if mapped else None
+        registries = (said.get("RegistryConfig") or {}).get("IndexConfigs") or {}
+        return cls(
+            said["ServerVersion"],
+            root,
+            _image_root(said, config),
+            f"{said.get('CgroupDriver')} {said.get('CgroupVersion', '1')}",
+            int(offset[1]) if offset else 0,
+            bool(said.get("HttpProxy") or said.get("HttpsProxy")),
+            tuple(name for name, index in registries.items() if not index["Secure"]),
+        )
+
+
+def _image_root(said: dict[str, Any], config: list[str]) -> str | None:
+    stores = [value for _, value in said.get("DriverStatus") or ()]
+    address = (said.get("Containerd") or {}).get("Address", "")
+    # A containerd that the engine runs itself keeps them below the engine's root.
+    if "io.containerd.snapshotter.v1" not in stores or address.startswith("/run/docker/"):
+        return None
+    return config[0].partition("=")[2].strip(" \"'") if config else CONTAINERD_ROOT
+
+
+class Engine(FactBase[EngineInfo]):
+    """The engine that answers."""
+
+    default = EngineInfo
 
     @override
     def command(self) -> str:
-        return "docker version --format '{{.Server.Version}}' 2>/dev/null || true"
-
-
-class Cgroups(FactBase[str | None]):
-    """The running engine's cgroup driver and version, like ``systemd 2``; None while it does not answer."""
-
-    @override
-    def command(self) -> str:
-        return "docker info --format '{{.CgroupDriver}} {{.CgroupVersion}}' 2>/dev/null || true"
+        return (
+            "docker info --format '{{json .}}' 2>/dev/null &&"
+            " { containerd config dump 2>/dev/null | grep '^root = ' || true; } || true"
+        )
 
     @override
-    def process(self, output: list[str]) -> str | None:
-        return output[0] if output and re.fullmatch(r"[a-z]+ [12]", output[0]) else None
+    def process(self, output: list[str]) -> EngineInfo:
+        try:
+            return EngineInfo.parse(json.loads(output[0]), output[1:])
+        except ValueError:
+            return EngineInfo()
 
 
 class CgroupVersion(FactBase[str | None]):
@@ -87,92 +136,6 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
         except ValueError:
             return None
         return config if isinstance(config, dict) else None
-
-
-class InsecureRegistries(FactBase[list[str]]):
-    """Registries the running engine trusts without TLS."""
-
-    default = list
-
-    @override
-    def command(self) -> StringCommand:
-        form = "{{range $name, $c := .RegistryConfig.IndexConfigs}}{{if not $c.Secure}}{{println $name}}{{end}}{{end}}"
-        return StringCommand("docker info --format", QuoteString(form), "2>/dev/null || true")
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line]
-
-
-class EngineRoot(FactBase[str | None]):
-    """Where the running engine keeps images and volumes; None while it does not answer."""
-
-    @override
-    def command(self) -> str:
-        return "docker info --format '{{.DockerRootDir}}' 2>/dev/null || true"
-
-    @override
-    def process(self, output: list[str]) -> str | None:
-        return output[0] if output and output[0].startswith("/") else None
-
-
-class UserOffset(FactBase[int]):
-    """What the engine adds to the users of its containers on the host (dockerd's userns-remap); mostly 0."""
-
-    default = int
-
-    @override
-    def command(self) -> str:
-        return "docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}' 2>/dev/null || true"
-
-    @override
-    def process(self, output: list[str]) -> int:
-        # Such an engine keeps everything in a folder named by the user and group that are its root.
-        found = re.search(r"/(\d+)\.\d+ \[.*\bname=userns\b", "\n".join(output))
-        return int(found[1]) if found else 0
-
-
-class ImageRoot(FactBase[str | None]):
-    """Where the running engine keeps its images, if not below its own root: with containerd.
-
-    That is so in Docker 29 where it was installed anew. None too while no engine answers.
-    """
-
-    @override
-    def command(self) -> str:
-        return (
-            "docker info --format '{{json .}}' 2>/dev/null &&"
-            " { containerd config dump 2>/dev/null | grep '^root = ' || true; } || true"
-        )
-
-    @override
-    def process(self, output: list[str]) -> str | None:
-        try:
-            info, *config = output
-            said = json.loads(info)
-        except ValueError:
-            return None
-        stores = [value for _, value in said.get("DriverStatus") or ()]
-        address = (said.get("Containerd") or {}).get("Address", "")
-        # A containerd that the engine runs itself keeps them below the engine's root.
-        if "io.containerd.snapshotter.v1" not in stores or address.startswith("/run/docker/"):
-            return None
-        return config[0].partition("=")[2].strip(" \"'") if config else CONTAINERD_ROOT
-
-
-class EngineProxy(FactBase[bool]):
-    """Whether the running engine pulls through a proxy, from daemon.json or its environment."""
-
-    default = bool
-
-    @override
-    def command(self) -> StringCommand:
-        form = QuoteString("{{.HTTPProxy}}{{.HTTPSProxy}}")
-        return StringCommand("docker info --format", form, "2>/dev/null || true")
-
-    @override
-    def process(self, output: list[str]) -> bool:
-        return bool("".join(output).strip())
 
 
 class OtherEngine(FactBase[str | None]):

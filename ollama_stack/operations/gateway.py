@@ -9,6 +9,7 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.gateway import TokenDigest
+from ollama_stack.facts.memory import known
 from ollama_stack.operations.secrets import written
 from ollama_stack.shell import renamed
 
@@ -18,7 +19,7 @@ Commands = Generator[PyinfraCommand | str, None, None]
 @operation()
 def local_token(path: str, token: str) -> Commands:
     """Have a header file with a token of the host's own, root's alone; one that is there is kept."""
-    if host.get_fact(TokenDigest, path=path):
+    if known(TokenDigest, path=path):
         host.noop("the host already has its own token")
         return
     yield from written(f"{path}.new", f"Authorization: Bearer {token}\n", "0")

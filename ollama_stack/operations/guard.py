@@ -10,6 +10,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.guard import GuardRules
+from ollama_stack.facts.memory import known
 from ollama_stack.shell import or_explain, ours, placed
 
 UNIT = "/etc/systemd/system/ollama-stack-guard.service"
@@ -28,10 +29,10 @@ def closed(path: str, rules: str, revision: str, unit: str) -> Commands:
     missing = {
         file: text
         for file, text in texts.items()
-        if host.get_fact(FileContents, path=file) != text.splitlines()
+        if known(FileContents, path=file) != text.splitlines()
     }
     expected = [revision] * rules.count(f'comment "{revision}"')
-    if not missing and host.get_fact(GuardRules) == expected:
+    if not missing and known(GuardRules) == expected:
         host.noop("the kernel has the rules")
         return
     for file, text in missing.items():

@@ -12,6 +12,7 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
+from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels, Model, Models
 from ollama_stack.facts.ollama import OllamaRunner, Runner, call
 from ollama_stack.shell import or_explain, renamed, run_now
@@ -39,7 +40,7 @@ def pulled(
     ``seconds``: for one attempt. ``begun``: what the host is told before. ``insecure``: the source's
     registry speaks plain HTTP. ``digest``: the only one that is taken.
     """
-    models = host.get_fact(Models)
+    models = known(Models)
     if _has(models, pristine, digest):
         host.noop(f"{pristine} is already there")
         return
@@ -116,7 +117,7 @@ def copies(models: Iterable[str], model: str) -> list[str]:
 @operation()
 def forgotten(model: str, pristine: str) -> Commands:
     """Have no copy of ``model`` under another digest than ``pristine``'s."""
-    models = host.get_fact(Models) or {}
+    models = known(Models) or {}
     others = [name for name in copies(models, model) if name != pristine]
     if not others:
         host.noop(f"{pristine} is the only one")
@@ -132,8 +133,8 @@ def tuned(
 
     ``begun``: what the host is told before. The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
     """
-    live = host.get_fact(Model, model=model)
-    origin = host.get_fact(Model, model=pristine)
+    live = known(Model, model=model)
+    origin = known(Model, model=pristine)
     wanted = {name: str(value) for name, value in parameters.items()}
     same_weights = live and origin and live.weights == origin.weights
     if live and same_weights and wanted.items() <= live.parameters.items():
@@ -159,11 +160,11 @@ def recorded(model: str, path: str, digest: str = "") -> Commands:
     That one is never brought up to date: so it tells the audit of a model that was changed since.
     Another ``model`` begins a new record.
     """
-    record = host.get_fact(FileContents, path=path) or []
+    record = known(FileContents, path=path) or []
     if any(line.startswith(digest) and line.endswith(f"  {model}") for line in record):
         host.noop(f"the digest of {model} is on record")
         return
-    digest = digest or (host.get_fact(Models) or {}).get(model, "")  # none before the pull
+    digest = digest or (known(Models) or {}).get(model, "")  # none before the pull
     yield StringCommand(
         *("printf '%s  %s\\n'", QuoteString(digest), QuoteString(model)),
         *("| install -m 644 /dev/stdin", QuoteString(f"{path}.new")),
@@ -179,9 +180,9 @@ def loaded(model: str, threads: int, parallel: int, num_ctx: int, seconds: int) 
     (server/sched.go); versions that do not show their runner's flags are believed.
     """
     declared = Runner(threads, parallel, parallel * num_ctx)
-    digest = (host.get_fact(Models) or {}).get(model)
-    in_memory = (host.get_fact(LoadedModels) or {}).get(model)
-    if digest and in_memory == digest and host.get_fact(OllamaRunner) in (None, declared):
+    digest = (known(Models) or {}).get(model)
+    in_memory = (known(LoadedModels) or {}).get(model)
+    if digest and in_memory == digest and known(OllamaRunner) in (None, declared):
         host.noop(f"{model} is already in memory")
         return
     yield or_explain(

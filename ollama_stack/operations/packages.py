@@ -15,6 +15,7 @@ from pyinfra.facts.files import FileContents, Sha256File
 
 from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
+from ollama_stack.facts.memory import known
 from ollama_stack.shell import or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
@@ -77,7 +78,7 @@ def refreshed(proxy: str) -> Commands:
 @operation()
 def mended(proxy: str = "") -> Commands:
     """Have no package half-installed, whoever began with it: a power loss, or a killed run."""
-    half = host.get_fact(HalfInstalled)
+    half = known(HalfInstalled)
     if not half:
         host.noop("dpkg has finished all that it began")
         return
@@ -102,7 +103,7 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
 
     The package lists are refreshed only when one is missing.
     """
-    there = host.get_fact(DebPackages)
+    there = known(DebPackages)
     missing = [package for package in packages if not _is_there(package, there)]
     if not missing:
         host.noop(f"already installed: {', '.join(packages)}")
@@ -131,15 +132,15 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
 
     It is added only after packages of its own have been found, signed with that key.
     """
-    same = [e for e in host.get_fact(AptSources) if (e.uri, e.suite) == (url.rstrip("/"), suite)]
+    same = [e for e in known(AptSources) if (e.uri, e.suite) == (url.rstrip("/"), suite)]
     if theirs := [entry.file for entry in same if entry.file != SOURCES]:
         host.noop(f"{url} is known by {theirs[0]}, which is the site's own")
         if len(theirs) < len(same):  # with both, apt takes neither
             yield f"rm -f {SOURCES}"
         return
     text = f"Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: stable\nSigned-By: {KEYRING}\n"
-    known = host.get_fact(FileContents, path=SOURCES) == text.splitlines()
-    if known and host.get_fact(Sha256File, path=KEYRING) == key_sha256:
+    listed = known(FileContents, path=SOURCES) == text.splitlines()
+    if listed and known(Sha256File, path=KEYRING) == key_sha256:
         host.noop(f"{url} is already known")
         return
     new = "/etc/apt/keyrings/new"  # apt looks at nothing there
@@ -192,9 +193,9 @@ def pinned(version: str) -> Commands:
     lines = [f"Package: {' '.join(ENGINE)}", f"Pin: version {version}", "Pin-Priority: 990", ""]
     text = "\n".join(lines) if version else ""
     # As ours was called before; with other words it is somebody else's.
-    if re.fullmatch(OURS, "\n".join(host.get_fact(FileContents, path=OLD_PIN) or [])):
+    if re.fullmatch(OURS, "\n".join(known(FileContents, path=OLD_PIN) or [])):
         yield f"rm -f {OLD_PIN}"
-    if (host.get_fact(FileContents, path=PIN) or []) == text.splitlines():
+    if (known(FileContents, path=PIN) or []) == text.splitlines():
         host.noop(f"{version or 'no version'} is pinned")
         return
     if not text:

@@ -12,6 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.memory import known
 from ollama_stack.shell import ours, placed
 
 SOURCES = Path(__file__).parents[1] / "host"
@@ -37,8 +38,8 @@ def installed(folder: str, unit: str) -> Commands:
     """
     place = f"{folder}/bin/{VERSION}"
     declared = {name: f"{digest} 755 0" for name, digest in DIGESTS.items()}
-    missing = host.get_fact(FileDigests, folder=place) != declared
-    started = not unit or host.get_fact(FileContents, path=UNIT) == unit.splitlines()
+    missing = known(FileDigests, folder=place) != declared
+    started = not unit or known(FileContents, path=UNIT) == unit.splitlines()
     if started and not missing:
         host.noop("the host has the programs")
         return

@@ -16,9 +16,10 @@ from pyinfra.operations.util.files import generate_color_diff
 
 from ollama_stack.containers import CONFIG, INSIDE, PROGRAMS
 from ollama_stack.containers import GATEWAY as CONTAINER
-from ollama_stack.facts.docker import Compose, UserOffset
+from ollama_stack.facts.docker import Compose, Engine
 from ollama_stack.facts.files import FileDigests, file_digest
 from ollama_stack.facts.gateway import GatewayVersion
+from ollama_stack.facts.memory import known
 from ollama_stack.facts.release import CurrentRelease
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.lock import LOCK
@@ -77,7 +78,7 @@ def staged(
     ``record``: who made it, and when. ``image``: of the gateway. ``pull_failed`` tells the operator what to
     look at (``setting: problem; way out``).
     """
-    owner = CONTAINER.user + host.get_fact(UserOffset)
+    owner = CONTAINER.user + known(Engine).user_offset
     if not _to_stage(folder, declared, owner):
         host.noop("the current release is as declared")
         return
@@ -117,8 +118,8 @@ def staged(
 
 def _to_stage(folder: str, declared: Declared, owner: int) -> bool:
     """Whether the current release is another one, or the secrets beside it are not there."""
-    current = host.get_fact(CurrentRelease, folder=folder)
-    there = host.get_fact(FileDigests, folder=f"{folder}/gateway")
+    current = known(CurrentRelease, folder=folder)
+    there = known(FileDigests, folder=f"{folder}/gateway")
     secrets = {name: file_digest(text, "600", owner) for name, text in declared.secrets.items()}
     return (
         current.version != declared.version
@@ -129,7 +130,7 @@ def _to_stage(folder: str, declared: Declared, owner: int) -> bool:
 
 def _show_changes(folder: str, declared: Declared) -> None:
     for path in (COMPOSE_FILE, f"{GATEWAY}{CONFIG}"):
-        old = host.get_fact(FileContents, path=f"{folder}/releases/current/{path}") or []
+        old = known(FileContents, path=f"{folder}/releases/current/{path}") or []
         new = declared.files.get(path, "")
         for line in generate_color_diff(
             [f"{line}\n" for line in old], new.splitlines(keepends=True)
@@ -146,10 +147,10 @@ def switched(
     Requests wait at the gateway while Ollama is replaced.
     ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
-    owner = CONTAINER.user + host.get_fact(UserOffset)
+    owner = CONTAINER.user + known(Engine).user_offset
     path = f"{folder}/releases/staged/{COMPOSE_FILE}"
-    text = host.get_fact(FileContents, path=f"{folder}/{COMPOSE_FILE}")
-    live = host.get_fact(FileDigests, folder=f"{folder}/gateway")
+    text = known(FileContents, path=f"{folder}/{COMPOSE_FILE}")
+    live = known(FileDigests, folder=f"{folder}/gateway")
     modes = {name: "600" if name in declared.secrets else "644" for name in declared.gateway}
     staged = _to_stage(folder, declared, owner)
     stale = stale_services(path)
@@ -158,7 +159,7 @@ def switched(
         and text == declared.files[COMPOSE_FILE].splitlines()
         and live == {n: file_digest(t, modes[n], owner) for n, t in declared.gateway.items()}
         and stale is None
-        and (not gateway or host.get_fact(GatewayVersion) == gateway)
+        and (not gateway or known(GatewayVersion) == gateway)
     ):
         host.noop("the declared release is up, healthy and as declared")
         return
@@ -169,7 +170,7 @@ def switched(
 @operation()
 def committed(folder: str, declared: Declared) -> Commands:
     """Have the declared release, which was found good, as the current one; the last five stay."""
-    current = host.get_fact(CurrentRelease, folder=folder)
+    current = known(CurrentRelease, folder=folder)
     if current.version == declared.version and not current.unconfirmed:
         host.noop(f"release {current.number} is what runs")
         return
@@ -182,7 +183,7 @@ def settled(folder: str, path: str, record: Mapping[str, str], patience: Patienc
 
     ``record``: of a service that runs and has no release yet.
     """
-    current = host.get_fact(CurrentRelease, folder=folder)
+    current = known(CurrentRelease, folder=folder)
     if current.returned:
         host.log(
             f"release: this host went back to release {current.number} by itself; {current.returned}"
@@ -191,7 +192,7 @@ def settled(folder: str, path: str, record: Mapping[str, str], patience: Patienc
         # What does not answer either is no reason to leave it so: the run goes on to what is declared.
         yield StringCommand(on_host("settle", folder, patience), "|| true")
         return
-    runs = None if current.number else host.get_fact(Compose, path=path)
+    runs = None if current.number else known(Compose, path=path)
     if not runs or runs.drift():
         host.noop("there is one, or nothing runs that could be one")
         return

@@ -9,8 +9,9 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
-from ollama_stack.facts.docker import UserOffset
+from ollama_stack.facts.docker import Engine
 from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.memory import known
 from ollama_stack.shell import renamed
 
 Commands = Generator[PyinfraCommand | str, None, None]
@@ -23,8 +24,8 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Co
     ``owner``: as the containers number users. ``reader``: the container that has the folder mounted.
     Where somebody removed the folder, it still has the old one until it is restarted.
     """
-    owner += host.get_fact(UserOffset)
-    found = host.get_fact(FileDigests, folder=folder)
+    owner += known(Engine).user_offset
+    found = known(FileDigests, folder=folder)
     wanted = f"600 {owner}"
     if {name: found.get(name, "").partition(" ")[2] for name in secrets} == dict.fromkeys(
         secrets, wanted

@@ -10,6 +10,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.docker import SliceMemory
+from ollama_stack.facts.memory import known
 from ollama_stack.shell import MARK, or_explain, ours, placed
 
 UNITS = "/etc/systemd/system"
@@ -29,8 +30,8 @@ def protected(unit: str, memory_low: int) -> Commands:
         f"{MARK}\n[Unit]\nDescription=Containers of ollama-stack\n\n"
         f"[Slice]\nMemorySwapMax={figures[0]}\nMemoryLow={figures[1]}\n"
     )
-    written = host.get_fact(FileContents, path=path) == text.splitlines()
-    if written and host.get_fact(SliceMemory, unit=unit) == figures:
+    written = known(FileContents, path=path) == text.splitlines()
+    if written and known(SliceMemory, unit=unit) == figures:
         host.noop(f"{unit} is as declared, and the kernel keeps to it")
         return
     if not written:

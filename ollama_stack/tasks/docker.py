@@ -13,8 +13,9 @@ from pyinfra.operations import systemd
 from ollama_stack.capacity.fit import SUPPORTED_OS
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import host_of
-from ollama_stack.facts.docker import ComposeVersion, EngineVersion, InitSystem
+from ollama_stack.facts.docker import ComposeVersion, Engine, InitSystem
 from ollama_stack.facts.host import HalfInstalled
+from ollama_stack.facts.memory import known
 from ollama_stack.operations import docker, packages
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 from ollama_stack.rules import refuse
@@ -35,9 +36,9 @@ def install_docker(settings: Settings) -> None:
     )
     official = settings.docker_source == "docker-ce"
     ours = packages.ENGINE[0] if official else "docker.io"
-    known = {*host.get_fact(DebPackages), *host.get_fact(HalfInstalled)}
-    there = host.get_fact(Which, command="dockerd") or host.get_fact(EngineVersion)
-    if there and ours not in known:
+    listed = {*known(DebPackages), *known(HalfInstalled)}
+    there = known(Which, command="dockerd") or known(Engine).version
+    if there and ours not in listed:
         _keep_theirs(settings)
     else:
         wanted = _official(settings) if official else _from_distribution()
@@ -61,7 +62,7 @@ def run_docker(variables: Mapping[str, str] | None = None, seconds: int = 180) -
     ``seconds``: for its start where it does not.
     """
     docker.settings_whole(name="Have no empty settings of Docker's")
-    if host.get_fact(InitSystem) == "systemd":
+    if known(InitSystem) == "systemd":
         systemd.service(name="Run Docker", service="docker", running=True, enabled=True)
         docker.engine_variables(name="Lead the engine's pulls", variables=variables or {})
     else:
@@ -70,7 +71,7 @@ def run_docker(variables: Mapping[str, str] | None = None, seconds: int = 180) -
 
 def os_release() -> tuple[str, str]:
     """The host's distribution and version, as os-release has them."""
-    meta = host.get_fact(LinuxDistribution)["release_meta"]
+    meta = known(LinuxDistribution)["release_meta"]
     return meta.get("ID", ""), meta.get("VERSION_ID", "")
 
 
@@ -85,7 +86,7 @@ def _keep_theirs(settings: Settings) -> None:
 
 def _official(settings: Settings) -> list[str]:
     """Docker's own packages; its repository is known, and a declared version pinned, before."""
-    meta = host.get_fact(LinuxDistribution)["release_meta"]
+    meta = known(LinuxDistribution)["release_meta"]
     packages.repository(
         name="Have Docker's repository",
         url=f"{settings.docker_repository}/{meta['ID']}",
@@ -97,14 +98,12 @@ def _official(settings: Settings) -> list[str]:
     packages.pinned(name="Pin the version", version=version)
     engine = [f"{package}={version}" if version else package for package in packages.ENGINE]
     # Ubuntu's own Compose has the same file as Docker's, and neither package says so.
-    there = host.get_fact(DebPackages)
+    there = known(DebPackages)
     return [*engine, *(name for name in BESIDE if not (name == PLUGIN and UBUNTUS in there))]
 
 
 def _from_distribution() -> list[str]:
     beside = SUPPORTED_OS[" ".join(os_release())]
-    if not beside and not host.get_fact(ComposeVersion):
-        unpacked(
-            COMPOSE_PLUGIN, host.get_fact(Arch)
-        )  # now: a failed download must find the host untouched
+    if not beside and not known(ComposeVersion):
+        unpacked(COMPOSE_PLUGIN, known(Arch))  # now: a failed download must find the host untouched
     return ["docker.io", *beside]

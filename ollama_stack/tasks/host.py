@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.facts.server import Groups
 from pyinfra.operations import files
@@ -10,13 +9,13 @@ from pyinfra.operations import files
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.facts.docker import (
-    Cgroups,
     CgroupVersion,
     DaemonConfig,
-    EngineVersion,
+    Engine,
     InitSystem,
 )
 from ollama_stack.facts.host import UplinkMtu
+from ollama_stack.facts.memory import known
 from ollama_stack.operations import guard, slice
 from ollama_stack.stack.rendering import guard_files
 
@@ -38,15 +37,15 @@ def protect_host(settings: Settings) -> None:
 
 def close_side_doors(settings: Settings) -> None:
     """The packet filter has our rules, now and after a start of the host."""
-    installed_by_us = not host.get_fact(EngineVersion)  # and its packages make the group
-    group = installed_by_us or "docker" in host.get_fact(Groups)
+    installed_by_us = not known(Engine).version  # and its packages make the group
+    group = installed_by_us or "docker" in known(Groups)
     rules, unit, revision = guard_files(settings, group=group)
     guard.closed(
         name="Close the side doors",
         path=settings.guard_file,
         rules=rules,
         revision=revision,
-        unit=unit if host.get_fact(InitSystem) == "systemd" else "",
+        unit=unit if known(InitSystem) == "systemd" else "",
     )
 
 
@@ -55,16 +54,16 @@ def slice_of(settings: Settings) -> str:
 
     Where no engine answers yet, it is what Docker itself chooses there.
     """
-    groups = host.get_fact(Cgroups)
+    groups = known(Engine).cgroups
     if groups is None:
-        options = (host.get_fact(DaemonConfig) or {}).get("exec-opts", [])
-        systemd = host.get_fact(InitSystem) == "systemd" and host.get_fact(CgroupVersion) == "2"
+        options = (known(DaemonConfig) or {}).get("exec-opts", [])
+        systemd = known(InitSystem) == "systemd" and known(CgroupVersion) == "2"
         groups = "systemd 2" if systemd and not CGROUPFS & set(options) else ""
     return settings.slice if groups == "systemd 2" else ""
 
 
 def least_mtu() -> int:
     """The packets that come out of this host whole: what is larger is lost without a word on many ways."""
-    declared = (host.get_fact(DaemonConfig) or {}).get("mtu")
-    uplink = host.get_fact(UplinkMtu)
+    declared = (known(DaemonConfig) or {}).get("mtu")
+    uplink = known(UplinkMtu)
     return min(uplink, declared) if isinstance(declared, int) and declared else uplink

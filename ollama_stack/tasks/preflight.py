@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 from gevent import Greenlet
 from gevent.pool import Pool
-from pyinfra import host, state
+from pyinfra import state
 from pyinfra.api import DeployError, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
@@ -30,14 +30,12 @@ from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
     CONTAINERD_ROOT,
     DaemonConfig,
-    EngineProxy,
-    EngineRoot,
-    EngineVersion,
-    ImageRoot,
+    Engine,
     OtherEngine,
     PortOwner,
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
+from ollama_stack.facts.memory import known, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
@@ -62,6 +60,7 @@ def check_hosts(pulls: bool = True) -> None:
 
     ``pulls``: images and models come from registries, which must have them and fit on the disk.
     """
+    remember(state)
     refuse(_reasons(state, pulls).get())
 
 
@@ -101,29 +100,28 @@ def _look(one: Host, pulls: bool) -> Measured | list[str]:
 
 
 def _measured(settings: Settings, pulls: bool) -> Measured:
-    daemon = host.get_fact(DaemonConfig)
-    data_root = host.get_fact(EngineRoot) or (daemon or {}).get("data-root", "/var/lib/docker")
+    daemon, engine = known(DaemonConfig), known(Engine)
+    data_root = engine.root or (daemon or {}).get("data-root", "/var/lib/docker")
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
         release=" ".join(os_release()).strip(),
-        architecture=host.get_fact(Arch),
-        cpus=host.get_fact(Cpus) or 0,
-        memory=host.get_fact(MemTotal),
-        disk_free=host.get_fact(FreeDisk, path=data_root),
+        architecture=known(Arch),
+        cpus=known(Cpus) or 0,
+        memory=known(MemTotal),
+        disk_free=known(FreeDisk, path=data_root),
         data_root=data_root,
-        docker=host.get_fact(EngineVersion),
+        docker=engine.version,
         daemon_config_valid=daemon is not None,
-        engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {}))
-        or host.get_fact(EngineProxy),
+        engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {})) or engine.proxied,
         container_owners=_owners(settings),
         port_owners=_foreign_ports(settings),
         missing_addresses=_missing_addresses(settings),
         to_pull=_to_pull(settings) if pulls else {},
         model_shape=_model_shape(settings.pristine_model),
-        ollama=host.get_fact(OllamaVersion),
-        other_engine=host.get_fact(OtherEngine),
+        ollama=known(OllamaVersion),
+        other_engine=known(OtherEngine),
         image_root=image_root,
-        image_free=host.get_fact(FreeDisk, path=image_root) if image_root else 0,
+        image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
 
 
@@ -132,8 +130,9 @@ def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> s
 
     Docker 29 installed anew keeps them with containerd, unless its settings name a storage driver.
     """
-    root = host.get_fact(ImageRoot)
-    if root is None and not host.get_fact(EngineVersion):
+    engine = known(Engine)
+    root = engine.image_root
+    if root is None and not engine.version:
         version = settings.docker_version
         newest = not version or int(version.partition(".")[0]) >= CONTAINERD_STORE
         graph = (
@@ -144,8 +143,8 @@ def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> s
             root = CONTAINERD_ROOT
     if root is None:
         return None
-    mounted = host.get_fact(MountPoint, path=root)
-    return None if mounted == host.get_fact(MountPoint, path=data_root) else root
+    mounted = known(MountPoint, path=root)
+    return None if mounted == known(MountPoint, path=data_root) else root
 
 
 def _owners(settings: Settings) -> dict[str, str]:
@@ -157,7 +156,7 @@ def _owners(settings: Settings) -> dict[str, str]:
         APP.name: settings.app_enabled,
     }
     for name, wanted in declared.items():
-        if wanted and (found := host.get_fact(DockerContainer, object_id=name)):
+        if wanted and (found := known(DockerContainer, object_id=name)):
             labels = found[0]["Config"]["Labels"] or {}
             owners[name] = labels.get("com.docker.compose.project", "")
     return owners
@@ -167,7 +166,7 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
     """Who listens on the ports that are to be ours, by setting; our own containers do not count."""
     ours = set()
     for each in CONTAINERS:
-        for container in host.get_fact(DockerContainer, object_id=each.name) or []:
+        for container in known(DockerContainer, object_id=each.name) or []:
             if not container.get("State", {}).get("Running"):
                 continue
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}
@@ -178,7 +177,7 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
     wanted += ["app_port"] if settings.app_enabled else []
     for setting in wanted:
         port = getattr(settings, setting)
-        if str(port) not in ours and (owner := host.get_fact(PortOwner, port=port)):
+        if str(port) not in ours and (owner := known(PortOwner, port=port)):
             listeners[setting] = owner
     return listeners
 
@@ -186,37 +185,35 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
 def _to_pull(settings: Settings) -> dict[str, Manifest]:
     """What is not on the host yet, as its registry has it."""
     urls = {}
-    if not host.get_fact(DockerImage, object_id=settings.ollama_image_ref):
+    if not known(DockerImage, object_id=settings.ollama_image_ref):
         urls["ollama_image"] = settings.image_manifest(settings.ollama_image)
-    if settings.gateway_enabled and not host.get_fact(
-        DockerImage, object_id=settings.gateway_image_ref
-    ):
+    if settings.gateway_enabled and not known(DockerImage, object_id=settings.gateway_image_ref):
         urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
-    if settings.app_enabled and not host.get_fact(DockerImage, object_id=settings.app_image_ref):
+    if settings.app_enabled and not known(DockerImage, object_id=settings.app_image_ref):
         urls["app_image"] = settings.image_manifest(settings.app_image)
     if not _model_there(settings):
         urls["model_name"] = settings.model_manifest
     return {
-        name: host.get_fact(RegistryManifest, url=url, proxy=settings.proxy_to(url))
+        name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
         for name, url in urls.items()
     }
 
 
 def _model_there(settings: Settings) -> bool:
     """Whether the server has the model as pulled; a volume whose server is down is believed."""
-    sizes = host.get_fact(ModelSizes)
+    sizes = known(ModelSizes)
     if sizes is not None:
         return settings.pristine_model in sizes
     volume = f"{settings.ollama_project}_ollama_data"
-    return bool(host.get_fact(DockerVolume, object_id=volume))
+    return bool(known(DockerVolume, object_id=volume))
 
 
 def _model_shape(model: str) -> Shape | None:
     """The model's shape by its server; None where it is not there, or says too little."""
-    size = (host.get_fact(ModelSizes) or {}).get(model)
+    size = (known(ModelSizes) or {}).get(model)
     if not size:
         return None
-    metadata = host.get_fact(ModelMetadata, model=model)
+    metadata = known(ModelMetadata, model=model)
     try:
         return Shape.parse(metadata, size)
     except (KeyError, StopIteration, TypeError, ValueError):
@@ -233,4 +230,4 @@ def _address_there(bind: str) -> bool:
     address = IPv4Address(bind)
     if address.is_loopback or address.is_unspecified:
         return True
-    return bool(host.get_fact(Command, command=f"hostname -I | grep -Fw {bind} || true"))
+    return bool(known(Command, command=f"hostname -I | grep -Fw {bind} || true"))

@@ -19,6 +19,7 @@ from ollama_stack import ROOT
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.containers import CONFIG, PROGRAMS
 from ollama_stack.facts.docker import InitSystem
+from ollama_stack.facts.memory import known
 from ollama_stack.operations import lock, model, programs, release
 from ollama_stack.revision import revision
 from ollama_stack.stack.rendering import compose_file, gateway_files, settling_unit
@@ -77,7 +78,7 @@ def begin_change(settings: Settings) -> None:
     programs.installed(
         name="Install the host's programs",
         folder=settings.ollama_dir,
-        unit=boot_unit(settings) if host.get_fact(InitSystem) == "systemd" else "",
+        unit=boot_unit(settings) if known(InitSystem) == "systemd" else "",
     )
     lock.held(
         name="Take the lock", folder=settings.ollama_dir, who=operator(), begun=way_back.begin

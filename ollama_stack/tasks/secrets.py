@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from secrets import token_hex
 
-from pyinfra import host
 from pyinfra.operations import files
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings
 from ollama_stack.containers import APP
 from ollama_stack.facts.gateway import TokenDigest
+from ollama_stack.facts.memory import known
 from ollama_stack.operations import gateway, secrets
 
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105 a file's name
@@ -23,7 +23,7 @@ def have_secrets(settings: Settings) -> dict[str, str]:
         digests[app] = tokens.APP
     if settings.token_header_file:
         path, own = settings.token_header_file, token_hex(32)
-        digests[host.get_fact(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
+        digests[known(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
         gateway.local_token(name="Have a token for smoke and audit", path=path, token=own)
     return digests
 
@@ -33,7 +33,7 @@ def _of_app(settings: Settings) -> str | None:
 
     They stay when the app is switched off: a release that has it may come back.
     """
-    known = host.get_fact(TokenDigest, path=f"{settings.app_dir}/{GATEWAY_TOKEN}")
+    there = known(TokenDigest, path=f"{settings.app_dir}/{GATEWAY_TOKEN}")
     own = {name: token_hex(32) for name in ("cookie.key", GATEWAY_TOKEN, "teacher.token")}
     if settings.app_enabled:
         secrets.kept(
@@ -43,8 +43,8 @@ def _of_app(settings: Settings) -> str | None:
             owner=APP.user,
             reader=APP.name,
         )
-        return known or tokens.digest(own[GATEWAY_TOKEN])
-    return known
+        return there or tokens.digest(own[GATEWAY_TOKEN])
+    return there
 
 
 def forget_secrets(settings: Settings) -> None:

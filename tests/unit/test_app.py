@@ -17,6 +17,7 @@ from ollama_stack.rules import faults, warnings
 from ollama_stack.shell import renamed
 from ollama_stack.stack.rendering import compose_file, gateway_files
 from tests.unit.conftest import group_data
+from tests.unit.facts.test_docker import engine
 from tests.unit.harness import plan
 from tests.unit.test_fit import BARE, MIRROR
 
@@ -204,7 +205,11 @@ def test_secrets_are_made_once_and_never_shown() -> None:
 
 
 def test_where_the_engine_maps_users_secrets_are_theirs() -> None:
-    mapped = {"docker info": "/var/lib/docker/5000.5000 [name=seccomp name=userns]"}
+    mapped = {
+        "docker info": engine(
+            DockerRootDir="/var/lib/docker/5000.5000", SecurityOptions=["name=userns"]
+        )
+    }
     assert "chown 15001:15001 '/opt/my ollama/app/cookie.key.new'" in " ".join(kept(mapped))
     assert kept(mapped | live("600 15001")) == []
 

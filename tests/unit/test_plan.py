@@ -14,6 +14,7 @@ from ollama_stack.config.settings import PROFILES
 from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.tasks.login import QUOTED
 from tests.unit.commands import command
+from tests.unit.facts.test_docker import engine
 
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
 BARE = {
@@ -225,7 +226,7 @@ def test_a_half_configured_engine_is_nobody_else_s(
 
 
 def test_an_engine_that_is_not_on_the_path_is_somebody_s_all_the_same(tmp_path: Path) -> None:
-    theirs = BARE | {"docker version": "27.5.1", "compose version": "2.40.3"}
+    theirs = BARE | {"docker info": engine(ServerVersion="27.5.1"), "compose version": "2.40.3"}
     run = pyinfra(
         as_fakes("inventories/local.py", tmp_path, theirs), "deploy.py", "--dry", "--json"
     )

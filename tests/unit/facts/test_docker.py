@@ -11,21 +11,18 @@ from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
-    EngineVersion,
-    ImageRoot,
-    InsecureRegistries,
+    Engine,
+    EngineInfo,
     PortOwner,
-    UserOffset,
 )
 from tests.unit.harness import fake_host
 
 
 def test_a_bare_host_has_nothing() -> None:
     with fake_host() as host:
-        assert host.get_fact(EngineVersion) is None
+        assert host.get_fact(Engine) == EngineInfo()
         assert host.get_fact(ComposeVersion) is None
         assert host.get_fact(DaemonConfig) == {}
-        assert host.get_fact(InsecureRegistries) == []
         assert host.get_fact(PortOwner, port=11434) is None
         assert host.get_fact(Compose, path="/opt/ollama/docker-compose.yml") is None
 
@@ -65,24 +62,51 @@ SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
 def test_images_are_where_their_store_is(
     info: dict[str, Any], config: list[str], root: str | None
 ) -> None:
-    assert ImageRoot().process([json.dumps(info), *config]) == root
-    assert ImageRoot().process([""]) is None
+    assert Engine().process([engine(**info), *config]).image_root == root
+
+
+def engine(**said: Any) -> str:
+    """What ``docker info`` prints."""
+    return json.dumps({"ServerVersion": "20.10.24", "DockerRootDir": "/var/lib/docker"} | said)
 
 
 @pytest.mark.parametrize(
-    ("said", "offset"),
+    "said", ["", '{"ServerErrors": ["Cannot connect"]}', '{"ServerVersion": ""}']
+)
+def test_an_engine_that_does_not_answer_is_none(said: str) -> None:
+    assert Engine().process([said]) == EngineInfo()
+
+
+def test_an_engine_says_what_it_trusts_and_by_what_it_goes_out() -> None:
+    indexes = {"docker.io": {"Secure": True}, "10.0.0.9:5000": {"Secure": False}}
+    found = Engine().process(
+        [
+            engine(
+                RegistryConfig={"IndexConfigs": indexes},
+                HttpsProxy="http://theirs:3128",
+                CgroupDriver="systemd",
+                CgroupVersion="2",
+            )
+        ]
+    )
+    assert (found.cgroups, found.proxied) == ("systemd 2", True)
+    assert found.insecure_registries == ("10.0.0.9:5000",)
+
+
+@pytest.mark.parametrize(
+    ("root", "options", "offset"),
     [
-        ("/var/lib/docker [name=seccomp,profile=default]", 0),
-        ("/srv/1.2 [name=seccomp,profile=default]", 0),
-        (
-            "/srv/docker/231072.231072 [name=apparmor name=seccomp,profile=builtin name=userns]",
-            231072,
-        ),
-        ("", 0),
+        ("/var/lib/docker", ["name=seccomp,profile=default"], 0),
+        ("/srv/1.2", ["name=seccomp,profile=default"], 0),
+        ("/srv/docker/231072.231072", ["name=apparmor", "name=userns"], 231072),
+        ("/srv/docker", None, 0),
     ],
 )
-def test_the_users_of_an_engine_that_maps_them_have_an_offset(said: str, offset: int) -> None:
-    assert UserOffset().process([said]) == offset
+def test_the_users_of_an_engine_that_maps_them_have_an_offset(
+    root: str, options: list[str] | None, offset: int
+) -> None:
+    said = engine(DockerRootDir=root, SecurityOptions=options)
+    assert Engine().process([said]).user_offset == offset
 
 
 def test_a_file_that_compose_refuses_is_no_project() -> None:

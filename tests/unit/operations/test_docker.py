@@ -15,6 +15,7 @@ from ollama_stack import pinned_wheels
 from ollama_stack.operations import docker
 from ollama_stack.shell import MARK
 from ollama_stack.stack.compose import COMMAND
+from tests.unit.facts.test_docker import engine
 from tests.unit.harness import fake_host, plan
 from tests.unit.test_compose import CONFIG, CONTAINER, changed
 
@@ -56,8 +57,12 @@ def uploads(operation: Any, responses: dict[str, Any], **arguments: Any) -> list
         ]
 
 
+ANSWERS = {"docker info": engine()}
+UNSAFE = {"IndexConfigs": {"10.0.0.9:5000": {"Secure": False}}}
+
+
 def test_an_engine_that_answers_is_left_alone() -> None:
-    assert plan(docker.engine, {"docker version": "20.10.24"}) == []
+    assert plan(docker.engine, ANSWERS) == []
 
 
 def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
@@ -72,7 +77,7 @@ def test_an_engine_is_started_past_the_pids_of_a_killed_one() -> None:
 
 
 def test_only_an_engine_of_ours_that_runs_nothing_is_stopped() -> None:
-    assert plan(docker.engine, {"docker version": "20.10.24"}, running=False) == [
+    assert plan(docker.engine, ANSWERS, running=False) == [
         'test -n "$(docker ps --all --quiet)" || { start-stop-daemon --stop --oknodo --retry 30 '
         f"--pidfile /run/ollama-stack-dockerd.pid --remove-pidfile --exec {docker.DOCKERD} "
         "&& rm -f /var/log/dockerd.log; }"
@@ -102,7 +107,7 @@ def test_the_engine_is_led_through_the_proxy_by_a_file_of_ours() -> None:
 
 
 def test_an_engine_with_a_proxy_of_the_site_s_own_keeps_it() -> None:
-    theirs = {"docker info": "http://theirs:3128"}
+    theirs = {"docker info": engine(HttpProxy="http://theirs:3128")}
     assert plan(docker.engine_variables, theirs, variables=WAY) == []
     other = theirs | {"ollama-stack.conf": [MARK, "[Service]", 'Environment="HTTPS_PROXY=x"']}
     assert plan(docker.engine_variables, other, variables=WAY) != []
@@ -118,7 +123,7 @@ def test_an_engine_without_systemd_is_started_with_its_way_out() -> None:
 def test_a_trusted_registry_is_left_alone() -> None:
     trusted = {
         "daemon.json": '{"insecure-registries": ["10.0.0.9:5000"]}',
-        "docker info": "10.0.0.9:5000",
+        "docker info": engine(RegistryConfig=UNSAFE),
     }
     assert plan(docker.insecure_registry, trusted, registry="10.0.0.9:5000") == []
 
@@ -151,7 +156,7 @@ def test_a_registry_written_but_not_yet_trusted_is_announced_to_the_engine() -> 
 def test_the_last_registry_takes_an_empty_daemon_json_with_it() -> None:
     only = {
         "test -s": '{"insecure-registries": ["10.0.0.9:5000"]}',
-        "docker info": "10.0.0.9:5000",
+        "docker info": engine(RegistryConfig=UNSAFE),
     }
     commands = plan(docker.insecure_registry, only, registry="10.0.0.9:5000", present=False)
     assert commands[1] == "rm -f /etc/docker/daemon.json"

@@ -13,6 +13,7 @@ from ollama_stack.facts.files import file_digest
 from ollama_stack.operations import release
 from ollama_stack.operations.programs import VERSION
 from ollama_stack.stack.compose import CLEAN, COMMAND
+from tests.unit.facts.test_docker import engine
 from tests.unit.harness import plan
 from tests.unit.operations.test_docker import compose_answer, lines
 from tests.unit.test_compose import CONTAINER, changed
@@ -106,7 +107,11 @@ def test_tokens_are_in_no_command() -> None:
 
 def test_where_the_engine_maps_users_the_files_are_theirs() -> None:
     """Else its HAProxy cannot read the tokens: dockerd's userns-remap."""
-    mapped = {"docker info": "/srv/docker/1000.1000 [name=seccomp,profile=builtin name=userns]"}
+    mapped = {
+        "docker info": engine(
+            DockerRootDir="/srv/docker/1000.1000", SecurityOptions=["name=userns"]
+        )
+    }
     commands = plan(release.staged, mapped, **STAGE)
     for name in ("haproxy.cfg", "tokens.map"):
         assert f"chown 1099:1099 '{FOLDER}/releases/new/gateway/{name}'" in " ".join(commands)

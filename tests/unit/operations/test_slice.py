@@ -15,6 +15,7 @@ from ollama_stack.operations import slice
 from ollama_stack.shell import MARK, ours
 from ollama_stack.tasks.host import slice_of
 from tests.unit.conftest import group_data
+from tests.unit.facts.test_docker import engine
 from tests.unit.harness import fake_host, plan
 
 LOW = 2 * 2**30
@@ -99,9 +100,9 @@ SYSTEMD = {"/run/systemd/system": "systemd", "cgroup.controllers": "2"}
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ({"docker info": "systemd 2"}, "ollama.slice"),
-        ({"docker info": "cgroupfs 2"} | SYSTEMD, ""),
-        ({"docker info": "systemd 1"} | SYSTEMD, ""),
+        ({"docker info": engine(CgroupDriver="systemd", CgroupVersion="2")}, "ollama.slice"),
+        ({"docker info": engine(CgroupDriver="cgroupfs", CgroupVersion="2")} | SYSTEMD, ""),
+        ({"docker info": engine(CgroupDriver="systemd", CgroupVersion="1")} | SYSTEMD, ""),
         (SYSTEMD, "ollama.slice"),  # no engine yet
         (SYSTEMD | {"cgroup.controllers": "1"}, ""),
         (SYSTEMD | {"/run/systemd/system": "none"}, ""),
