@@ -79,7 +79,7 @@ def staged(
     look at (``setting: problem; way out``).
     """
     owner = CONTAINER.user + known(Engine).user_offset
-    if not _to_stage(folder, declared, owner):
+    if _declared(folder, declared, owner) == "current":
         host.noop("the current release is as declared")
         return
     if host.state.config.DIFF:
@@ -116,16 +116,13 @@ def staged(
     yield at_once("stage", folder)
 
 
-def _to_stage(folder: str, declared: Declared, owner: int) -> bool:
-    """Whether the current release is another one, or the secrets beside it are not there."""
+def _declared(folder: str, declared: Declared, owner: int) -> str:
+    """``current`` if the current release is the declared one, its secrets beside it; else what is ``staged``."""
     current = known(CurrentRelease, folder=folder)
     there = known(FileDigests, folder=f"{folder}/gateway")
     secrets = {name: file_digest(text, "600", owner) for name, text in declared.secrets.items()}
-    return (
-        current.version != declared.version
-        or not current.untouched
-        or not secrets.items() <= there.items()
-    )
+    good = current.version == declared.version and current.untouched
+    return "current" if good and secrets.items() <= there.items() else "staged"
 
 
 def _show_changes(folder: str, declared: Declared) -> None:
@@ -148,14 +145,14 @@ def switched(
     ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
     owner = CONTAINER.user + known(Engine).user_offset
-    path = f"{folder}/releases/staged/{COMPOSE_FILE}"
+    which = _declared(folder, declared, owner)
+    path = f"{folder}/releases/{which}/{COMPOSE_FILE}"
     text = known(FileContents, path=f"{folder}/{COMPOSE_FILE}")
     live = known(FileDigests, folder=f"{folder}/gateway")
     modes = {name: "600" if name in declared.secrets else "644" for name in declared.gateway}
-    staged = _to_stage(folder, declared, owner)
     stale = stale_services(path)
     if (
-        not staged
+        which == "current"
         and text == declared.files[COMPOSE_FILE].splitlines()
         and live == {n: file_digest(t, modes[n], owner) for n, t in declared.gateway.items()}
         and stale is None
@@ -163,7 +160,7 @@ def switched(
     ):
         host.noop("the declared release is up, healthy and as declared")
         return
-    yield or_explain(on_host("switch", folder, patience, *(stale or ())), up_failed)
+    yield or_explain(on_host("switch", folder, patience, which, *(stale or ())), up_failed)
     yield from hold_to_it(path)
 
 
@@ -171,10 +168,11 @@ def switched(
 def committed(folder: str, declared: Declared) -> Commands:
     """Have the declared release, which was found good, as the current one; the last five stay."""
     current = known(CurrentRelease, folder=folder)
-    if current.version == declared.version and not current.unconfirmed:
+    same = current.version == declared.version and current.untouched
+    if same and not current.unconfirmed:
         host.noop(f"release {current.number} is what runs")
         return
-    yield at_once("commit", folder)
+    yield at_once("commit", folder, "current" if same else "staged")
 
 
 @operation()

@@ -102,9 +102,9 @@ class Host:
     ) -> subprocess.CompletedProcess[str]:
         """A release that runs and was found good."""
         assert self.stage(text, config, secrets, **env).returncode == 0
-        done = self.run("switch")
+        done = self.run("switch", "staged")
         assert done.returncode == 0, done.stdout
-        return self.run("commit")
+        return self.run("commit", "staged")
 
     @property
     def now(self) -> str:
@@ -140,6 +140,8 @@ def test_what_is_staged_touches_nothing_that_runs(service: Host) -> None:
     assert (service.now, service.kept, service.current) == ("v1", ["1"], "1")
     assert "docker" not in service.calls.read_text()
     service.stage("v3")  # the run that staged the other one never came to it
+    service.run("switch", "current", "ollama")  # which is what another one declares
+    assert service.now == "v1"
     (two,) = [path for path in service.releases.glob("[0-9]*") if path.name != "1"]
     assert (two / "docker-compose.yml").read_text() == "v3"
 
@@ -209,7 +211,7 @@ def test_what_only_another_release_needed_goes(service: Host) -> None:
 def test_a_change_that_is_not_healthy_goes_back_by_itself(service: Host) -> None:
     service.keep("v1")
     service.stage("broken")
-    done = service.run("switch", "ollama")
+    done = service.run("switch", "staged", "ollama")
     assert done.returncode == 1
     assert "the container's last words" in done.stdout
     assert 'returned to release 1, which answers: {"by": "v1"}' in done.stdout
@@ -219,7 +221,7 @@ def test_a_change_that_is_not_healthy_goes_back_by_itself(service: Host) -> None
 
 def test_a_first_deploy_has_nothing_to_go_back_to(service: Host) -> None:
     service.stage("broken")
-    done = service.run("switch")
+    done = service.run("switch", "staged")
     assert done.returncode == 1
     assert "there is no earlier release to return to" in done.stdout
     assert service.now == "broken"
@@ -288,14 +290,14 @@ STEPS = ("pull", "ollama state maint", " up --detach --remove", "/api/create", "
 
 def test_requests_wait_while_the_container_is_replaced_and_no_longer(service: Host) -> None:
     service.stage("v1", CONFIG)
-    done = service.run("switch", "ollama")
+    done = service.run("switch", "staged", "ollama")
     assert done.returncode == 0, done.stdout
     assert calls(service, *STEPS) == list(STEPS)
 
 
 def test_requests_do_not_wait_for_ever_when_a_change_fails(service: Host) -> None:
     service.stage("broken", CONFIG)
-    assert service.run("switch", "ollama").returncode == 1
+    assert service.run("switch", "staged", "ollama").returncode == 1
     assert calls(service, "ollama state maint", "ollama state ready")[-1] == "ollama state ready"
 
 
@@ -310,7 +312,7 @@ def test_a_token_that_was_taken_away_is_told_to_the_running_gateway(service: Hos
     service.stage("v1", CONFIG, {"tokens.map": "aa one\n"}, TOKENS="yes")
     stale = CURL.replace("*8404/version*) sed", '*8404/version*) grep -q USR2 "$CALLS" && sed')
     (service.doubles / "curl").write_text(f"#!/bin/sh\n{stale}")
-    assert service.run("switch").returncode == 0
+    assert service.run("switch", "staged").returncode == 0
     map_ = "del map /usr/local/etc/haproxy/tokens.map"
     said = [line for line in service.calls.read_text().splitlines() if map_ in line or "USR2" in line]  # fmt: skip
     assert [line.rpartition(" ")[2] for line in said] == ["bb", "ollama-gateway"]
@@ -331,7 +333,7 @@ def test_a_file_whose_mode_somebody_changed_has_its_own_again(service: Host) -> 
     config = service.folder / "gateway" / "haproxy.cfg"
     mode = config.stat().st_mode
     config.chmod(0o600)
-    service.run("switch")
+    service.run("switch", "staged")
     assert config.stat().st_mode == mode
 
 
@@ -340,14 +342,14 @@ def test_an_ollama_that_was_once_restarted_is_waited_for(service: Host) -> None:
     (service.doubles / "curl").write_text(
         '#!/bin/sh\necho "curl $*" >>"$CALLS"\ntest "$(grep -c ^curl "$CALLS")" -gt 3\n'
     )
-    assert service.run("switch").returncode == 0
+    assert service.run("switch", "staged").returncode == 0
 
 
 def test_a_model_whose_pristine_copy_is_gone_is_not_pulled_from_upstream(service: Host) -> None:
     service.stage("v1")
     curl = (service.doubles / "curl").read_text()
     (service.doubles / "curl").write_text(curl.replace("*) !", "*/api/show*) false;;\n*) !"))
-    service.run("switch")
+    service.run("switch", "staged")
     assert calls(service, "/api/create", "/api/generate") == ["/api/generate"]
 
 
@@ -358,7 +360,7 @@ def test_compose_sees_our_file_and_nothing_of_the_host_s(service: Host) -> None:
     service.stage("v1")
     composed = []
     for theirs in ({}, {"HOME": "/home/ops"}):
-        done = service.run("switch", COMPOSE_PROJECT_NAME="moodle", **theirs)
+        done = service.run("switch", "staged", COMPOSE_PROJECT_NAME="moodle", **theirs)
         assert done.returncode == 0, done.stdout
         composed += [line for line in service.calls.read_text().splitlines() if " compose " in line]
     assert composed
@@ -376,7 +378,7 @@ def test_what_runs_without_a_release_becomes_one(service: Host) -> None:
     assert (service.releases / "1" / "release.json").read_text() == f"{told}\n"
     # Of its model nothing is known, so nothing is done to it.
     service.stage("broken")
-    done = service.run("switch")
+    done = service.run("switch", "staged")
     assert "returned to release 1, which answers" in done.stdout
     assert service.now == "theirs"
     assert "/api/generate" not in service.calls.read_text()
@@ -429,7 +431,7 @@ def test_a_run_that_ends_before_it_has_found_its_change_good_leaves_the_old_rele
     service: Host, operator: subprocess.Popen[bytes]
 ) -> None:
     service.stage("v2")
-    assert service.run("switch").returncode == 0
+    assert service.run("switch", "staged").returncode == 0
     assert service.unconfirmed.exists()
     assert service.now == "v2"
     operator.kill()
@@ -455,9 +457,9 @@ def test_a_change_that_was_found_good_stays_when_its_run_ends(
 def test_what_is_good_again_is_confirmed_without_another_release(
     service: Host, operator: subprocess.Popen[bytes]
 ) -> None:
-    service.run("switch", "ollama")
+    service.run("switch", "staged", "ollama")
     assert service.unconfirmed.exists()
-    service.run("commit")
+    service.run("commit", "current")
     assert (service.unconfirmed.exists(), service.kept) == (False, ["1"])
 
 
@@ -466,7 +468,7 @@ def test_a_host_that_was_switched_off_goes_back_when_it_starts(
 ) -> None:
     """Nobody watches there any more, and no run tells it how long to wait."""
     service.stage("v2")
-    service.run("switch")
+    service.run("switch", "staged")
     service.unconfirmed.write_text(
         "1 2 2026-11-23T08:00:00Z ops@school\nQUEUE=1 START=180 LOAD=900 ANSWER=300 LOOK=45\n"
     )

@@ -127,7 +127,7 @@ def words_of(command: str) -> list[str]:
 def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
     for loaded in ("", "old"):
         command, *_ = plan(release.switched, AS_DECLARED | {":8404/version": loaded}, **SWITCH)
-        assert words_of(command) == ["switch"]
+        assert words_of(command) == ["switch", "current"]
 
 
 @pytest.mark.parametrize(
@@ -135,25 +135,38 @@ def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
     [
         {re.compile(rf"test -e '{FOLDER}/docker-compose.yml'"): ["theirs"]},
         digests(other={"haproxy.cfg": "theirs"}),
-        {"sum=$(": digests(0)["sum=$("]},
     ],
 )
 def test_a_file_changed_by_hand_is_put_back(other: dict[Any, Any]) -> None:
     command, *_ = plan(release.switched, AS_DECLARED | other, **SWITCH)
-    assert words_of(command) == ["switch"]
+    assert words_of(command) == ["switch", "current"]
 
 
 def test_a_limit_changed_by_hand_replaces_the_container() -> None:
     drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
     command, refusal = plan(release.switched, AS_DECLARED | drifted, **SWITCH)
-    assert words_of(command) == ["switch", "ollama"]
+    assert words_of(command) == ["switch", "current", "ollama"]
     assert "ollama: after the start it still Memory is 1073741824, declared" in refusal
 
 
 def test_what_answered_is_committed() -> None:
-    for found in (current("older"), current(begun=1)):
+    for found, which in (
+        (current("older"), "staged"),
+        (current(touched=1), "staged"),
+        (current(begun=1), "current"),
+    ):
         (command,) = plan(release.committed, found, folder=FOLDER, declared=DECLARED)
-        assert shlex.split(command)[-1] == "commit"
+        assert shlex.split(command)[-2:] == ["commit", which]
+
+
+def test_secrets_with_another_owner_are_staged_anew() -> None:
+    command, *_ = plan(release.switched, AS_DECLARED | digests(0), **SWITCH)
+    assert words_of(command)[:2] == ["switch", "staged"]
+
+
+def test_what_another_run_has_staged_is_not_run() -> None:
+    command, *_ = plan(release.switched, current("older") | digests() | UP, **SWITCH)
+    assert words_of(command)[:2] == ["switch", "staged"]
 
 
 SETTLE: dict[str, Any] = {
