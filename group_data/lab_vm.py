@@ -16,5 +16,10 @@ audit_waivers = [
         "id": "OLS-801",
         "reason": "PyPI has no later Ollama than 0.9.3; the lab is on loopback",
         "until": "2035-12-31",
-    }
+    },
+    {
+        "id": "OLS-1212",
+        "reason": "beside an audit, an emulated CPU takes longer than a minute for a word",
+        "until": "2035-12-31",
+    },
 ]
