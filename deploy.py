@@ -15,7 +15,13 @@ from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
 from ollama_stack.tasks.model import keep_model
 from ollama_stack.tasks.preflight import check_flags, check_hosts
-from ollama_stack.tasks.release import begin_change, commit_release, stage_release, switch_release
+from ollama_stack.tasks.release import (
+    begin_change,
+    commit_release,
+    declared_release,
+    stage_release,
+    switch_release,
+)
 from ollama_stack.tasks.secrets import forget_secrets, have_secrets
 from ollama_stack.tasks.smoke import smoke_requests
 from ollama_stack.tasks.summary import summarise
@@ -25,16 +31,14 @@ check_inventory(inventory)  # every setting of every host, then every host itsel
 check_hosts()  # refused, all faults at once, before anything is touched
 
 settings = read_settings(host.data.dict())
-begin_change(
-    settings
-)  # one run at a time; what is not confirmed goes back to the last good release
+begin_change(settings)  # one run at a time; what it does not confirm, the host takes back
 install_docker(settings=settings)
 protect_host(settings=settings)
-digests = have_secrets(settings)
-stage_release(settings=settings, digests=digests)
-switched = switch_release(settings=settings, digests=digests)
+declared = declared_release(settings, have_secrets(settings))
+stage_release(settings=settings, declared=declared)
+switched = switch_release(settings=settings, declared=declared)
 forget_secrets(settings)
 loaded = keep_model(settings=settings)
 smoke_requests(settings=settings, after=[switched, loaded])
-commit_release(settings=settings, digests=digests)
+commit_release(settings=settings, declared=declared)
 summarise()

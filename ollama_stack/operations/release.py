@@ -40,6 +40,8 @@ class Declared:
 
     files: Mapping[str, str]
     secrets: Mapping[str, str]
+    loaded: str = ""
+    """What its gateway says of the configuration that it has loaded; "" without a gateway."""
 
     @property
     def version(self) -> str:
@@ -85,6 +87,26 @@ def staged(
     if host.state.config.DIFF:
         _show_changes(folder, declared)
     new = f"{folder}/releases/new"
+    yield from _written(new, declared, record, owner)
+    compose = StringCommand(COMMAND, "--file", QuoteString(f"{new}/{COMPOSE_FILE}"))
+    yield or_explain(
+        StringCommand(compose, "config --quiet"),
+        "release: Compose refuses the new file, the old one is untouched; see its words above",
+    )
+    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
+    if declared.gateway:
+        yield or_explain(
+            StringCommand(
+                f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
+                *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
+                *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
+            ),
+            "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
+        )
+    yield at_once("stage", folder)
+
+
+def _written(new: str, declared: Declared, record: Mapping[str, str], owner: int) -> Commands:
     yield StringCommand(
         *("rm -rf", QuoteString(new), "&& umask 022 && mkdir -p", QuoteString(f"{new}/gateway"))
     )
@@ -98,22 +120,6 @@ def staged(
         yield StringCommand(f"chown {owner}:{owner}", *public)
     for name, text in declared.secrets.items():
         yield from written(f"{new}/{GATEWAY}{name}", text, str(owner))
-    compose = StringCommand(COMMAND, "--file", QuoteString(f"{new}/{COMPOSE_FILE}"))
-    yield or_explain(
-        StringCommand(compose, "config --quiet"),
-        "release: Compose refuses the new file, the old one is untouched; see its words above",
-    )
-    yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
-    if public:
-        yield or_explain(
-            StringCommand(
-                f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
-                *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
-                *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
-            ),
-            "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
-        )
-    yield at_once("stage", folder)
 
 
 def _declared(folder: str, declared: Declared, owner: int) -> str:
@@ -136,13 +142,10 @@ def _show_changes(folder: str, declared: Declared) -> None:
 
 
 @operation()
-def switched(
-    folder: str, declared: Declared, gateway: str, patience: Patience, up_failed: str
-) -> Commands:
+def switched(folder: str, declared: Declared, patience: Patience, up_failed: str) -> Commands:
     """Have the declared release up, healthy and as its files say; else the last good one.
 
     Requests wait at the gateway while Ollama is replaced.
-    ``gateway``: the version of its configuration that is to be loaded, if there is one.
     """
     owner = CONTAINER.user + known(Engine).user_offset
     which = _declared(folder, declared, owner)
@@ -156,7 +159,7 @@ def switched(
         and text == declared.files[COMPOSE_FILE].splitlines()
         and live == {n: file_digest(t, modes[n], owner) for n, t in declared.gateway.items()}
         and stale is None
-        and (not gateway or known(GatewayVersion) == gateway)
+        and (not declared.loaded or known(GatewayVersion) == declared.loaded)
     ):
         host.noop("the declared release is up, healthy and as declared")
         return
@@ -202,7 +205,7 @@ def back(folder: str, patience: Patience, number: str) -> Commands:
     """Have a kept release run: by its ``number``, or ``previous``."""
     yield or_explain(
         on_host("back", folder, patience, number),
-        "release: the rollback failed; the words above say what runs now",
+        "release: the rollback failed; the words above say what runs now, and so does ollama-stack status",
     )
 
 

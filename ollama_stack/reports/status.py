@@ -107,7 +107,11 @@ def show_status(status: Status, console: Console) -> None:
     console.print(table)
     for host in status.hosts:
         if host.release and host.release.unconfirmed:
-            console.print(escape(f"{host.host}: a change has begun that is not confirmed yet"))
+            console.print(
+                escape(
+                    f"{host.host}: a change has begun that is not confirmed yet: wait for its run, or deploy again"
+                )
+            )
         if host.release and host.release.returned:
             words = f"came back to release {host.release.number} by itself: {host.release.returned}"
             console.print(escape(f"{host.host}: {words}"))

@@ -127,7 +127,7 @@ def declared_release(settings: Settings, digests: dict[str, str]) -> release.Dec
         "ask.json": json.dumps(ask),
     }
     env = {"PRISTINE": settings.pristine_model, "APP": "yes" if settings.app_enabled else ""}
-    secrets = {}
+    secrets, version = dict[str, str](), ""
     if settings.gateway_enabled:
         version, texts = gateway_files(settings, digests)
         public = (CONFIG, *PROGRAMS)
@@ -139,16 +139,16 @@ def declared_release(settings: Settings, digests: dict[str, str]) -> release.Dec
             "TOKENS": "yes" if settings.gateway_tokens else "",
         }
     files["release.env"] = "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
-    return release.Declared(files, secrets)
+    return release.Declared(files, secrets, version)
 
 
 @deploy("Release")
-def stage_release(settings: Settings, digests: dict[str, str]) -> None:
-    """Images and files of the declared service, each checked; ``digests``: who may pass the gateway."""
+def stage_release(settings: Settings, declared: release.Declared) -> None:
+    """Images and files of the declared service, each checked."""
     release.staged(
         name="Stage what is declared",
         folder=settings.ollama_dir,
-        declared=declared_release(settings, digests),
+        declared=declared,
         record=_record(),
         image=settings.gateway_image_ref,
         pull_failed=(
@@ -161,13 +161,12 @@ def stage_release(settings: Settings, digests: dict[str, str]) -> None:
 
 
 @deploy("Release")
-def switch_release(settings: Settings, digests: dict[str, str]) -> OperationMeta:
+def switch_release(settings: Settings, declared: release.Declared) -> OperationMeta:
     """What is staged runs, and answers."""
     return release.switched(
         name="Switch to it",
         folder=settings.ollama_dir,
-        declared=declared_release(settings, digests),
-        gateway=gateway_files(settings, digests)[0] if settings.gateway_enabled else "",
+        declared=declared,
         patience=patience(settings),
         up_failed=(
             "ollama: a container did not become healthy; the last log lines are above, all of "
@@ -177,12 +176,12 @@ def switch_release(settings: Settings, digests: dict[str, str]) -> OperationMeta
 
 
 @deploy("Release")
-def commit_release(settings: Settings, digests: dict[str, str]) -> None:
+def commit_release(settings: Settings, declared: release.Declared) -> None:
     """What has just answered, kept to come back to; what only an earlier one needed goes."""
     release.committed(
         name="Commit it",
         folder=settings.ollama_dir,
-        declared=declared_release(settings, digests),
+        declared=declared,
     )
     model.forgotten(
         name="Forget the model under other digests",

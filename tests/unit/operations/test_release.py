@@ -21,7 +21,7 @@ from tests.unit.test_compose import CONTAINER, changed
 FOLDER = "/opt/o k"
 COMPOSE_TEXT, CONFIG_TEXT, TOKENS = "a: 1\n", "global\n", "feed admin\n"
 FILES = {"docker-compose.yml": COMPOSE_TEXT, "gateway/haproxy.cfg": CONFIG_TEXT, "ask.json": "{}"}
-DECLARED = release.Declared(FILES, {"tokens.map": TOKENS})
+DECLARED = release.Declared(FILES, {"tokens.map": TOKENS}, "abc")
 RECORD = {"at": "2026-11-23T08:00:00+00:00", "by": "ops@school", "commit": "abc"}
 PATIENCE = release.Patience(queue=1, start=180, load=900, answer=300, look=45)
 
@@ -45,7 +45,7 @@ STAGE: dict[str, Any] = {
     "pull_failed": "ollama_image: no",
 }
 SWITCH: dict[str, Any] = {
-    **{"folder": FOLDER, "declared": DECLARED, "gateway": "abc", "patience": PATIENCE},
+    **{"folder": FOLDER, "declared": DECLARED, "patience": PATIENCE},
     "up_failed": "ollama: no",
 }
 
