@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from pyinfra import host
-from pyinfra.api import FactBase, Host, State
+from pyinfra.api import FactBase, Host, State, StringCommand
 from pyinfra.api.state import BaseStateCallback
+from typing_extensions import override
 
 T = TypeVar("T")
+Key = tuple[Any, ...]  # a fact's class and its arguments
+Wanted = tuple[type[FactBase[Any]], dict[str, Any]]
 
 
 @dataclass(eq=False)
 class Memory(BaseStateCallback):
     """The facts of one run, by host; an operation that has changed something makes them old."""
 
-    facts: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    facts: dict[str, dict[Key, Any]] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
 
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override] # pyinfra's are static
@@ -36,13 +42,66 @@ def remember(state: State) -> None:
 
 def known(fact: type[FactBase[T]], **arguments: Any) -> T:
     """A fact of the current host, as it was before the current operation's own commands."""
-    memory = next((each for each in host.state.callback_handlers if isinstance(each, Memory)), None)
-    if memory is None:
+    facts = _remembered()
+    if facts is None:
         found: T = host.get_fact(fact, **arguments)
         return found
-    facts = memory.facts.setdefault(host.name, {})
-    key = (fact, *sorted(arguments.items()))
+    key = _key(fact, arguments)
     if key not in facts:
         facts[key] = host.get_fact(fact, **arguments)
     remembered: T = facts[key]
     return remembered
+
+
+def look(wanted: Sequence[Wanted]) -> None:
+    """Read many facts of the current host by one command; ``known`` asks by itself for what that misses."""
+    facts = _remembered()
+    if facts is not None:
+        found: dict[Key, Any] = host.get_fact(Look, wanted=wanted, _ignore_errors=True)
+        facts.update(found)
+
+
+def _remembered() -> dict[Key, Any] | None:
+    memory = next((each for each in host.state.callback_handlers if isinstance(each, Memory)), None)
+    return None if memory is None else memory.facts.setdefault(host.name, {})
+
+
+def _key(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> Key:
+    return (fact, *sorted(arguments.items()))
+
+
+class Look(FactBase[dict[Key, Any]]):
+    """Many facts at once; a fact whose command is missing or fails, or whose answer is odd, is left out."""
+
+    default = dict
+
+    @override
+    def command(self, wanted: Sequence[Wanted]) -> StringCommand:
+        self.end = token_hex(8)  # which nothing on a host can foresee
+        self.asked = [(fact(), _key(fact, arguments)) for fact, arguments in wanted]
+        parts: list[str | StringCommand] = []
+        for (fact, _), (_, arguments) in zip(self.asked, wanted, strict=True):
+            needed = fact.requires_command(**arguments)
+            parts += ["(", *([f"command -v {needed} >/dev/null && ("] if needed else [])]
+            parts += [fact.command(**arguments), *([")"] if needed else [])]
+            parts += [f") </dev/null 2>/dev/null; printf '\\n%s %s\\n' {self.end} $?;"]
+        return StringCommand(*parts)
+
+    @override
+    def process(self, output: list[str]) -> dict[Key, Any]:
+        found: dict[Key, Any] = {}
+        lines: list[str] = []
+        asked = iter(self.asked)
+        for line in output:
+            end, _, status = line.partition(" ")
+            if end != self.end:
+                lines.append(line)
+                continue
+            fact, key = next(asked)
+            if lines[-1:] == [""]:  # the line that the mark begins with
+                lines.pop()
+            if status == "0":
+                with suppress(Exception):  # whoever needs it asks again, and is told then
+                    found[key] = fact.process(lines) if lines else fact.default()
+            lines = []
+        return found

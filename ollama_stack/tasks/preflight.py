@@ -35,13 +35,14 @@ from ollama_stack.facts.docker import (
     PortOwner,
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
-from ollama_stack.facts.memory import known, remember
+from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.rules import refuse
 from ollama_stack.tasks import login
 from ollama_stack.tasks.docker import os_release
+from ollama_stack.tasks.look import usual
 
 CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
 
@@ -72,34 +73,35 @@ def _reasons(run: State, pulls: bool) -> Greenlet[..., dict[str, list[str]]]:
 
 def _measure_all(run: State, pulls: bool) -> dict[str, list[str]]:
     hosts = run.inventory.get_active_hosts()
-    looks = Pool(20).map(lambda one: _look(one, pulls), hosts)
+    results = Pool(20).map(lambda one: _measure(one, pulls), hosts)
     if path := os.environ.get(MEASUREMENTS_PATH):
-        by_name = {one.name: look for one, look in zip(hosts, looks, strict=True)}
+        by_name = {one.name: result for one, result in zip(hosts, results, strict=True)}
         Path(path).write_bytes(MEASUREMENTS.dump_json(by_name))
     return {
-        one.name: look
-        if isinstance(look, list)
-        else misfits(read_settings(one.data.dict()), profile_of(one.groups), look)
-        for one, look in zip(hosts, looks, strict=True)
+        one.name: result
+        if isinstance(result, list)
+        else misfits(read_settings(one.data.dict()), profile_of(one.groups), result)
+        for one, result in zip(hosts, results, strict=True)
     }
 
 
-def _look(one: Host, pulls: bool) -> Measured | list[str]:
+def _measure(one: Host, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            look = login.faults() or _measured(read_settings(one.data.dict()), pulls)
+            result = login.faults() or _measured(read_settings(one.data.dict()), pulls)
         except PyinfraError as error:
             return [f"preflight: a command failed on the host ({error}); its words are in the log"]
         except Exception as error:  # one host's odd answer must not hide the others'
             return [f"preflight: an answer was not understood ({error!r}); please report it"]
     # With --fail-percent a failed command only marks its host.
-    if isinstance(look, Measured) and one in one.state.failed_hosts:
+    if isinstance(result, Measured) and one in one.state.failed_hosts:
         return ["preflight: a command failed on the host; its words are in the log"]
-    return look
+    return result
 
 
 def _measured(settings: Settings, pulls: bool) -> Measured:
+    look(usual(settings))
     daemon, engine = known(DaemonConfig), known(Engine)
     data_root = engine.root or (daemon or {}).get("data-root", "/var/lib/docker")
     image_root = _image_root(settings, daemon or {}, data_root)

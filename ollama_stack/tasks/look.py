@@ -1,0 +1,80 @@
+"""One look at a host: what a run without a change has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyinfra.api import FactBase
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.docker import DockerContainer, DockerImage
+from pyinfra.facts.files import File, FileContents
+from pyinfra.facts.hardware import Cpus
+from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
+
+from ollama_stack.config.settings import Settings
+from ollama_stack.containers import CONTAINERS
+from ollama_stack.facts.docker import (
+    Compose,
+    ComposeVersion,
+    DaemonConfig,
+    Engine,
+    InitSystem,
+    OtherEngine,
+    SliceMemory,
+)
+from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
+from ollama_stack.facts.guard import GuardRules
+from ollama_stack.facts.host import HalfInstalled, MemTotal, UplinkMtu
+from ollama_stack.facts.memory import Wanted
+from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
+from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
+from ollama_stack.facts.release import CurrentRelease
+from ollama_stack.operations import docker, guard, programs, release, slice
+from ollama_stack.tasks.secrets import GATEWAY_TOKEN
+
+HOST: tuple[type[FactBase[Any]], ...] = (
+    *(Arch, Cpus, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
+    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
+)
+
+
+def usual(settings: Settings) -> list[Wanted]:
+    """Every fact that such a run asks for; one that is missing here is asked for alone, which takes longer."""
+    return [*_host(settings), *_service(settings), *_model(settings)]
+
+
+def _host(settings: Settings) -> Iterator[Wanted]:
+    yield from ((fact, {}) for fact in HOST)
+    yield Which, {"command": "dockerd"}
+    yield SliceMemory, {"unit": settings.slice}
+    yield File, {"path": docker.DAEMON_JSON}
+    units = (guard.UNIT, programs.UNIT, f"{slice.UNITS}/{settings.slice}")
+    for path in (docker.DROP_IN, settings.guard_file, *units):
+        yield FileContents, {"path": path}
+
+
+def _service(settings: Settings) -> Iterator[Wanted]:
+    folder = settings.ollama_dir
+    for container in CONTAINERS:
+        yield DockerContainer, {"object_id": container.name}
+    for image in (settings.ollama_image_ref, settings.gateway_image_ref, settings.app_image_ref):
+        yield DockerImage, {"object_id": image}
+    yield CurrentRelease, {"folder": folder}
+    yield Compose, {"path": f"{folder}/releases/current/{release.COMPOSE_FILE}"}
+    yield FileContents, {"path": f"{folder}/{release.COMPOSE_FILE}"}
+    yield GatewayVersion, {}
+    for path in (f"{folder}/bin/{programs.VERSION}", f"{folder}/gateway", settings.app_dir):
+        yield FileDigests, {"folder": path}
+    for path in (settings.local_token_file, f"{settings.app_dir}/{GATEWAY_TOKEN}"):
+        yield TokenDigest, {"path": path}
+
+
+def _model(settings: Settings) -> Iterator[Wanted]:
+    for fact in (OllamaVersion, OllamaRunner, Models, ModelSizes, LoadedModels):
+        yield fact, {}
+    yield ModelMetadata, {"model": settings.pristine_model}
+    for model in (settings.model_name, settings.pristine_model):
+        yield Model, {"model": model}
+    yield FileContents, {"path": settings.model_record}
