@@ -15,10 +15,10 @@ from werkzeug.exceptions import RequestEntityTooLarge, SecurityError
 from werkzeug.sansio.utils import host_is_trusted
 
 from app import api, pages, probes, teacher
-from app.desk import Desk
 from app.gateway import Believing, Gateway, is_address
 from app.model import answers
-from app.room import Answer, Room
+from app.queue import Answer, AnswerQueue
+from app.service import QuestionService
 from app.settings import Settings
 from app.share import Bounds
 from app.texts import language, script_texts, texts
@@ -60,7 +60,7 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
         settings.app_questions_at_once,
         settings.app_address_share,
     )
-    room = Room(answer or answers(settings), bounds, settings.app_max_seconds)
+    queue = AnswerQueue(answer or answers(settings), bounds, settings.app_max_seconds)
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY=settings.secret("cookie.key"),
@@ -79,7 +79,8 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     )
     gateway = Gateway(settings.ollama_host)
     app.wsgi_app = Believing(app.wsgi_app, gateway)  # type: ignore[method-assign, assignment]  # Flask's idiom
-    app.extensions["desk"] = Desk(settings, room)
+    app.extensions["service"] = service = QuestionService(settings, queue)
+    app.extensions["prober"] = probes.Prober(service)
     app.extensions["staffroom"] = teacher.Staffroom()
     app.before_request(_refuse_many_fields)
     protect = CSRFProtect(app)

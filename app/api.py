@@ -12,10 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from werkzeug.exceptions import HTTPException
 
 from app.openapi import document
-from app.room import Done, Failed, Piece, Place, Quiet, Visit
+from app.queue import Chunk, Done, Failed, Job, Position, Quiet
+from app.request_context import AT_ONCE, enter, listener, service, tell
 from app.share import Refused
 from app.texts import texts
-from app.visitor import AT_ONCE, desk, enter, listener, tell
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -41,7 +41,7 @@ class Question(BaseModel):
 @blueprint.get("/openapi.json")
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of this server, with its own bounds."""
-    return document(desk().settings, request.script_root)
+    return document(service().settings, request.script_root)
 
 
 @blueprint.post("/ask")
@@ -49,7 +49,7 @@ def ask() -> Response:
     """One question, one answer, or an honest refusal."""
     if request.mimetype != "application/json":
         return problem(415, "bad", texts()["bad"])
-    settings = desk().settings
+    settings = service().settings
     try:
         question = Question.model_validate_json(request.get_data())
     except ValidationError as error:
@@ -60,45 +60,45 @@ def ask() -> Response:
     if not prompt:
         return problem(400, "empty", texts()["empty"])
     if len(prompt) > settings.app_max_prompt:
-        said = texts()["too_long"].format(characters=settings.app_max_prompt)
-        return problem(400, "too_long", said)
+        message = texts()["too_long"].format(characters=settings.app_max_prompt)
+        return problem(400, "too_long", message)
     longest = min(question.max_tokens or settings.app_max_answer, settings.app_max_answer)
     try:
-        visit = enter(prompt, longest)
+        job = enter(prompt, longest)
     except Refused as refusal:
         return problem(refusal.status, refusal.code, tell(refusal), refusal.retry_after)
     if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:
-        return _streamed(visit)
-    return _whole(visit)
+        return _streamed(job)
+    return _whole(job)
 
 
-def _streamed(visit: Visit) -> Response:
-    said, gone, here = texts(), listener(), desk()
+def _streamed(job: Job) -> Response:
+    phrases, gone, here = texts(), listener(), service()
 
     def events() -> Iterator[str]:
         answering = False
         try:
-            for event in here.follow(visit, gone):
-                if event is None and not answering and visit.begun:
+            for event in here.follow(job, gone):
+                if event is None and not answering and job.begun:
                     answering = True
                     yield _event("turn", {})
                 match event:
                     case None:
                         yield ": still here\n\n"
-                    case Place(number, seconds):
+                    case Position(number, seconds):
                         yield _event("place", {"number": number, "seconds": seconds})
                     case Quiet():
                         yield _event("quiet", {})
-                    case Piece(text):
+                    case Chunk(text):
                         answering = True
                         yield _event("text", {"text": text})
                     case Done(cut, tokens, broken):
                         yield _event("done", {"cut": cut, "tokens": tokens, "broken": broken})
         except Failed as failed:
-            yield _event("failed", {"error": failed.code, "message": said[failed.code]})
+            yield _event("failed", {"error": failed.code, "message": phrases[failed.code]})
 
     response = Response(events(), content_type=f"{SSE}; charset=utf-8", headers=AT_ONCE)
-    response.call_on_close(lambda: here.room.leave(visit))  # also if nothing was sent at all
+    response.call_on_close(lambda: here.queue.leave(job))  # also if nothing was sent at all
     return response
 
 
@@ -106,11 +106,11 @@ def _event(name: str, data: object) -> str:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _whole(visit: Visit) -> Response:
+def _whole(job: Job) -> Response:
     answer = ""
     try:
-        for event in desk().follow(visit, listener()):
-            if isinstance(event, Piece):
+        for event in service().follow(job, listener()):
+            if isinstance(event, Chunk):
                 answer += event.text
             if isinstance(event, Done):
                 return jsonify(
@@ -118,8 +118,8 @@ def _whole(visit: Visit) -> Response:
                     cut=event.cut,
                     tokens=event.tokens,
                     broken=event.broken,
-                    waited=round(visit.waited, 3),
-                    took=round(time.monotonic() - visit.came, 3),
+                    waited=round(job.waited, 3),
+                    took=round(time.monotonic() - job.came, 3),
                 )
     except Failed as failed:
         return problem(STATUS[failed.code], failed.code, texts()[failed.code], 5)

@@ -31,7 +31,7 @@ graceful_timeout = 20  # seconds for answers that run, when it is replaced
 
 def post_worker_init(worker: Any) -> None:  # gunicorn has no types
     """Let the app tell how many threads its worker really has."""
-    worker.wsgi.extensions["desk"].threads = worker.tpool._max_workers
+    worker.wsgi.extensions["service"].threads = worker.tpool._max_workers
 
 
 logging.basicConfig(format="%(message)s")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 from ollama import AsyncClient, ResponseError
 
-from app.room import Answer, Done, Failed, Piece
+from app.queue import Answer, Chunk, Done, Failed
 from app.settings import BadSecret, Settings
 
 
@@ -16,7 +16,7 @@ def answers(settings: Settings) -> Answer:
     """How one question is answered: streamed, within the longest answer; Failed if it is not."""
     trust = ssl.create_default_context()  # once: it takes longer than a short answer's first word
 
-    async def answer(prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
+    async def answer(prompt: str, max_tokens: int) -> AsyncIterator[Chunk | Done]:
         # No num_ctx and no keep_alive: Ollama would load the model anew for one student.
         options = {"num_predict": max_tokens}
         try:
@@ -34,7 +34,7 @@ def answers(settings: Settings) -> Answer:
                 ):
                     if part.response or part.thinking:  # some models think whatever they are told
                         pieces += 1
-                        yield Piece(part.response or "")
+                        yield Chunk(part.response or "")
                     if part.done:
                         yield Done(part.done_reason == "length", part.eval_count or 0)
                         return

@@ -26,7 +26,7 @@ def document(settings: Settings, root: str = "") -> dict[str, Any]:
                 "get": _get("The process is alive; nothing else is touched", "text/plain")
             },
             "/readyz": {
-                "get": _get("The model said something within the last minute", "application/json")
+                "get": _get("The model wrote something within the last minute", "application/json")
                 | {"responses": _ready()}
             },
             "/metrics": {"get": _get("Prometheus metrics", "text/plain")},
@@ -36,8 +36,8 @@ def document(settings: Settings, root: str = "") -> dict[str, Any]:
 
 
 def _get(summary: str, kind: str) -> dict[str, Any]:
-    said = {"description": summary, "content": {kind: {}}}
-    return {"summary": summary, "responses": {"200": said}}
+    success = {"description": summary, "content": {kind: {}}}
+    return {"summary": summary, "responses": {"200": success}}
 
 
 def _ready() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _ready() -> dict[str, Any]:
             "ready": {"type": "boolean"},
             "seconds": {
                 "type": ["number", "null"],
-                "description": "Since the model last said something",
+                "description": "Since the model last wrote something",
             },
             "why": {
                 "type": "string",

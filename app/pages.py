@@ -12,10 +12,10 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from app.api import refused
-from app.room import Done, Failed, Piece, Place, Quiet, Visit
+from app.queue import Chunk, Done, Failed, Job, Position, Quiet
+from app.request_context import AT_ONCE, enter, listener, service, student, tell
 from app.share import Refused
 from app.texts import texts
-from app.visitor import AT_ONCE, desk, enter, listener, student, tell
 
 blueprint = Blueprint("pages", __name__)
 
@@ -41,29 +41,29 @@ def question() -> str:
 @blueprint.post("/")
 def answer() -> Response:
     """The answer as a page that grows; for browsers without a script."""
-    prompt, settings = request.form.get("prompt", "").strip(), desk().settings
+    prompt, settings = request.form.get("prompt", "").strip(), service().settings
     prompt = prompt.replace("\r\n", "\n")
     if not prompt:
         return _refusal(400, "", texts()["empty"])
     if len(prompt) > settings.app_max_prompt:
-        said = texts()["too_long"].format(characters=settings.app_max_prompt)
-        return _refusal(400, prompt, said)
+        message = texts()["too_long"].format(characters=settings.app_max_prompt)
+        return _refusal(400, prompt, message)
     try:
-        visit = enter(prompt, settings.app_max_answer)
+        job = enter(prompt, settings.app_max_answer)
     except Refused as refusal:
         return _refusal(refusal.status, prompt, tell(refusal), refusal.retry_after)
-    room = desk().room
+    queue = service().queue
     html = "text/html; charset=utf-8"
-    response = Response(_growing(prompt, visit), content_type=html, headers=AT_ONCE)
-    response.call_on_close(lambda: room.leave(visit))  # also if nothing was sent at all
+    response = Response(_growing(prompt, job), content_type=html, headers=AT_ONCE)
+    response.call_on_close(lambda: queue.leave(job))  # also if nothing was sent at all
     return response
 
 
-def _growing(prompt: str, visit: Visit) -> Iterator[str]:
+def _growing(prompt: str, job: Job) -> Iterator[str]:
     """The page's parts; all that needs the request is made before the first one is sent."""
-    said = texts()
+    phrases = texts()
     head, foot = render_template("answer.html", prompt=prompt).split("<!-- answer -->")
-    events = desk().follow(visit, listener())
+    events = service().follow(job, listener())
 
     def parts() -> Iterator[str]:
         yield head
@@ -73,21 +73,21 @@ def _growing(prompt: str, visit: Visit) -> Iterator[str]:
                 match event:
                     case None:
                         yield "" if answering else "\n"  # browsers give up on long silence
-                    case Place(number, seconds):
-                        place = said["place"].format(number=number, seconds=seconds)
+                    case Position(number, seconds):
+                        place = phrases["place"].format(number=number, seconds=seconds)
                         yield f"<p>{escape(place)}</p>\n"
                     case Quiet():
-                        yield f"<p>{escape(said['quiet'])}</p>\n"
-                    case Piece(text):
+                        yield f"<p>{escape(phrases['quiet'])}</p>\n"
+                    case Chunk(text):
                         if not answering:
                             yield '</div><div class="answer">'
                             answering = True
                         yield str(escape(text))
                     case Done():
                         yield ("" if answering else '</div><div class="answer">')
-                        yield f'</div><p role="status">{escape(said[event.ending])}</p>'
+                        yield f'</div><p role="status">{escape(phrases[event.ending])}</p>'
         except Failed as failed:
-            yield f'</div><p class="notice" role="alert">{escape(said[failed.code])}</p>'
+            yield f'</div><p class="notice" role="alert">{escape(phrases[failed.code])}</p>'
         yield foot
 
     return parts()

@@ -84,29 +84,29 @@ class Asking(Protocol):
     caller: Caller
 
 
-Visit = TypeVar("Visit", bound=Asking)
+Job = TypeVar("Job", bound=Asking)
 
 
-def turns(waiting: Sequence[Visit], answering: Collection[Visit], last: str) -> list[Visit]:
+def turns(waiting: Sequence[Job], answering: Collection[Job], last: str) -> list[Job]:
     """Those who wait, in the order of their turns.
 
     A student's second question comes after everybody's first. An address with more than half of all
     questions gets every second turn at most; ``last`` is the address whose turn it was.
     """
-    before = Counter(visit.caller.name for visit in answering)
+    before = Counter(job.caller.name for job in answering)
     ranks = []
-    for number, visit in enumerate(waiting):
-        ranks.append((before[visit.caller.name], number))
-        before[visit.caller.name] += 1
+    for number, job in enumerate(waiting):
+        ranks.append((before[job.caller.name], number))
+        before[job.caller.name] += 1
     line = [waiting[number] for _, number in sorted(ranks)]
     everybody = [*waiting, *answering]
-    held = Counter(visit.caller.address for visit in everybody)
+    held = Counter(job.caller.address for job in everybody)
     largest = next((one for one, n in held.items() if one and 2 * n > len(everybody)), None)
-    crowd = [visit for visit in line if visit.caller.address == largest]
-    others = [visit for visit in line if visit.caller.address != largest]
+    crowd = [job for job in line if job.caller.address == largest]
+    others = [job for job in line if job.caller.address != largest]
     first, second = (others, crowd) if last == largest else (crowd, others)
     pairs = min(len(first), len(second))
-    mixed = [visit for pair in zip(first, second, strict=False) for visit in pair]
+    mixed = [job for pair in zip(first, second, strict=False) for job in pair]
     return [*mixed, *first[pairs:], *second[pairs:]]
 
 

@@ -23,9 +23,9 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from app.request_context import address, service
 from app.settings import BadSecret
 from app.texts import texts
-from app.visitor import address, desk
 
 blueprint = Blueprint("teacher", __name__, url_prefix="/teacher")
 log = logging.getLogger(__name__)
@@ -80,13 +80,15 @@ def state() -> str:
     """The live state, or the form that asks for the token."""
     if not _signed_in():
         return render_template("sign_in.html", notice="")
-    return render_template("teacher.html", desk=desk())
+    return render_template("teacher.html", service=service())
 
 
 @blueprint.get("/state")
 def live() -> Response | str:
     """The state alone, for the page's script."""
-    return render_template("state.html", desk=desk()) if _signed_in() else Response(status=403)
+    return (
+        render_template("state.html", service=service()) if _signed_in() else Response(status=403)
+    )
 
 
 @blueprint.post("")
@@ -129,7 +131,7 @@ def _staffroom() -> Staffroom:
 
 
 def _token() -> str:
-    return _print(desk().settings.secret("teacher.token"))
+    return _print(service().settings.secret("teacher.token"))
 
 
 def _print(token: str) -> str:

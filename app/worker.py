@@ -28,7 +28,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def enqueue_req(self, conn: TConn) -> None:
-        """A thread for a connection that has said something; gunicorn's own waits 5 s in a thread."""
+        """A thread for a connection that has sent something; gunicorn's own waits 5 s in a thread."""
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
         else:

@@ -10,7 +10,7 @@ from ollama_stack.config.types import Address, HostName, Image, Listed, setting
 
 
 class AppSettings(BaseModel):
-    """A Flask app whose pool and waiting room are Ollama's own numbers."""
+    """A Flask app whose pool and queue are as large as Ollama's."""
 
     app_enabled: bool = setting(
         "students have a page to ask on, behind the gateway: `ollama_num_parallel` are answered at "

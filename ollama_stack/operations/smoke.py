@@ -37,7 +37,7 @@ def answers(
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
 def page(url: str, seconds: int) -> Generator[StringCommand, None, None]:
-    """The app answers a question, by the way that students' questions go; a full room is waited for."""
+    """The app answers a question, by the way that students' questions go; it waits while the queue is full."""
     curl = (
         f"curl -sS --fail --insecure --noproxy '*' --max-time {seconds} --retry 12 --retry-delay 5"
         " --output /dev/null --header 'Content-Type: application/json'"

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from app import create_app
-from app.room import Done, Failed, Piece
+from app.queue import Chunk, Done, Failed
 from app.share import Caller
 
 TOKENS = {name: f"{name:0<64}" for name in ("cookie.key", "gateway.token", "teacher.token")}
@@ -32,7 +32,7 @@ class Double:
         self.now = self.most = 0
         self.trouble = ""
 
-    async def __call__(self, prompt: str, max_tokens: int) -> AsyncIterator[Piece | Done]:
+    async def __call__(self, prompt: str, max_tokens: int) -> AsyncIterator[Chunk | Done]:
         self.asked.append((prompt, max_tokens))
         self.now += 1
         self.most = max(self.most, self.now)
@@ -48,7 +48,7 @@ class Double:
                 raise RuntimeError("nobody expected this")
             words = prompt.split(" ")
             for word in words:
-                yield Piece(word)
+                yield Chunk(word)
             yield Done(len(words) >= max_tokens, len(words), broken=prompt.startswith("& &"))
         finally:
             self.now -= 1
@@ -97,17 +97,17 @@ def until(true: Callable[[], bool]) -> None:
 
 def unheard(app: Flask, path: str, **request: Any) -> None:
     """A request that finds a place, and whose client is gone before a byte of the answer."""
-    room, environ = app.extensions["desk"].room, EnvironBuilder(path, method="POST", **request)
-    waiting = room.waiting
+    queue, environ = app.extensions["service"].queue, EnvironBuilder(path, method="POST", **request)
+    waiting = queue.waiting
     answer = app.wsgi_app(environ.get_environ(), lambda *_: lambda _: None)
-    assert room.waiting == waiting + 1
+    assert queue.waiting == waiting + 1
     answer.close()  # type: ignore[attr-defined]  # werkzeug's ClosingIterator
-    assert room.waiting == waiting
+    assert queue.waiting == waiting
 
 
 def occupy(app: Flask, model: Double, others: int) -> None:
     """So many other students keep their places, until the model is let."""
     model.let.clear()
     for number in range(others):
-        app.extensions["desk"].ask(Caller(f"other-{number}"), "hello", 9)
+        app.extensions["service"].ask(Caller(f"other-{number}"), "hello", 9)
     until(lambda: model.now == min(others, 2))

@@ -112,7 +112,7 @@ def test_every_refusal_below_api_is_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if status == 500:
-        monkeypatch.delitem(app.extensions, "desk")
+        monkeypatch.delitem(app.extensions, "service")
     reply = app.test_client().open(path, method=method, json={"prompt": "hi"})
     assert (reply.status_code, reply.get_json()["error"]) == (status, error)
     assert set(reply.allow) == ({"POST", "OPTIONS"} if status == 405 else set())

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from app.room import Quiet
+from app.queue import Quiet
 from tests.unit.app.conftest import Double, occupy, until
 from tests.unit.app.test_pages import csrf
 
@@ -22,22 +22,22 @@ SOON = 10.0  # seconds on a busy machine; without a bound it takes 30
 def hung(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The app with its own client, before a socket that connects and says nothing."""
     monkeypatch.setattr("app.probes.PATIENCE", 0.2)
-    monkeypatch.setattr("app.room.QUIET", 0.2)
+    monkeypatch.setattr("app.queue.QUIET", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         app = create_app(environment | {"OLLAMA_HOST": url})
         yield app
-    until(lambda: app.extensions["desk"].room.in_flight == 0)
+    until(lambda: app.extensions["service"].queue.in_flight == 0)
 
 
 def test_ready_says_so_soon_and_asks_once(hung: Flask) -> None:
-    client, room = hung.test_client(), hung.extensions["desk"].room
+    client, queue = hung.test_client(), hung.extensions["service"].queue
     for _ in range(2):
         began = time.monotonic()
         reply = client.get("/readyz")
         assert time.monotonic() - began < SOON
         assert (reply.status_code, reply.get_json()["why"]) == (503, "late")
-    until(lambda: room.in_flight == 1)  # the model that is being loaded is not given up
+    until(lambda: queue.in_flight == 1)  # the model that is being loaded is not given up
     for path in ("/healthz", "/metrics", "/", "/teacher"):
         began = time.monotonic()
         assert client.get(path).status_code == 200
@@ -47,7 +47,7 @@ def test_ready_says_so_soon_and_asks_once(hung: Flask) -> None:
 def test_the_student_is_told_that_nobody_hears_a_word(
     hung: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.desk.BEAT", 0.05)
+    monkeypatch.setattr("app.service.BEAT", 0.05)
     client = hung.test_client()
     reply = client.post("/api/ask", json={"prompt": "hi"}, headers=SSE, buffered=False)
     parts = [part for part, _ in zip(reply.iter_encoded(), range(12), strict=False)]
@@ -67,13 +67,13 @@ def test_the_student_is_told_that_nobody_hears_a_word(
 def test_who_waits_while_others_hear_the_model_is_not_alarmed(
     app: Flask, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.room.QUIET", 0.1)
+    monkeypatch.setattr("app.queue.QUIET", 0.1)
     occupy(app, model, 1)
-    room = app.extensions["desk"].room
-    visit = room.enter("hi", 9)
-    until(lambda: visit.begun is not None)
-    room.last_text = time.monotonic() + 60  # others hear it all the time
-    events = room.events(visit, 0.05)
+    queue = app.extensions["service"].queue
+    job = queue.enter("hi", 9)
+    until(lambda: job.begun is not None)
+    queue.last_text = time.monotonic() + 60  # others hear it all the time
+    events = queue.events(job, 0.05)
     assert [next(events) for _ in range(10)] == [None] * 10
-    room.last_text = None
+    queue.last_text = None
     assert next(events) == Quiet()

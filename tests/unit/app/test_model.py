@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.model import answers
-from app.room import Done, Failed, Piece
+from app.queue import Chunk, Done, Failed
 from app.settings import Settings
 from tests.unit.app.conftest import TOKENS
 
@@ -57,11 +57,11 @@ def server() -> Iterator[Server]:
         running.shutdown()
 
 
-def answered(server: Server, environment: dict[str, str]) -> list[Piece | Done]:
+def answered(server: Server, environment: dict[str, str]) -> list[Chunk | Done]:
     url = f"http://127.0.0.1:{server.server_port}"
     answer = answers(Settings.read(environment | {"OLLAMA_HOST": url}))
 
-    async def collect() -> list[Piece | Done]:
+    async def collect() -> list[Chunk | Done]:
         return [part async for part in answer("hi", 7)]
 
     return asyncio.run(collect())
@@ -78,7 +78,7 @@ def test_the_model_is_asked_for_no_more_than_it_may_say(
     server: Server, environment: dict[str, str]
 ) -> None:
     server.lines = (said("Hel"), said("lo"), END)
-    assert answered(server, environment) == [Piece("Hel"), Piece("lo"), Done(False, 2)]
+    assert answered(server, environment) == [Chunk("Hel"), Chunk("lo"), Done(False, 2)]
     assert server.asked == {
         "model": "qwen2.5:1.5b",
         "prompt": "hi",
@@ -93,7 +93,7 @@ def test_a_model_that_thinks_all_the_same_is_alive(
     server: Server, environment: dict[str, str]
 ) -> None:
     server.lines = (said("", thinking="Hm."), said("Hello"), END)
-    assert answered(server, environment) == [Piece(""), Piece("Hello"), Done(False, 2)]
+    assert answered(server, environment) == [Chunk(""), Chunk("Hello"), Done(False, 2)]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_answer_that_its_server_breaks_off_is_shown_and_says_so(
 ) -> None:
     server.lines = REPEATED
     *pieces, end = answered(server, environment)
-    assert pieces == [Piece("&")] * 30
+    assert pieces == [Chunk("&")] * 30
     assert end == Done(False, 30, broken=True)
 
 

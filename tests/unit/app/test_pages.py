@@ -195,7 +195,7 @@ def test_a_page_that_is_not_says_what_it_is(
     method: str, path: str, status: int, said: str, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if status == 500:
-        monkeypatch.delitem(app.extensions, "desk")
+        monkeypatch.delitem(app.extensions, "service")
     reply = app.test_client().open(path, method=method)
     assert reply.status_code == status
     assert f"<h1>{escape(TEXTS['en'][said])}</h1>" in reply.text

@@ -14,7 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import ValidationError
 
-from app.desk import LOOKERS, Desk
+from app.probes import PROBERS
+from app.service import QuestionService
 from app.settings import Settings
 from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
@@ -37,9 +38,9 @@ def test_ready_asks_an_idle_model_once_a_minute(client: FlaskClient, model: Doub
 
 
 def test_what_the_model_said_a_minute_ago_is_no_proof(app: Flask, model: Double) -> None:
-    client, room = app.test_client(), app.extensions["desk"].room
+    client, queue = app.test_client(), app.extensions["service"].queue
     client.get("/readyz")
-    room.last_text -= 61
+    queue.last_text -= 61
     assert client.get("/readyz").get_json()["seconds"] < 5
     assert model.asked == [("hi", 1)] * 2
 
@@ -75,7 +76,7 @@ def test_a_crowd_of_looks_leaves_threads_to_the_students(app: Flask, model: Doub
     answers: list[Any] = []
     looks = [
         threading.Thread(target=lambda: answers.append(app.test_client().get("/readyz").get_json()))
-        for _ in range(LOOKERS + 3)
+        for _ in range(PROBERS + 3)
     ]
     for look in looks:
         look.start()
@@ -84,24 +85,26 @@ def test_a_crowd_of_looks_leaves_threads_to_the_students(app: Flask, model: Doub
     model.let.set()
     for look in looks:
         look.join()
-    assert [answer["ready"] for answer in answers[3:]] == [True] * LOOKERS
+    assert [answer["ready"] for answer in answers[3:]] == [True] * PROBERS
 
 
 def test_why_it_is_not_ready_is_said_where_people_look(
     app: Flask, model: Double, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk: Desk = app.extensions["desk"]
+    service: QuestionService = app.extensions["service"]
     monkeypatch.setattr(model, "trouble", "busy")
     reply = app.test_client().get("/readyz")
     assert reply.status_code == 503
     assert reply.get_json() == {"ready": False, "seconds": None, "why": "busy"}
-    assert [(mishap.code, mishap.why) for mishap in desk.mishaps] == [("busy", "why it failed")]
+    assert [(error.code, error.why) for error in service.recent_errors] == [
+        ("busy", "why it failed")
+    ]
     assert "why it failed" in caplog.text
 
 
 def test_probes_are_no_class(client: FlaskClient, app: Flask) -> None:
     assert client.get("/readyz").status_code == 200
-    assert app.extensions["desk"].room.median_wait is None
+    assert app.extensions["service"].queue.median_wait is None
 
 
 def test_a_full_room_that_has_heard_nothing_is_not_ready(app: Flask, model: Double) -> None:

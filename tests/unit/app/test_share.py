@@ -276,16 +276,16 @@ def test_a_student_has_so_many_questions_at_once() -> None:
 
 def line(waiting: str, answering: str = "", last: str = "") -> str:
     """Letters are addresses; digits are students there."""
-    visits = {
+    jobs = {
         word: Question(Caller(word[:2], word[0]), 0) for word in (waiting + " " + answering).split()
     }
     order = turns(
-        [visits[word] for word in waiting.split()],
-        [visits[word] for word in answering.split()],
+        [jobs[word] for word in waiting.split()],
+        [jobs[word] for word in answering.split()],
         last,
     )
-    names = {id(visit): word for word, visit in visits.items()}
-    return " ".join(names[id(visit)] for visit in order)
+    names = {id(job): word for word, job in jobs.items()}
+    return " ".join(names[id(job)] for job in order)
 
 
 @pytest.mark.parametrize(

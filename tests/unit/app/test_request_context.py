@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.visitor import address
+from app.request_context import address
 from tests.unit.app.conftest import Double, occupy, until
 
 
@@ -18,9 +18,9 @@ def test_the_cookie_keeps_the_time_until_there_is_a_place(app: Flask, model: Dou
     client.get("/")
     with client.session_transaction() as session:
         told = session["told"]
-    assert app.extensions["desk"].room._clock() + seconds == pytest.approx(told, abs=1)
+    assert app.extensions["service"].queue._clock() + seconds == pytest.approx(told, abs=1)
     model.let.set()
-    until(lambda: app.extensions["desk"].room.in_flight == 0)
+    until(lambda: app.extensions["service"].queue.in_flight == 0)
     assert client.post("/api/ask", json={"prompt": "hi"}).status_code == 200
     with client.session_transaction() as session:
         assert "told" not in session
@@ -28,7 +28,7 @@ def test_the_cookie_keeps_the_time_until_there_is_a_place(app: Flask, model: Dou
 
 def test_who_throws_the_cookie_away_is_still_one_address(app: Flask, model: Double) -> None:
     model.let.clear()
-    place = app.extensions["desk"].room
+    place = app.extensions["service"].queue
     replies = []
     for _ in range(5):
         client: FlaskClient = app.test_client()

@@ -1,4 +1,4 @@
-"""The waiting room: so many answers at once, so many students who wait, and nobody else."""
+"""The queue of questions: a bounded number is answered at once, a bounded number waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.share import LONGEST_RETRY, NOBODY, Admission, Bounds, Caller, turns
 
 log = logging.getLogger(__name__)
 
-QUIET = 20.0  # seconds in which nobody heard a word, after which it is said
+QUIET = 20.0  # seconds without text for anybody, after which the student is told
 FIRST_GUESS = 10.0  # seconds of an answer, before one is known
 
 
@@ -32,8 +32,8 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place in the queue (1 is next), and about how many seconds that will take."""
+class Position:
+    """A position in the queue (1 is next), and about how many seconds it will wait."""
 
     number: int
     seconds: int
@@ -41,12 +41,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Quiet:
-    """The question is with the model, which has said nothing to anybody for ``QUIET`` seconds."""
+    """The model has the question, and has written nothing to anybody for ``QUIET`` seconds."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some more of the answer."""
+class Chunk:
+    """A part of the answer."""
 
     text: str
 
@@ -65,25 +65,25 @@ class Done:
         return "repeated" if self.broken else "cut" if self.cut else "done"
 
 
-Answer = Callable[[str, int], AsyncIterator[Piece | Done]]
-Event = Place | Quiet | Piece | Done
+Answer = Callable[[str, int], AsyncIterator[Chunk | Done]]
+Event = Position | Quiet | Chunk | Done
 
 
 @dataclass(eq=False)
-class Visit:
-    """One question on its way: it waits, it is answered, or it leaves."""
+class Job:
+    """One question: it waits, it is answered, or its student leaves."""
 
     prompt: str
     max_tokens: int
     caller: Caller = NOBODY
     counted: bool = True
-    """Whether its times tell how a class is served."""
+    """Whether the class's statistics count its times."""
     came: float = field(default_factory=time.monotonic)
     begun: float | None = None
     first_text: float | None = None
     left: bool = False
     task: asyncio.Task[None] | None = None
-    said: SimpleQueue[Piece | Done | Failed] = field(default_factory=SimpleQueue)
+    output: SimpleQueue[Chunk | Done | Failed] = field(default_factory=SimpleQueue)
 
     @property
     def waited(self) -> float:
@@ -91,8 +91,8 @@ class Visit:
         return (self.begun or time.monotonic()) - self.came
 
 
-class Room:
-    """Questions in a fair order, so many of them answered at once by one thread each."""
+class AnswerQueue:
+    """Questions in a fair order; one thread answers each, and the pool bounds the threads."""
 
     def __init__(
         self,
@@ -109,17 +109,17 @@ class Room:
         self._pool = ThreadPoolExecutor(bounds.places, thread_name_prefix="answer")
         self.waiting_places = bounds.waiting
         self._lock = Lock()
-        self._waiting: list[Visit] = []
-        self._answering: set[Visit] = set()
+        self._waiting: list[Job] = []
+        self._answering: set[Job] = set()
         self._took: deque[float] = deque(maxlen=20)
         self._waits: deque[float] = deque(maxlen=50)
         self._last = ""
         self.last_text: float | None = None
-        """When the model last said something, on time.monotonic's clock."""
+        """When the model last wrote something, on time.monotonic's clock."""
 
     @property
     def places(self) -> int:
-        """How many threads the pool may have: the pool's own word."""
+        """Threads that the pool may have, as the pool itself has it."""
         return self._pool._max_workers
 
     @property
@@ -140,42 +140,42 @@ class Room:
 
     def enter(
         self, prompt: str, max_tokens: int, caller: Caller = NOBODY, counted: bool = True
-    ) -> Visit:
-        """A visit that has its place from now on; AtOnce or Full if there is none for it."""
-        visit = Visit(prompt, max_tokens, caller, counted)
+    ) -> Job:
+        """A job that waits from now on; AtOnce or Full if there is no place for it."""
+        job = Job(prompt, max_tokens, caller, counted)
         with self._lock:
             inside = [one.caller for one in (*self._waiting, *self._answering)]
             step = self._typical() / self.places
             longest = LONGEST_RETRY if self._took else FIRST_GUESS
             self._admission.admit(caller, inside, self._clock(), step, longest)
-            self._waiting.append(visit)
+            self._waiting.append(job)
             self._pool.submit(self._run)
-        return visit
+        return job
 
-    def leave(self, visit: Visit) -> None:
-        """Give its place to the next; whoever is through has none to give."""
+    def leave(self, job: Job) -> None:
+        """Free the job's place for the next one; a finished job has none."""
         with self._lock:
-            visit.left = True
-            if visit in self._waiting:
-                self._waiting.remove(visit)
-            if visit.task:
-                visit.task.get_loop().call_soon_threadsafe(visit.task.cancel)
+            job.left = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+            if job.task:
+                job.task.get_loop().call_soon_threadsafe(job.task.cancel)
 
-    def events(self, visit: Visit, beat: float) -> Iterator[Event | None]:
-        """What becomes of it, as it comes, and None after every ``beat`` seconds of silence.
+    def events(self, job: Job, beat: float) -> Iterator[Event | None]:
+        """The job's events as they come, and None after every ``beat`` seconds without one.
 
-        Failed if it fails. Who does not want to hear the end has to ``leave``.
+        Failed if it fails. A caller that stops before the end has to ``leave``.
         """
-        told: Event | None = None
-        patience = 0.05  # only a student who has to wait is told a place
+        last: Event | None = None
+        patience = 0.05  # only a student who has to wait is told a position
         while True:
             try:
-                event = visit.said.get(timeout=patience)
+                event = job.output.get(timeout=patience)
             except Empty:
-                place, patience = self._place(visit), beat
-                news: Event | None = place or (Quiet() if self._is_quiet(visit) else None)
-                yield news if news != told else None
-                told = news
+                position, patience = self._position(job), beat
+                event_now: Event | None = position or (Quiet() if self._is_quiet(job) else None)
+                yield event_now if event_now != last else None
+                last = event_now
                 continue
             if isinstance(event, Failed):
                 raise event
@@ -183,19 +183,19 @@ class Room:
             if isinstance(event, Done):
                 return
 
-    def _place(self, visit: Visit) -> Place | None:
+    def _position(self, job: Job) -> Position | None:
         with self._lock:
-            if visit not in self._waiting:
+            if job not in self._waiting:
                 return None
-            number = self._turns().index(visit) + 1
-            return Place(number, expected_wait(number, self.places, self._typical()))
+            number = self._turns().index(job) + 1
+            return Position(number, expected_wait(number, self.places, self._typical()))
 
-    def _is_quiet(self, visit: Visit) -> bool:
-        if not visit.begun or visit.first_text:
+    def _is_quiet(self, job: Job) -> bool:
+        if not job.begun or job.first_text:
             return False
-        return time.monotonic() - max(visit.begun, self.last_text or 0) > QUIET
+        return time.monotonic() - max(job.begun, self.last_text or 0) > QUIET
 
-    def _turns(self) -> list[Visit]:
+    def _turns(self) -> list[Job]:
         return turns(self._waiting, self._answering, self._last)
 
     def _typical(self) -> float:
@@ -205,50 +205,50 @@ class Room:
         with self._lock:
             if not self._waiting:
                 return  # whoever left has taken no thread
-            visit = self._turns()[0]
-            self._waiting.remove(visit)
-            self._last = visit.caller.address
-            self._answering.add(visit)
-            visit.begun = time.monotonic()
-            if visit.counted:
-                self._waits.append(visit.waited)
+            job = self._turns()[0]
+            self._waiting.remove(job)
+            self._last = job.caller.address
+            self._answering.add(job)
+            job.begun = time.monotonic()
+            if job.counted:
+                self._waits.append(job.waited)
         try:
-            asyncio.run(self._converse(visit))
+            asyncio.run(self._converse(job))
         except asyncio.CancelledError:
             pass  # nobody listens any more
         except Failed as failed:
-            visit.said.put(failed)
+            job.output.put(failed)
         except asyncio.TimeoutError:
-            visit.said.put(Failed("late"))
+            job.output.put(Failed("late"))
         except Exception as error:
             log.exception("an answer failed")
-            visit.said.put(Failed("unavailable", type(error).__name__))
+            job.output.put(Failed("unavailable", type(error).__name__))
         finally:
             with self._lock:
-                self._answering.remove(visit)
+                self._answering.remove(job)
 
-    async def _converse(self, visit: Visit) -> None:
+    async def _converse(self, job: Job) -> None:
         with self._lock:
-            if visit.left:
+            if job.left:
                 return
-            visit.task = asyncio.current_task()
+            job.task = asyncio.current_task()
         try:
-            await asyncio.wait_for(self._relay(visit), self._longest)
+            await asyncio.wait_for(self._relay(job), self._longest)
         finally:
             with self._lock:
-                visit.task = None
+                job.task = None
 
-    async def _relay(self, visit: Visit) -> None:
-        async for part in self._answer(visit.prompt, visit.max_tokens):
+    async def _relay(self, job: Job) -> None:
+        async for part in self._answer(job.prompt, job.max_tokens):
             now = time.monotonic()
-            if isinstance(part, Piece) or part.tokens:
+            if isinstance(part, Chunk) or part.tokens:
                 self.last_text = now
-            if isinstance(part, Piece):
-                visit.first_text = visit.first_text or now
-            elif visit.begun and visit.counted:
+            if isinstance(part, Chunk):
+                job.first_text = job.first_text or now
+            elif job.begun and job.counted:
                 with self._lock:
-                    self._took.append(now - visit.begun)
-            visit.said.put(part)
+                    self._took.append(now - job.begun)
+            job.output.put(part)
 
 
 def expected_wait(number: int, places: int, typical: float) -> int:

@@ -1,4 +1,4 @@
-"""The request at hand: its desk, its student, and whether somebody still listens."""
+"""The current request: its service, its student, and whether its connection is still open."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from secrets import token_hex
 
 from flask import current_app, request, session
 
-from app.desk import Desk
 from app.gateway import plain
-from app.room import Visit
+from app.queue import Job
+from app.service import QuestionService
 from app.share import Caller, Full, Refused
 from app.texts import texts
 
 AT_ONCE = {"X-Accel-Buffering": "no"}  # nginx holds an answer back until it has all of it, or 4 KB
 
 
-def desk() -> Desk:
-    """The process's one desk."""
-    found: Desk = current_app.extensions["desk"]
+def service() -> QuestionService:
+    """The process's one service."""
+    found: QuestionService = current_app.extensions["service"]
     return found
 
 
@@ -32,11 +32,11 @@ def student() -> Caller:
     return Caller(known or address(), address(), session.get("told"))
 
 
-def enter(prompt: str, max_tokens: int) -> Visit:
-    """A place for this student's question, or Refused."""
-    visit = desk().ask(student(), prompt, max_tokens)
+def enter(prompt: str, max_tokens: int) -> Job:
+    """A job for this student's question, or Refused."""
+    job = service().ask(student(), prompt, max_tokens)
     session.pop("told", None)
-    return visit
+    return job
 
 
 def address() -> str:
@@ -56,7 +56,7 @@ def tell(refused: Refused) -> str:
 
 
 def listener() -> Callable[[], bool]:
-    """Tells whether the request's connection is gone; where it cannot be seen, it is not."""
+    """Tells whether the client has closed the connection; False where the server does not show it."""
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
     def gone() -> bool:
