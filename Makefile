@@ -16,13 +16,13 @@ LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-lab: lab-able .venv/ok ## the whole product for real on this machine, from a mirror it makes
+lab: lab-able .venv/dev ## the whole product for real on this machine, from a mirror it makes
 	@trap 'exit 130' INT; begun=$$SECONDS; \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/deploy.py && \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) deploy.py && \
 	echo "The lab is up after $$((SECONDS - begun)) s; make lab-down removes it."
 
-lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
+lab-down: lab-able .venv/dev ## remove what the lab made, and nothing else
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
 	echo "The lab is gone. What stays: Debian packages (docker.io, mmdebstrap, gcc), /usr/local/lib/docker" \
 	"and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack."
@@ -37,31 +37,31 @@ lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
 	echo "the lab needs root on a Debian-like x86-64 machine; make check runs the offline part"; exit 1; }
 
-check: .venv/ok ## lint and unit tests, in half a minute
+check: .venv/dev ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
-test: lab-able .venv/ok ## lint, unit tests and every claim once in the lab: a quarter of an hour
+test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: a quarter of an hour
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 4 --output-sync=target lint unit door server
 	@$(LAB_TESTS) -m "not slow" --ignore tests/lab/test_hosts.py
 
 test-all: lab-able check door ## all tests: each control broken alone, the whole list of faults
 	@$(LAB_TESTS)
 
-server: .venv/ok
+server: .venv/dev
 	@$(LAB_TESTS)/test_hosts.py -m "not slow" --keep-lab
 
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
-door: .venv/ok
+door: .venv/dev
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/door tests/door_app
 
-lint: .venv/ok ## ruff, mypy, import-linter, shellcheck
+lint: .venv/dev ## ruff, mypy, import-linter, shellcheck
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
 	@$(RUN)/shellcheck --external-sources --source-path ollama_stack/host --shell sh \
 	ollama_stack/operations/*.sh ollama_stack/host/*
 
 # No plugins but the one named here: to import the others takes longer than most tests.
-unit: .venv/ok
+unit: .venv/dev
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
 
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
@@ -105,22 +105,28 @@ faults: lab ## every fault of lab/faults.py on servers of the lab's own; table i
 	@$(RUN)/python -m lab.faults
 
 # On private copies, as in `make door`: no lab.
-attacks: .venv/ok ## each attack the door has met, before and now, while others ask; table in docs/door.md
+attacks: .venv/dev ## each attack the door has met, before and now, while others ask; table in docs/door.md
 	@$(RUN)/python -m bench
 
-reloads: .venv/ok ## 300 reloads of the gateway under traffic, HAProxy 3.0 and 3.2; table in docs/door.md
+reloads: .venv/dev ## 300 reloads of the gateway under traffic, HAProxy 3.0 and 3.2; table in docs/door.md
 	@$(RUN)/python -m bench.reloads
 
-calm: .venv/ok ## what the gateway costs when nobody waits; table in docs/door.md
+calm: .venv/dev ## what the gateway costs when nobody waits; table in docs/door.md
 	@$(RUN)/python -m bench.calm
 
-docs: .venv/ok ## write the generated pages of docs/ anew
+docs: .venv/dev ## write the generated pages of docs/ anew
 	@$(RUN)/ollama-stack docs && $(RUN)/python -m lab.variants
 
 # Every package pinned by hash; which index serves it is pip's own affair. Ours comes from this folder.
+PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 .venv/ok: requirements.txt
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
 	@python3 -m venv --clear .venv
-	@$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
-	@$(RUN)/pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the lab, the tests and the benchmarks need besides.
+.venv/dev: requirements-dev.txt .venv/ok
+	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@touch $@

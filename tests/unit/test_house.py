@@ -38,9 +38,20 @@ def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: obje
         assert not set(inspect.signature(operation._inner).parameters) & set(all_argument_meta)
 
 
-def test_requirements_are_hash_pinned_and_name_no_index() -> None:
-    text = (ROOT / "requirements.txt").read_text()
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "requirements-dev.txt", "app/requirements.txt"]
+)
+def test_requirements_are_hash_pinned_and_name_no_index(lock: str) -> None:
+    text = (ROOT / lock).read_text()
     pins = [line for line in text.splitlines() if "==" in line]
     assert pins
     assert all(line.rstrip().endswith("\\") for line in pins)
     assert "://" not in text
+
+
+def test_who_deploys_installs_what_the_tests_run_with() -> None:
+    run, dev = (
+        {line.split()[0] for line in (ROOT / lock).read_text().splitlines() if "==" in line}
+        for lock in ("requirements.txt", "requirements-dev.txt")
+    )
+    assert run <= dev

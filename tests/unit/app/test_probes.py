@@ -151,4 +151,4 @@ def test_the_image_s_packages_are_the_tested_ones() -> None:
         assert not [line for line in lines if "://" in line]
         return {line.rstrip(" \\") for line in lines if "==" in line}
 
-    assert pins("app/requirements.txt") <= pins("requirements.txt")
+    assert pins("app/requirements.txt") <= pins("requirements-dev.txt")
