@@ -26,18 +26,32 @@ class Memory(BaseStateCallback):
     last: dict[str, str] = field(default_factory=dict)
 
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override] # pyinfra's are static
-        """Whether the operation before it has changed something."""
-        before, self.last[host.name] = self.last.get(host.name), op_hash
-        if before and before in state.ops[host]:
-            done = state.get_op_data_for_host(host, before).operation_meta
+        """The operation before it is over."""
+        self.of(state, host)
+        self.last[host.name] = op_hash
+
+    def of(self, state: State, host: Host) -> dict[Key, Any]:
+        """What is known of ``host``; nothing, if its last operation has changed something."""
+        last = self.last.get(host.name)
+        if last and last in state.ops[host]:
+            done = state.get_op_data_for_host(host, last).operation_meta
             if done.is_complete() and done.did_change():
                 self.facts.pop(host.name, None)
+                del self.last[host.name]
+        return self.facts.setdefault(host.name, {})
 
 
 def remember(state: State) -> None:
     """From now on ``known`` reads nothing twice."""
     if not any(isinstance(each, Memory) for each in state.callback_handlers):
         state.add_callback_handler(Memory())
+
+
+def still_true(host: Host) -> None:
+    """What has been read of ``host`` holds after the current operation, though it has run commands."""
+    for each in host.state.callback_handlers:
+        if isinstance(each, Memory):
+            each.last.pop(host.name, None)
 
 
 def known(fact: type[FactBase[T]], **arguments: Any) -> T:
@@ -63,7 +77,7 @@ def look(wanted: Sequence[Wanted]) -> None:
 
 def _remembered() -> dict[Key, Any] | None:
     memory = next((each for each in host.state.callback_handlers if isinstance(each, Memory)), None)
-    return None if memory is None else memory.facts.setdefault(host.name, {})
+    return None if memory is None else memory.of(host.state, host)
 
 
 def _key(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> Key:

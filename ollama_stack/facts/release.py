@@ -8,6 +8,21 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+LOCK = "/run/ollama-stack.lock"  # gone after a reboot, as its holder is
+
+
+class LastRun(FactBase[str]):
+    """Who had the host's lock last, as the lock's file has it, and is gone; else ``at work``."""
+
+    default = str
+
+    @override
+    def command(self) -> str:
+        return (
+            f"run=; {{ read -r run <{LOCK}; }} 2>/dev/null;"
+            ' if [ -n "$run" ] && [ -d "/proc/${run%% *}" ]; then echo at work; else echo "$run"; fi'
+        )
+
 
 @dataclass(frozen=True)
 class Current:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
+from ollama_stack.facts.memory import known, still_true
+from ollama_stack.facts.release import LOCK, LastRun
 from ollama_stack.operations.programs import program
-
-LOCK = "/run/ollama-stack.lock"  # gone after a reboot, as its holder is
+from ollama_stack.shell import run_now
 
 
 @operation(is_idempotent=False, idempotent_notice="Every run takes the lock.")
@@ -24,5 +25,25 @@ def held(
     so nobody has to give it back. ``folder``: of the host's programs. ``begun``: told of it.
     """
     process = str(os.getpid()) if host.name == "@local" else ""
-    yield StringCommand(program(folder, "lock"), LOCK, QuoteString(who), QuoteString(process))
-    yield FunctionCommand(begun, (), {})
+    command = StringCommand(program(folder, "lock"), LOCK, QuoteString(who), QuoteString(process))
+    yield FunctionCommand(take, (command, known(LastRun), begun), {})
+
+
+def take(
+    state: State,
+    host: Host,
+    command: StringCommand,
+    last: str,
+    begun: Callable[[State, Host], bool],
+) -> bool:
+    """Whether the host has given its lock; what was read of it holds if no other run came between.
+
+    ``last``: LastRun as it was then.
+    """
+    ok, lines = run_now(state, host, StringCommand(command, "2>&1"))
+    if not ok:
+        host.log_styled("\n".join(lines), fg="red", log_func=logger.error)
+        return False
+    if "".join(lines) == last:
+        still_true(host)
+    return begun(state, host)

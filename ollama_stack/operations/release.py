@@ -20,9 +20,8 @@ from ollama_stack.facts.docker import Compose, Engine
 from ollama_stack.facts.files import FileDigests, file_digest
 from ollama_stack.facts.gateway import GatewayVersion
 from ollama_stack.facts.memory import known
-from ollama_stack.facts.release import CurrentRelease
+from ollama_stack.facts.release import LOCK, CurrentRelease
 from ollama_stack.operations.docker import hold_to_it, stale_services
-from ollama_stack.operations.lock import LOCK
 from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
 from ollama_stack.shell import or_explain, run_now

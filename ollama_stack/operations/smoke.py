@@ -10,6 +10,7 @@ from statistics import median
 from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
+from ollama_stack.facts.memory import still_true
 from ollama_stack.generate_response import Answer
 from ollama_stack.shell import or_explain, run_now
 
@@ -36,7 +37,7 @@ def answers(
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
-def page(url: str, seconds: int) -> Generator[StringCommand, None, None]:
+def page(url: str, seconds: int) -> Generator[StringCommand | FunctionCommand, None, None]:
     """The app answers a question, by the way that students' questions go; it waits while the queue is full."""
     curl = (
         f"curl -sS --fail --insecure --noproxy '*' --max-time {seconds} --retry 12 --retry-delay 5"
@@ -48,6 +49,13 @@ def page(url: str, seconds: int) -> Generator[StringCommand, None, None]:
         f"smoke: {url}/api/ask does not answer; read `docker logs --tail 50 ollama-app` on "
         "the host, and those of ollama-gateway",
     )
+    yield FunctionCommand(changed_nothing, (), {})
+
+
+def changed_nothing(state: State, host: Host) -> bool:
+    """To ask changes nothing of what is known of the host."""
+    still_true(host)
+    return True
 
 
 def ask(
@@ -85,6 +93,8 @@ def ask(
         )
     host.log(figures)
     host.data._smoke = figures
+    if not several:
+        still_true(host)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from pyinfra import host
@@ -10,6 +11,7 @@ from pyinfra.facts.server import Command
 from ollama_stack.facts.host import LoginServer
 
 QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
+VARIABLES = "printenv DOCKER_HOST DOCKER_CONTEXT || true"
 NO_SUDO = (
     "_sudo: sudo does not work for this user without a password, see above; allow it on the host: as root, "
     "visudo -f /etc/sudoers.d/ollama-stack, with the line `USER ALL=(ALL) NOPASSWD: ALL`; or set "
@@ -19,16 +21,26 @@ NO_SUDO = (
 
 def faults() -> list[str]:
     """Why this host's login cannot deploy: the first reason alone, since the others may follow from it."""
+    try:
+        if _is_usual():
+            return []
+    except EOFError:  # pyinfra asks for sudo's password, and nobody is there
+        return [NO_SUDO]
     return _no_rights() or _odd_shell() or _no_holder() or _led_astray()
+
+
+def _is_usual() -> bool:
+    """Whether all is well, by one question; the others tell what is not."""
+    server = LoginServer().command() if host.name != "@local" else "echo sshd"
+    parts = ("id --user --name", f"printf '%s\\n' {shlex.quote(QUOTED)}", f"({server})", VARIABLES)
+    answer = host.get_fact(Command, command="; ".join(parts), _ignore_errors=True)
+    return bool(re.fullmatch(rf"root\n{re.escape(QUOTED)}\nsshd.*\n?", answer or ""))
 
 
 def _no_rights() -> list[str]:
     """Root, by login or by sudo: every other look at the host would fail for the same reason."""
-    try:
-        said = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
-    except EOFError:  # pyinfra asks for sudo's password, and nobody is there
-        return [NO_SUDO]
-    greeting, _, user = (said or "").strip().rpartition("\n")
+    answer = host.get_fact(Command, command="id --user --name", _ignore_errors=True)
+    greeting, _, user = (answer or "").strip().rpartition("\n")
     if greeting or " " in user:
         noise = (greeting or user).splitlines()[0]
         return [
@@ -48,8 +60,8 @@ def _no_rights() -> list[str]:
 
 def _odd_shell() -> list[str]:
     """Whether the login's shell hands on what is quoted, as sh does: csh does not."""
-    said = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
-    if said == QUOTED:
+    answer = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
+    if answer == QUOTED:
         return []
     shell = host.get_fact(Command, command="printenv SHELL", _sudo=False, _ignore_errors=True)
     return [
@@ -78,7 +90,7 @@ def _no_holder() -> list[str]:
 
 def _led_astray() -> list[str]:
     """Variables by which every docker command of this login would talk to another engine."""
-    found = host.get_fact(Command, command="printenv DOCKER_HOST DOCKER_CONTEXT || true")
+    found = host.get_fact(Command, command=VARIABLES)
     if not found:
         return []
     return [

@@ -26,18 +26,21 @@ from ollama_stack.facts.docker import (
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import HalfInstalled, MemTotal, UplinkMtu
+from ollama_stack.facts.host import FreeDisk, HalfInstalled, MemTotal, UplinkMtu
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
 from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
-from ollama_stack.facts.release import CurrentRelease
+from ollama_stack.facts.release import CurrentRelease, LastRun
 from ollama_stack.operations import docker, guard, programs, release, slice
 from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
+    LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
     *(Arch, Cpus, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
 )
+
+DATA_ROOT = "/var/lib/docker"  # of most
 
 
 def usual(settings: Settings) -> list[Wanted]:
@@ -48,6 +51,7 @@ def usual(settings: Settings) -> list[Wanted]:
 def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
+    yield FreeDisk, {"path": DATA_ROOT}
     yield SliceMemory, {"unit": settings.slice}
     yield File, {"path": docker.DAEMON_JSON}
     units = (guard.UNIT, programs.UNIT, f"{slice.UNITS}/{settings.slice}")

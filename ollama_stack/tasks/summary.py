@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from gevent.pool import Pool
 from pyinfra import host, inventory, state
 from pyinfra.api import Host
+from pyinfra.context import ctx_host
 from pyinfra.facts.docker import DockerContainer
 from pyinfra.operations import python
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import OLLAMA
+from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels
 from ollama_stack.facts.ollama import OllamaRunner
 
@@ -29,9 +32,8 @@ def print_summary() -> None:
     table = Table(title="What is true now", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for each in inventory.iter_activated_hosts():
-        failed = {"host": f"[bold]{each.name}[/bold] failed: see its last words above"}
-        for fact, value in (failed if each in state.failed_hosts else facts(each)).items():
+    for rows in Pool(20).imap(facts, inventory.iter_activated_hosts()):
+        for fact, value in rows.items():
             table.add_row(fact, value)
         table.add_section()
     console = Console(stderr=True)
@@ -41,10 +43,13 @@ def print_summary() -> None:
 
 def facts(host: Host) -> dict[str, str]:
     """What one host says of itself now."""
+    if host in state.failed_hosts:
+        return {"host": f"[bold]{host.name}[/bold] failed: see its last messages above"}
     settings = read_settings(host.data.dict())
-    limits = host.get_fact(DockerContainer, object_id=OLLAMA.name)[0]["HostConfig"]
-    runner = host.get_fact(OllamaRunner)
-    digest = (host.get_fact(LoadedModels) or {}).get(settings.model_name, "not loaded")
+    with ctx_host.use(host):
+        limits = known(DockerContainer, object_id=OLLAMA.name)[0]["HostConfig"]
+        runner = known(OllamaRunner)
+        digest = (known(LoadedModels) or {}).get(settings.model_name, "not loaded")
     return {
         "host": f"[bold]{host.name}[/bold], profile {profile_of(host.groups)}",
         "limits": f"{limits['NanoCpus'] / 1e9:g} CPU, {limits['Memory'] / 2**30:g} GiB",

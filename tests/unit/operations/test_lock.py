@@ -10,11 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyinfra.api import StringCommand
+from pyinfra.api.operation import add_op
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.operations import python
 
+from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.host import LoginServer
+from ollama_stack.facts.memory import known, remember
+from ollama_stack.facts.release import LastRun
 from ollama_stack.operations import lock
 from ollama_stack.operations.programs import SOURCES, VERSION
-from tests.unit.harness import plan
+from tests.unit.harness import fake_host
 
 SCRIPT = SOURCES / "lock"
 
@@ -122,9 +130,66 @@ def begun(*_: object) -> bool:
 
 
 def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
-    take_, begin = plan(lock.held, folder="/opt/o", who="o'ps@school", begun=begun)
-    assert take_ == (f"sh /opt/o/bin/{VERSION}/lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''")
-    assert begin.startswith("begun")
+    with fake_host():
+        ((command, last, _),) = (
+            each.args for each in lock.held._inner(folder="/opt/o", who="o'ps@school", begun=begun)
+        )
+    assert str(command) == (
+        f"sh /opt/o/bin/{VERSION}/lock /run/ollama-stack.lock 'o'\"'\"'ps@school' ''"
+    )
+    assert last == ""
+
+
+@pytest.mark.parametrize(
+    ("last", "reads"),
+    [
+        ("12 34 2026-11-28T08:00:00Z ops@school", 1),
+        ("12 35 2026-11-28T08:00:01Z ci@runner", 2),
+        ("at work", 2),
+        ("", 2),
+    ],
+)
+def test_what_was_read_holds_if_no_other_run_came_between(last: str, reads: int) -> None:
+    answers = {"/lock": ["12 34 2026-11-28T08:00:00Z ops@school"], "read -r run": [last]}
+    with fake_host(answers) as host:
+        remember(host.state)
+        known(InitSystem)
+        host.state.set_stage(StateStage.Prepare)
+        add_op(host.state, lock.held, folder="/opt/o", who="ops@school", begun=begun)
+        add_op(host.state, python.call, function=lambda: known(InitSystem))
+        host.state.set_stage(StateStage.Execute)
+        run_ops(host.state)
+        executed = host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
+    assert sum("/run/systemd/system" in each for each in executed) == reads
+
+
+def test_a_refused_lock_says_why_and_begins_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    answers = {"/lock": {"stdout": ["lock: ops@school has been changing"], "success": False}}
+
+    def never(*_: object) -> bool:
+        raise AssertionError
+
+    with fake_host(answers) as host:
+        assert not lock.take(host.state, host, StringCommand("sh /opt/o/lock"), "", never)
+    assert "lock: ops@school has been changing" in caplog.text
+
+
+def test_the_lock_says_who_had_it_last(
+    holder: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    monkeypatch.setattr("ollama_stack.facts.release.LOCK", path)
+
+    def last_run() -> str:
+        command = ["sh", "-c", LastRun().command()]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert last_run() == take(path, "ops@school", 1).stdout == "\n"
+    assert last_run() == "at work\n"
+    line = path.read_text()
+    path.write_text(f"999999{line[1:]}")
+    assert last_run() == f"999999{line[1:]}"
+    assert take(path, "ci@runner", holder.pid).stdout == f"999999{line[1:]}"
 
 
 def test_no_other_user_can_hold_it(holder: subprocess.Popen[bytes], tmp_path: Path) -> None:
