@@ -11,7 +11,7 @@ export BEGUN := $(shell date +%s)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times faults docs attacks reloads calm
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all lint unit door server plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -100,6 +100,9 @@ pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; 
 
 deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
 	@$(RUN)/python -m bench.deploy_times
+
+no-change: lab ## a run without a change beside a tuned Ansible playbook; table in docs/running.md
+	@$(RUN)/python -m bench.no_change
 
 faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/running.md
 	@$(RUN)/python -m lab.faults
