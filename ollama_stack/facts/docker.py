@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ UP_TO_THE_ROOT = (
     ' while test -n "${group#/}"; do cd "/sys/fs/cgroup$group" &&'
     ' echo "$pid $(cat memory.swap.max) $(cat memory.low)"; group=${group%/*}; done;'
 )
+IMAGES = r"""sed -n 's/^ *"image": "\(.*\)".*/\1/p'"""  # of Compose's own JSON
 CONTAINERD_ROOT = "/var/lib/containerd"
 
 
@@ -164,18 +166,20 @@ class Compose(FactBase[ComposeProject | None]):
     """
 
     @override
-    def command(self, path: str) -> StringCommand:
-        compose = StringCommand(COMMAND, "--file", QuoteString(path))
-        return StringCommand(
-            *("{", "test -f", QuoteString(path), "&&"),
-            *(compose, "config --format json &&", "echo ---- &&"),  # JSON has no such run of dashes
-            *(compose, "config --hash '*' &&", "echo ---- &&"),
-            *("for image in $(", compose, 'config --images); do echo "$image'),
-            """$(docker image inspect --format '{{.Id}}' "$image")"; done; echo ---- &&""",
-            *(compose, "ps --all --quiet | xargs -r docker inspect && echo ---- &&"),
-            *("for pid in $(", compose, "ps --quiet | xargs -r docker inspect --format"),
-            *("'{{.State.Pid}}'); do", UP_TO_THE_ROOT, "done;", "} 2>/dev/null || true"),
-        )
+    def command(self, path: str) -> str:
+        file = shlex.quote(path)
+        compose = f"{COMMAND} --file {file}"
+        return f"""{{
+            test -f {file} && config=$({compose} config --format json) &&
+            printf '%s\\n----\\n' "$config" && {compose} config --hash '*' && echo ---- &&
+            for image in $(printf '%s\\n' "$config" | {IMAGES}); do
+                echo "$image $(docker image inspect --format '{{{{.Id}}}}' "$image")"
+            done && echo ---- &&
+            containers=$({compose} ps --all --quiet) &&
+            {{ test -z "$containers" || docker inspect $containers; }} && echo ---- &&
+            echo "$containers" | xargs -r docker inspect --format '{{{{.State.Pid}}}}' |
+            while read -r pid; do {UP_TO_THE_ROOT} done
+        }} 2>/dev/null || true"""
 
     @override
     def process(self, output: list[str]) -> ComposeProject | None:

@@ -85,37 +85,53 @@ def _key(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> Key:
 
 
 class Look(FactBase[dict[Key, Any]]):
-    """Many facts at once; a fact whose command is missing or fails, or whose answer is odd, is left out."""
+    """Many facts at once; a fact whose command is missing or fails, or whose answer is odd, is left out.
+
+    The first is read before the others; those are read by two shells side by side. Facts with the same command
+    share one answer.
+    """
 
     default = dict
 
     @override
     def command(self, wanted: Sequence[Wanted]) -> StringCommand:
         self.end = token_hex(8)  # which nothing on a host can foresee
-        self.asked = [(fact(), _key(fact, arguments)) for fact, arguments in wanted]
-        parts: list[str | StringCommand] = []
-        for (fact, _), (_, arguments) in zip(self.asked, wanted, strict=True):
-            needed = fact.requires_command(**arguments)
-            parts += ["(", *([f"command -v {needed} >/dev/null && ("] if needed else [])]
-            parts += [fact.command(**arguments), *([")"] if needed else [])]
-            parts += [f") </dev/null 2>/dev/null; printf '\\n%s %s\\n' {self.end} $?;"]
-        return StringCommand(*parts)
+        self.readers: dict[str, list[tuple[FactBase[Any], Key]]] = {}
+        for fact, arguments in wanted:
+            one = fact()
+            text = str(_command(one, arguments))
+            self.readers.setdefault(text, []).append((one, _key(fact, arguments)))
+        first, *others = (
+            f"( {text}\n) </dev/null 2>/dev/null; printf '\\n%s %s %s\\n' {self.end} {number} $?;"
+            for number, text in enumerate(self.readers)
+        )
+        return StringCommand(
+            *(first, "( :;", *others[::2], ") &", "rest=$( :;", *others[1::2], ");"),
+            "wait; printf '%s\\n' \"$rest\"",
+        )
 
     @override
     def process(self, output: list[str]) -> dict[Key, Any]:
         found: dict[Key, Any] = {}
         lines: list[str] = []
-        asked = iter(self.asked)
+        readers = list(self.readers.values())
         for line in output:
-            end, _, status = line.partition(" ")
+            end, *marks = line.split(" ")
             if end != self.end:
                 lines.append(line)
                 continue
-            fact, key = next(asked)
             if lines[-1:] == [""]:  # the line that the mark begins with
                 lines.pop()
-            if status == "0":
+            number, status = map(int, marks)
+            for fact, key in readers[number] if status == 0 else ():
                 with suppress(Exception):  # whoever needs it asks again, and is told then
-                    found[key] = fact.process(lines) if lines else fact.default()
+                    found[key] = fact.process(list(lines)) if lines else fact.default()
             lines = []
         return found
+
+
+def _command(fact: FactBase[Any], arguments: dict[str, Any]) -> StringCommand:
+    command = StringCommand(fact.command(**arguments))
+    if needed := fact.requires_command(**arguments):
+        return StringCommand(f"command -v {needed} >/dev/null && (", command, ")")
+    return command

@@ -16,6 +16,7 @@ from ollama_stack.shell import or_explain, run_now
 
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
+TOKENS, FEW = 16, 4  # of an answer; few where nothing has changed
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
@@ -69,11 +70,12 @@ def ask(
     header_file: str = "",
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
-    curl = _curl(url, model, seconds, header_file)
+    new = changed()
+    curl = _curl(url, model, seconds, header_file, TOKENS if new else FEW)
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
     several = []
-    if changed() and not faults:
+    if new and not faults:
         several = _patiently(state, host, curl, parallel)
         faults = _faults(several, parallel)
     for fault in faults:
@@ -98,13 +100,13 @@ def ask(
     return True
 
 
-def _curl(url: str, model: str, seconds: int, header_file: str) -> StringCommand:
+def _curl(url: str, model: str, seconds: int, header_file: str, tokens: int) -> StringCommand:
     """A request; the host asks itself, so a certificate for its public name is not checked."""
     body = {
         "model": model,
         "prompt": PROMPT,
         "stream": False,
-        "options": {"num_predict": 16, "temperature": 0},
+        "options": {"num_predict": tokens, "temperature": 0},
     }
     header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
     return StringCommand(

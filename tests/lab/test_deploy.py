@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.lab.conftest import ACTIONS, COMPOSE_FILE, Done, changes, deployed, generate, sh
+from tests.lab.conftest import ACTIONS, COMPOSE_FILE, Done, changes, deployed, generate, pyinfra, sh
 from tests.lab.test_plan import planned
 
 MODELS = "docker exec ollama ollama list | sort | awk '{print $1, $2}'"
@@ -24,6 +24,12 @@ def test_the_server_answers_a_real_prompt() -> None:
 def test_a_second_run_changes_nothing() -> None:
     assert changes("lab/deploy.py") == set()
     assert changes("deploy.py") == ACTIONS
+
+
+def test_a_run_without_a_change_looks_at_the_host_once() -> None:
+    log = pyinfra("deploy.py", "-vv").stderr
+    # The login, the look, two files of pyinfra's own, the app's question; not shown: the lock, the smoke.
+    assert log.count("[@local] >>> ") == 5, log
 
 
 def test_make_lab_says_what_is_true_and_how_long_it_took(lab: Done) -> None:

@@ -223,7 +223,7 @@ def test_a_secret_that_is_there_keeps_its_text() -> None:
 
 
 def test_the_smoke_asks_for_a_real_generation() -> None:
-    (command,) = plan(smoke.page, {}, url="http://127.0.0.1:8080", seconds=60)
+    command, _ = plan(smoke.page, {}, url="http://127.0.0.1:8080", seconds=60)
     assert "http://127.0.0.1:8080/api/ask" in command
     assert '"max_tokens": 1' in command
     assert "/api/ask does not answer" in command

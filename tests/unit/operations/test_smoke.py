@@ -57,7 +57,8 @@ def test_where_nothing_has_changed_one_is_enough() -> None:
     with fake_host({"seq 1": ANSWER}) as host:
         assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, lambda: False)
         assert host.data.get("_smoke") == "1 request: 2.0 s, 20.0 tok/s"
-        assert len(host.connector.executed_commands) == 1  # type: ignore[attr-defined]  # @fake's
+        (command,) = host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
+        assert f'"num_predict": {smoke.FEW}' in command
 
 
 def test_an_answer_that_never_came_fails_the_host() -> None:
