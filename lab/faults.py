@@ -72,6 +72,27 @@ def comes_back(member: Member) -> None:
     )
 
 
+def each_kept(member: Member) -> None:
+    """Every release that is kept runs once more, the oldest first; RuntimeError if one does not."""
+    must_run(*deploying(member, "ollama_max_queue=12"))
+    kept = must(member, "cd /opt/ollama/releases && ls -d [0-9]*").split()
+    for number in sorted(kept, key=int):
+        words = ["rollback.py", "--limit", member.name, "--data", f"_release={number}"]
+        must_run(sys.executable, "-m", "pyinfra", "-y", INVENTORY, *words)
+        must(
+            member,
+            f'cd /opt/ollama/releases && test "$(readlink current)" = {number} '
+            f"&& cmp {number}/docker-compose.yml ../docker-compose.yml",
+        )
+
+
+def must_run(*words: str) -> None:
+    """A command that cannot fail."""
+    done = run(*words)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
 def _device(member: Member) -> str:
     link = must(member, "cat /sys/class/net/eth0/iflink").strip()
     links = json.loads(run("ip", "-json", "link").stdout)
@@ -195,6 +216,13 @@ CYCLED = Fault(
     after=comes_back,
     host=1,
 )
+KEPT = Fault(
+    "two releases later, a rollback to each kept number",
+    "nobody has to",
+    "each rollback",
+    data=(NEW_CONTAINER,),
+    after=each_kept,
+)
 TWO = Fault(
     "two deploys at once",
     "the lock: who holds it, and since when",
@@ -290,6 +318,7 @@ FAULTS = [
     KILLED_BEFORE_SMOKE,
     CUT_BEFORE_SMOKE,
     CYCLED,
+    KEPT,
     TWO,
     ENGINE,
     Fault(
