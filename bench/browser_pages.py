@@ -119,8 +119,8 @@ def context(
 
 
 @contextmanager
-def visited(page: Page, name: str) -> Iterator[None]:
-    """A page of the app in one of its states, as long as it is looked at."""
+def visited(page: Page, name: str, whole: bool = True) -> Iterator[None]:
+    """A page of the app in one of its states, as long as it is looked at; an answer ``whole``, or stopped."""
     match name:
         case "question":
             page.goto(APP)
@@ -128,6 +128,9 @@ def visited(page: Page, name: str) -> Iterator[None]:
         case "answer":
             page.goto(APP)
             ask(page, "Name three colours.")
+            if not whole:
+                page.locator("#now .answer:not(:empty)").wait_for(timeout=30000)
+                page.click("#stop")
             page.wait_for_selector("#stop", state="hidden", timeout=60000)
             yield
         case "waiting" | "refused":
@@ -163,7 +166,7 @@ def look(
         page = fresh.new_page()
         fetched: list[Request] = []
         page.on("requestfinished", lambda one: fetched.append(one))  # it takes no built-in method
-        with visited(page, name):
+        with visited(page, name, whole=keep):
             found = violations(page)
             if keep and (name, language, scheme) in SHOWN:
                 SHOTS.mkdir(exist_ok=True)

@@ -101,8 +101,7 @@ def test_one_sees_the_place_in_the_queue_and_how_it_falls(page: Page) -> None:
         expect(page.locator("#status")).to_have_text(
             re.compile(r"number 3 in the queue, about \d+"), timeout=30000
         )
-    page.wait_for_selector("#stop", state="hidden", timeout=60000)
-    assert page.inner_text("#now .answer")
+    answered(page, timeout=60000)
 
 
 def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> None:
