@@ -55,7 +55,7 @@ def new_authority(site: str, now: datetime) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, site[:LONGEST])
     # The day tells it from the one that it may replace: clients have both for a time.
-    common = f"Ollama CA of {now:%Y-%m-%d}, {site}"[:LONGEST].strip()
+    common = f"Ollama CA {now:%Y-%m-%d} {site}"[:LONGEST].strip()
     subject = x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common)])
     builder = _builder(subject, subject, key, now, now + AUTHORITY_LIFE)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -13,8 +13,11 @@ import pytest
 from ollama_stack import authority
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import read_settings
+from ollama_stack.inventory import Target
 from ollama_stack.stack.certificates import issue, names, new_authority
 from ollama_stack.stack.rendering import gateway_files
+from tests.audit.controls import specs
+from tests.audit.looking import look
 from tests.door.conftest import SECRETS, TOKENS, Door, bearer
 from tests.unit.conftest import group_data
 
@@ -75,3 +78,13 @@ def test_by_another_name_nobody_is_fooled(secured: Door, folder: Path) -> None:
     for name in ("evil.example", "10.0.0.5"):
         with pytest.raises(httpx.ConnectError, match="mismatch"):
             asked(secured.api, name, folder / "ca.crt")
+
+
+def test_the_audit_sees_by_its_own_road_that_it_is_so(secured: Door, folder: Path) -> None:
+    own = OWN | {"ollama_port": secured.api, "gateway_tls_folder": str(folder)}
+    target = Target("@local", ("medium",), group_data("all", "medium") | own)
+    wanted = {"OLS-609", "OLS-610", "OLS-613", "OLS-614"}
+    (found,) = look([target], [spec for spec in specs() if spec.control.id in wanted])
+    assert {result.control: result.status for result in found.results} == dict.fromkeys(
+        wanted, "pass"
+    ), found
