@@ -16,7 +16,8 @@ from ollama_stack import ROOT
 from ollama_stack.config.tokens import UNREADABLE
 from ollama_stack.stack.certificates import NOT_UNDERSTOOD, Authority, read_authority
 
-CERTIFICATE, KEY, HOSTS = "ca.crt", "ca.key", "hosts"
+CERTIFICATE, KEY, HOSTS, LOCK, IGNORE = "ca.crt", "ca.key", "hosts", ".lock", ".gitignore"
+OWN = (HOSTS, LOCK, IGNORE, f".{KEY}.new", f".{CERTIFICATE}.new")  # without an authority yet
 PATIENCE = 30  # seconds, for another run that writes there
 ANEW = "move the folder away to begin anew; then every client has to trust the new ca.crt"
 
@@ -35,7 +36,7 @@ def read(folder: Path) -> Authority | None:
         there = [name for name in (KEY, CERTIFICATE) if (folder / name).exists()]
         if not there:
             _refuse_orphans(folder)
-            _refuse_unwritable(folder)
+            _refuse_elsewhere(folder)
             return None
         if len(there) == 1:
             (other,) = {KEY, CERTIFICATE} - {*there}
@@ -62,7 +63,13 @@ def _refuse_orphans(folder: Path) -> None:
         )
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def _refuse_elsewhere(folder: Path) -> None:
+    """It becomes a folder of the authority's own, all of it hidden from git."""
+    others = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    if others := [name for name in others if name not in OWN]:
+        raise ValueError(
+            f"{folder} has other files, as {others[0]}; set gateway_tls_folder to a folder of its own"
+        )
     above = next(path for path in (folder, *folder.parents) if path.exists())
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ValueError(
@@ -116,8 +123,8 @@ def _make_folder(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     (folder / HOSTS).mkdir(mode=0o700, exist_ok=True)
-    if not (folder / ".gitignore").exists():
-        (folder / ".gitignore").write_text("*\n")
+    if not (folder / IGNORE).exists():
+        (folder / IGNORE).write_text("*\n")
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:
@@ -134,7 +141,7 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One writer at a time, of all runs; it must not yield to another greenlet within."""
-    with os.fdopen(os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+    with os.fdopen(os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -143,7 +150,7 @@ def _locked(folder: Path) -> Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() > end:
                     raise ValueError(
-                        f"another run holds {folder}/.lock; wait for its end, and run again"
+                        f"another run holds {folder / LOCK}; wait for its end, and run again"
                     ) from error
                 time.sleep(0.05)
         yield

@@ -162,7 +162,7 @@ class GatewaySettings(BaseModel):
         "project's folder sees it; keep a copy",
         "ours",
         "secrets/tls",
-        rule="readable by its owner alone",
+        rule="a folder of its own",
     )
     gateway_tls_names: Annotated[list[HostName], Listed] = setting(
         "names and addresses that students call this host by, beside those that the inventory, "

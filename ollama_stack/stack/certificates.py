@@ -26,6 +26,7 @@ SKEW = timedelta(days=1)  # a client's clock may be that late
 AUTHORITY_LIFE = timedelta(days=3652)
 LIFE = timedelta(days=397)  # the day of skew included: Apple and browsers refuse more
 RENEW = timedelta(days=30)  # before its end
+LOCAL = ("localhost", "127.0.0.1")
 LONGEST = 64  # letters of a common name (X.520)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 # What a file has that is no certificate, or no key of one.
@@ -135,8 +136,15 @@ def names(settings: Settings, host: str, ssh_hostname: str = "") -> list[str]:
     """What a host may be called in a URL, by its inventory and its settings; the usual name first."""
     page = [settings.app_bind, *settings.app_hosts] if settings.app_enabled else []
     known = [*settings.gateway_tls_names, *settings.gateway_hosts, host.rpartition("/")[2]]
-    known += [ssh_hostname, settings.ollama_bind, *page, "localhost", "127.0.0.1"]
+    known += [ssh_hostname, settings.ollama_bind, *page, *LOCAL]
     return list(dict.fromkeys(filter(None, map(_spelt, known))))
+
+
+def for_others(settings: Settings, called: Iterable[str]) -> bool:
+    """Whether students on other machines have a name for a host that lets them in."""
+    binds = [settings.ollama_bind, *([settings.app_bind] if settings.app_enabled else [])]
+    open_ones = [bind for bind in binds if not ip_address(bind).is_loopback]
+    return not open_ones or any(name not in LOCAL for name in called)
 
 
 def _spelt(name: str) -> str:

@@ -14,7 +14,14 @@ from pyinfra.operations import python
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
 from ollama_stack.facts.memory import still_true
-from ollama_stack.stack.certificates import Authority, issue, names, new_authority, unfit
+from ollama_stack.stack.certificates import (
+    Authority,
+    for_others,
+    issue,
+    names,
+    new_authority,
+    unfit,
+)
 from ollama_stack.tasks.summary import inventory_argument
 
 
@@ -27,6 +34,11 @@ def have_certificate(settings: Settings) -> str:
         return ""
     folder = authority.folder_of(settings.gateway_tls_folder)
     called = names(settings, host.name, host.data.get("ssh_hostname") or "")
+    if not for_others(settings, called):
+        logger.warning(
+            f"[{host.name}] gateway_tls_names: the certificate is for {' and '.join(called)} alone, and the "
+            "host lets others in; name what students call it"
+        )
     there = authority.read(folder)
     signer = there or _first(host.state, folder)
     kept, now = authority.kept(folder, host.name), datetime.now(timezone.utc)

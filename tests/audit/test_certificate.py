@@ -8,13 +8,12 @@ from cryptography import x509
 
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
-from ollama_stack.stack.certificates import covers, names, names_in, signed
+from ollama_stack.stack.certificates import LOCAL, covers, names, names_in, signed
 from tests.audit.control import Blocked, Finding, NotApplicable, Unreadable, control
 from tests.audit.conversation import Output
 from tests.audit.live import Live
 
 CERTIFICATE_DAYS = 14
-HERE = ("localhost", "127.0.0.1")
 
 
 @control(
@@ -101,7 +100,7 @@ def _wanted(live: Live) -> tuple[list[str], str]:
         return called, ""
     if settings.gateway_tls_names:
         return [name for name in called if name in settings.gateway_tls_names], ""
-    return [n for n in called if n not in HERE or n == settings.ollama_bind] or called, "one of "
+    return [n for n in called if n not in LOCAL or n == settings.ollama_bind] or called, "one of "
 
 
 def _secured(live: Live) -> None:

@@ -131,6 +131,21 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_other_things_is_not_hidden_from_git(tmp_path: Path) -> None:
+    (tmp_path / "school.py").touch()
+    assert told(tmp_path) == [
+        f"gateway_tls: {tmp_path} has other files, as school.py; set gateway_tls_folder to a folder of "
+        "its own"
+    ]
+    (fault,) = told(Path())
+    assert f"{authority.ROOT} has other files" in fault
+
+
+def test_an_empty_folder_may_be_there_already(folder: Path) -> None:
+    (folder / "hosts").mkdir(parents=True)
+    assert told(folder) == []
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ours = new_authority("school", NOW)
@@ -217,7 +232,21 @@ def test_a_plan_tells_of_the_authority_and_makes_none(fakes: str, folder: Path) 
     words = r"certificate for class-1.school.example, 127.0.0.1, localhost: there is none yet"
     assert re.search(words, run.stderr)
     assert not folder.parent.exists()
+    assert "gateway_tls_names" not in run.stderr
     assert "PRIVATE" not in run.stdout + run.stderr
+
+
+def test_a_host_that_others_cannot_name_is_warned_of(tmp_path: Path, folder: Path) -> None:
+    own = {"gateway_tls_folder": str(folder), "app_enabled": True, "app_bind": "0.0.0.0"}
+    fakes = Path(as_fakes("inventories/local.py", tmp_path, BARE, **OWN, **own))
+    fakes.write_text(fakes.read_text().replace("@fake/local", "@fake/_local"))
+    (tmp_path / "story.py").write_text(DEPLOY)
+    run = pyinfra(str(fakes), str(tmp_path / "story.py"), "--dry")
+    assert run.returncode == 0, run.stderr
+    assert (
+        "gateway_tls_names: the certificate is for 127.0.0.1 and localhost alone, and the host lets "
+        "others in; name what students call it"
+    ) in run.stderr
 
 
 def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(

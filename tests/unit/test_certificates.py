@@ -16,6 +16,7 @@ from ollama_stack.stack.certificates import (
     AUTHORITY_LIFE,
     Authority,
     covers,
+    for_others,
     issue,
     names,
     names_in,
@@ -179,6 +180,22 @@ def test_a_host_has_the_names_that_students_use(
 ) -> None:
     settings = read_settings(group_data("all", "medium") | own)
     assert names(settings, host, ssh_hostname) == found
+
+
+@pytest.mark.parametrize(
+    ("own", "host", "good"),
+    [
+        ({}, "@local", True),
+        ({"ollama_bind": "0.0.0.0"}, "@local", False),
+        ({"ollama_bind": "0.0.0.0"}, "web-1", True),
+        ({"ollama_bind": "0.0.0.0", "gateway_tls_names": ["10.0.0.5"]}, "@local", True),
+        ({"app_enabled": True, "app_bind": "0.0.0.0"}, "@local", False),
+        ({"app_enabled": True, "app_bind": "10.0.0.5"}, "@local", True),
+    ],
+)
+def test_an_open_host_needs_a_name_for_others(own: dict[str, Any], host: str, good: bool) -> None:
+    settings = read_settings(group_data("all", "medium") | own)
+    assert for_others(settings, names(settings, host)) is good
 
 
 def test_what_has_no_names_has_none(ours: Authority) -> None:
