@@ -96,8 +96,8 @@ def kept(folder: Path, host: str) -> str:
         return path.read_text() if path.exists() else ""
 
 
-def keep(folder: Path, authority: Authority, host: str, pem: str) -> None:
-    """Keep a host's certificate, and the authority that signed it if there is none yet.
+def keep(folder: Path, authority: Authority, host: str, pem: str) -> bool:
+    """Keep a host's certificate, and the authority that signed it if there is none yet: whether that was so.
 
     ValueError if there is another one by now, or nothing can be written.
     """
@@ -111,6 +111,7 @@ def keep(folder: Path, authority: Authority, host: str, pem: str) -> None:
             elif there.certificate != authority.certificate:
                 raise ValueError(f"another run has made the authority in {folder}; run again")
             _write(_path(folder, host), pem)
+            return there is None
 
 
 def _path(folder: Path, host: str) -> Path:

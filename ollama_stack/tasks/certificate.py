@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from pyinfra import host, logger
-from pyinfra.api import Host, State
+from pyinfra.api import DeployError, Host, State
 from pyinfra.operations import python
 
 from ollama_stack import authority
@@ -39,9 +39,11 @@ def have_certificate(settings: Settings) -> str:
             f"[{host.name}] gateway_tls_names: the certificate is for {' and '.join(called)} alone, and the "
             "host lets others in; name what students call it"
         )
-    there = authority.read(folder)
-    signer = there or _first(host.state, folder)
-    kept, now = authority.kept(folder, host.name), datetime.now(timezone.utc)
+    try:
+        there, kept = authority.read(folder), authority.kept(folder, host.name)
+    except ValueError as error:
+        raise DeployError(f"{host.name}: gateway_tls: {error}") from error
+    signer, now = there or _first(host.state, folder), datetime.now(timezone.utc)
     why = unfit(kept, called, signer.certificate, now) if kept else "there is none yet"
     if not why:
         return kept
@@ -65,7 +67,11 @@ def _first(run: State, folder: Path) -> Authority:
 def _kept(host: Host, folder: Path, signer: Authority, made: str) -> bool:
     still_true(host)  # nothing is changed there
     try:
-        authority.keep(folder, signer, host.name, made)
+        if authority.keep(folder, signer, host.name, made):
+            logger.warning(
+                f"{folder} has a new authority: keep a copy of it, and have every client trust "
+                f"{folder / authority.CERTIFICATE} (docs/tls.md)"
+            )
     except ValueError as error:
         logger.error(f"    [{host.name}] gateway_tls: {error}")
         return False

@@ -249,6 +249,17 @@ def test_a_host_that_others_cannot_name_is_warned_of(tmp_path: Path, folder: Pat
     ) in run.stderr
 
 
+def test_a_kept_certificate_that_cannot_be_read_ends_the_run(
+    fakes: str, story: str, made: Path
+) -> None:
+    (made / "hosts" / "@fake%2Fclass-1.school.example.pem").mkdir()
+    run = pyinfra(fakes, story, "-y")
+    assert run.returncode == 1
+    assert "@fake/class-1.school.example: gateway_tls: " in run.stderr
+    assert "cannot be read (IsADirectoryError); check the path and its permissions" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
     fakes: str, story: str, folder: Path
 ) -> None:
@@ -259,6 +270,8 @@ def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
     run = pyinfra(fakes, story, "-y", "-vvv")
     assert run.returncode == 0, run.stderr
     assert "PRIVATE" not in run.stdout + run.stderr
+    words = f"{folder} has a new authority: keep a copy of it, and have every client trust {folder}/ca.crt"
+    assert run.stderr.count(words) == 1
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {path.name for path in before} >= {
         "ca.key",
