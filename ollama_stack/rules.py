@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from ipaddress import IPv4Address
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from pyinfra import logger
 from pyinfra.api import DeployError, Inventory
 
+from ollama_stack import authority
 from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
@@ -19,6 +21,7 @@ from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
+LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
 
 
 def check_inventory(inventory: Inventory) -> None:
@@ -100,6 +103,13 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
+    if settings.gateway_enabled and settings.gateway_tls:
+        end = _end_of_authority(settings)
+        if end and end < datetime.now(timezone.utc) + LAST_YEAR:
+            said.append(
+                f"gateway_tls: the authority in {settings.gateway_tls_folder} ends on {end:%Y-%m-%d}; "
+                "replace it before (docs/tls.md)"
+            )
     return said
 
 
@@ -108,13 +118,32 @@ def secret_faults(data: Mapping[str, Any]) -> list[str]:
     settings = read_settings(data)
     if not settings.gateway_enabled:
         return []
-    wrong = tokens.faults(settings.gateway_tokens)
+    return [*tokens.faults(settings.gateway_tokens), *_bad_certificates(settings)]
+
+
+def _bad_certificates(settings: Settings) -> Iterator[str]:
     if settings.gateway_tls_cert:
         try:
             tokens.certificate(settings.gateway_tls_cert)
         except ValueError as error:
-            wrong.append(f"gateway_tls_cert: {error}")
-    return wrong
+            yield f"gateway_tls_cert: {error}"
+    elif settings.gateway_tls:
+        try:
+            end = _end_of_authority(settings)
+        except ValueError as error:
+            yield f"gateway_tls: {error}"
+        else:
+            if end and end < datetime.now(timezone.utc):
+                yield (
+                    f"gateway_tls: the authority in {settings.gateway_tls_folder} ended on {end:%Y-%m-%d}; "
+                    f"{authority.ANEW}"
+                )
+
+
+def _end_of_authority(settings: Settings) -> datetime | None:
+    """The end of the site's own authority, if there is one already; ValueError if it is not whole."""
+    there = authority.read(authority.folder_of(settings.gateway_tls_folder))
+    return there.certificate.not_valid_after_utc if there else None
 
 
 def _impossible(settings: Settings) -> Iterator[str]:
@@ -160,6 +189,11 @@ def _open_door(settings: Settings) -> Iterator[str]:
         )
     if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
         yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"
+    if settings.gateway_tls and settings.gateway_tls_cert:
+        yield (
+            f"gateway_tls: {settings.gateway_tls} makes a certificate, and gateway_tls_cert = "
+            f"{settings.gateway_tls_cert} is a ready one; unset one of them"
+        )
     yield from _too_large_shares(settings)
     for name in (tokens.LOCAL, tokens.APP):
         if name in settings.gateway_tokens:
@@ -215,10 +249,11 @@ def _unusual(settings: Settings) -> Iterator[tuple[str, str]]:
     if _is_open(settings) and not settings.gateway_enabled:
         yield "ollama_bind", f"ollama_bind: {settings.ollama_bind} lets others in without a lock"
     page_open = settings.app_enabled and not IPv4Address(settings.app_bind).is_loopback
-    if page_open and not settings.gateway_tls_cert:
+    if page_open and not settings.gateway_has_tls:
         yield (
             "app_bind",
-            f"app_bind: {settings.app_bind} lets others in without TLS; set gateway_tls_cert",
+            f"app_bind: {settings.app_bind} lets others in without TLS; set gateway_tls = own, or "
+            "gateway_tls_cert",
         )
 
 

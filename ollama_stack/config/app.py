@@ -29,7 +29,7 @@ class AppSettings(BaseModel):
         "address the page is published on",
         "ours",
         "127.0.0.1",
-        rule="an address of the host; if not loopback, with `gateway_tls_cert` or `allow_unusual`",
+        rule="an address of the host; if not loopback, with `gateway_tls` or `gateway_tls_cert`, or `allow_unusual`",
     )
     app_port: int = setting(
         "port the page is published on",

@@ -147,8 +147,36 @@ class GatewaySettings(BaseModel):
         "PEM file on the controller with certificate and key; with it the address is https",
         "ours",
         "",
-        rule="readable",
+        rule="readable; not with `gateway_tls`",
     )
+    gateway_tls: Literal["", "own"] = setting(
+        "`own`: the address is https, by a certificate of the site's own authority, which the first "
+        "deploy makes (docs/tls.md)",
+        "RFC 5280",
+        "",
+        rule="not with `gateway_tls_cert`",
+        examples=["own"],
+    )
+    gateway_tls_folder: str = setting(
+        "folder on the controller that keeps that authority and the hosts' certificates, as the "
+        "project's folder sees it; keep a copy",
+        "ours",
+        "secrets/tls",
+        rule="a folder of its own",
+    )
+    gateway_tls_names: Annotated[list[HostName], Listed] = setting(
+        "names and addresses that students call this host by, beside those that the inventory, "
+        "`gateway_hosts` and `app_hosts` have",
+        "RFC 9525",
+        [],
+        rule="the certificate has them; one of the site's own gets them",
+        examples=['["ai.school.example", "10.0.0.5"]'],
+    )
+
+    @property
+    def gateway_has_tls(self) -> bool:
+        """Whether a gateway's address is https."""
+        return bool(self.gateway_tls_cert or self.gateway_tls)
 
     @property
     def queue_seconds(self) -> int:

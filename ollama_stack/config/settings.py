@@ -465,7 +465,7 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def _scheme(self) -> str:
-        return "https" if self.gateway_enabled and self.gateway_tls_cert else "http"
+        return "https" if self.gateway_enabled and self.gateway_has_tls else "http"
 
     @property
     def token_header_file(self) -> str:

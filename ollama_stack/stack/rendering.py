@@ -46,16 +46,19 @@ def compose_file(settings: Settings, parent: str = "", mtu: int = MTU) -> str:
     return text
 
 
-def gateway_files(settings: Settings, digests: dict[str, str]) -> tuple[str, dict[str, str]]:
+def gateway_files(
+    settings: Settings, digests: dict[str, str], certificate: str = ""
+) -> tuple[str, dict[str, str]]:
     """A version, which the configuration says of itself, and the gateway's files by name.
 
-    ``digests``: token names by their SHA-256.
+    ``digests``: token names by their SHA-256. ``certificate``: PEM of the site's own authority; a ready
+    one is read here.
     """
     secrets = {}
     if settings.gateway_tokens:
         secrets["tokens.map"] = "".join(f"{key} {name}\n" for key, name in digests.items())
-    if settings.gateway_tls_cert:
-        secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
+    if settings.gateway_has_tls:
+        secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
     looks = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
     draft = {CONFIG: haproxy_config(settings, version=""), **looks, **secrets}
     text = "".join(f"{name} {content}" for name, content in sorted(draft.items()))

@@ -113,8 +113,13 @@ def begun(settings: Settings) -> StringCommand:
     return release.begun(settings.ollama_dir, patience(settings))
 
 
-def declared_release(settings: Settings, digests: dict[str, str]) -> release.Declared:
-    """The release as this host is to have it; ``digests``: names of the tokens by their SHA-256."""
+def declared_release(
+    settings: Settings, digests: dict[str, str], certificate: str
+) -> release.Declared:
+    """The release as this host is to have it.
+
+    ``digests``: names of the tokens by their SHA-256. ``certificate``: of the site's own authority, if any.
+    """
     create = model.tuning(
         settings.model_name, settings.pristine_model, dict(settings.model_parameters)
     )
@@ -129,13 +134,13 @@ def declared_release(settings: Settings, digests: dict[str, str]) -> release.Dec
     env = {"PRISTINE": settings.pristine_model, "APP": "yes" if settings.app_enabled else ""}
     secrets, version = dict[str, str](), ""
     if settings.gateway_enabled:
-        version, texts = gateway_files(settings, digests)
+        version, texts = gateway_files(settings, digests, certificate)
         public = (CONFIG, *PROGRAMS)
         files |= {f"{release.GATEWAY}{name}": texts[name] for name in public}
         secrets = {name: text for name, text in texts.items() if name not in public}
         env |= {
             "GATEWAY": version,
-            "SCHEME": "https" if settings.gateway_tls_cert else "http",
+            "SCHEME": "https" if settings.gateway_has_tls else "http",
             "TOKENS": "yes" if settings.gateway_tokens else "",
         }
     files["release.env"] = "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())

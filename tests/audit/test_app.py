@@ -142,7 +142,7 @@ def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
     """Who can read it asks in another student's name."""
     said, _ = _answer(live, "/", headers=True)
     cookie = _header(said, "Set-Cookie")
-    wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_tls_cert else [])]
+    wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_has_tls else [])]
     attributes = cookie.split("; ")
     found = [part for part in wanted if part in attributes]
     found += [part for part in attributes if part.startswith("Domain=")]

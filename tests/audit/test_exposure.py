@@ -11,7 +11,6 @@ from tests.audit.conversation import Output
 from tests.audit.live import Inspected, Live
 
 ADMIN_ROUTES = ("/api/pull", "/api/push", "/api/create", "/api/copy")
-CERTIFICATE_DAYS = 14
 Binding = tuple[str, str, int]
 
 
@@ -148,40 +147,6 @@ def test_only_the_admin_may_change_models(live: Live) -> Finding:
 
 
 @control(
-    "OLS-609", "The address speaks TLS alone where a certificate is declared", "high", "RFC 9325"
-)
-def test_the_address_speaks_tls_alone(live: Live) -> Finding:
-    """A token in clear text is everybody's."""
-    _secured(live)
-    plain = live.settings.url.replace("https:", "http:")
-    said = live.curl(f"curl -sS --noproxy '*' --max-time 10 {plain}/api/version")
-    line = said.text.strip() or said.error.strip()
-    if said.code in (7, 28):  # curl: refused, timed out
-        raise Blocked("OLS-509")
-    return said.reading(said.code == 0, line).equals(
-        False, lambda clear: "answers in clear text" if clear else "no answer in clear text"
-    )
-
-
-@control(
-    "OLS-610", "The certificate does not end soon", "high", "RFC 5280", "renew it, then {deploy}"
-)
-def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
-    """On the day it ends nobody gets in."""
-    _secured(live)
-    where = live.settings.url.removeprefix("https://")
-    shown = (
-        f"openssl s_client -connect {where} </dev/null 2>/dev/null | openssl x509 -noout -enddate"
-    )
-    said = live.run(f"{shown} -checkend 0")
-    if "not found" in said.error:
-        raise Unreadable("there is no openssl on the host; apt-get install openssl")
-    soon = live.run(f"{shown} -checkend {CERTIFICATE_DAYS * 86400}")
-    line = said.text.splitlines()[0] if said.text else "no certificate"
-    return said.reading(line, line).meets(f"more than {CERTIFICATE_DAYS} days", soon.code == 0)
-
-
-@control(
     "OLS-611",
     "A user of the host reaches no container but by its published ports",
     "high",
@@ -233,11 +198,6 @@ def test_a_neighbour_reaches_no_container_itself(live: Live) -> Finding:
     return said.reading(drops, last or said.text).equals(
         [bridge.text.strip()], lambda names: f"dropped before {', '.join(names) or 'no network'}"
     )
-
-
-def _secured(live: Live) -> None:
-    if not (live.settings.gateway_enabled and live.settings.gateway_tls_cert):
-        raise NotApplicable("gateway_tls_cert is empty")
 
 
 def _locked(live: Live) -> bool:

@@ -254,7 +254,7 @@ def test_secrets_are_their_owners_alone(live: Live) -> Finding:
     if settings.token_header_file:
         paths = {settings.token_header_file: "600 0"}
         paths[f"{settings.gateway_dir}/tokens.map"] = f"600 {containers.GATEWAY.user}"
-    if settings.gateway_enabled and settings.gateway_tls_cert:
+    if settings.gateway_enabled and settings.gateway_has_tls:
         paths[f"{settings.gateway_dir}/tls.pem"] = f"600 {containers.GATEWAY.user}"
     if not paths:
         raise NotApplicable("neither tokens nor a certificate are declared")

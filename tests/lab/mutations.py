@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lab.sshd import ADDRESSES
 from tests.lab.conftest import LABEL
 
+SSH_NAME = "web-1"  # of the locked lab, by SSH
 MODEL, PRISTINE = "smollm2:135m", "smollm2:135m-pristine"
 GIB = 2**30
 VOLUME = "/var/lib/docker/volumes/ollama-lab_ollama_data/_data/models"
@@ -454,6 +456,27 @@ backend clear
 
 frontend clients
 """
+AUTHORITY = "/run/ollama-lab-tls"  # on the controller, which is the host
+OWN = f"-CA {AUTHORITY}/ca.crt -CAkey {AUTHORITY}/ca.key"
+CALLED = f"IP:127.0.0.1,DNS:localhost,DNS:{SSH_NAME},IP:{ADDRESSES[0]}"
+LOADED = "docker kill --signal USR2 ollama-gateway; sleep 2"
+
+
+def certificate(names: str, days: int, signer: str) -> Mutation:
+    """The gateway shows another one; without a ``signer`` it is signed by its own key."""
+    live, kept = "/opt/ollama-lab/gateway/tls.pem", "/opt/ollama-lab/tls.lab"
+    made = (
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days} {signer} "
+        f"-subj /CN=localhost -addext subjectAltName={names} -keyout /tmp/lab.key -out /tmp/lab.crt"
+    )
+    return Mutation(
+        f"cp --preserve=all {live} {kept}; {made} 2>/dev/null; "
+        f"cat /tmp/lab.crt /tmp/lab.key > {live}; rm /tmp/lab.crt /tmp/lab.key; {LOADED}",
+        f"cat {kept} > {live}; rm {kept}; {LOADED}",
+        uses=uses("certificate"),
+    )
+
+
 LOCKED = {
     "OLS-607": Mutation(
         gateway=(
@@ -470,14 +493,9 @@ LOCKED = {
             ("    bind :11434 ssl", "    bind 127.0.0.1:11437\n    bind 127.0.0.1:11435 ssl"),
         )
     ),
-    "OLS-610": Mutation(
-        "cp --preserve=all /opt/ollama-lab/gateway/tls.pem /opt/ollama-lab/tls.lab; "
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj /CN=localhost -keyout /tmp/lab.key "
-        "-out /tmp/lab.crt 2>/dev/null; cat /tmp/lab.crt /tmp/lab.key > /opt/ollama-lab/gateway/tls.pem; "
-        "rm /tmp/lab.crt /tmp/lab.key; docker kill --signal USR2 ollama-gateway; sleep 2",
-        "cat /opt/ollama-lab/tls.lab > /opt/ollama-lab/gateway/tls.pem; rm /opt/ollama-lab/tls.lab; "
-        "docker kill --signal USR2 ollama-gateway; sleep 2",
-    ),
+    "OLS-610": certificate(CALLED, 7, OWN),
+    "OLS-613": certificate("DNS:localhost", 90, OWN),
+    "OLS-614": certificate(CALLED, 90, ""),
     "OLS-742": Mutation(
         "chmod 644 /opt/ollama-lab/gateway/tokens.map",
         "chmod 600 /opt/ollama-lab/gateway/tokens.map",

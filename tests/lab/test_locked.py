@@ -1,13 +1,15 @@
-"""Tokens and a certificate: who may pass and where to, and the audit of it; no secret is told."""
+"""Tokens and the site's own certificate: who may pass and where to, and the audit of it; no secret is told."""
 
 from __future__ import annotations
 
+import json
 import runpy
 import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 
 import httpx
 import ollama
@@ -16,9 +18,9 @@ import pytest
 
 from lab.sshd import ADDRESSES, Sshd
 from ollama_stack.inventory import Target, read_inventory
-from tests.lab.conftest import SUDOER, deployed, run, sh
-from tests.lab.mutations import LOCKED, batches
-from tests.lab.test_audit import Deployed, audit, turns_red, with_status
+from tests.lab.conftest import ACTIONS, SUDOER, deployed, run, sh
+from tests.lab.mutations import AUTHORITY, LOCKED, SSH_NAME, Batch, batches
+from tests.lab.test_audit import Deployed, audit, name, turns_red, with_status
 from tests.lab.test_gateway import MODEL, question
 from tests.lab.test_gateway_door import status
 
@@ -32,33 +34,35 @@ AS_PUPIL = {"Authorization": f"Bearer {PUPIL}"}
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Secrets and a certificate of the operator's."""
+    """Secrets of the operator's; the first deploy makes the authority."""
     with tempfile.TemporaryDirectory(prefix="ollama-lab-") as name:
         folder = Path(name)
         for token, secret in SECRETS.items():
             (folder / token).touch(mode=0o600)
             (folder / token).write_text(secret)
-        subject = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-        sh(
-            f"cd {folder} && openssl req -x509 -newkey rsa:2048 -nodes -days 90 {subject} -keyout key.pem "
-            "-out cert.pem 2>/dev/null && cat cert.pem key.pem > tls.pem && chmod 600 tls.pem"
-        )
+        rmtree(AUTHORITY, ignore_errors=True)  # of a run that was killed
         yield folder
+        rmtree(AUTHORITY)
 
 
 @pytest.fixture(scope="module")
 def inventory(folder: Path) -> Iterator[Path]:
-    """An inventory with tokens and a certificate, deployed."""
+    """An inventory with tokens and a certificate of its own authority, deployed twice."""
     path = folder / "lab.py"
     data = {
         "gateway_tokens": {name: f"file:{folder}/{name}" for name in SECRETS},
-        "gateway_tls_cert": f"{folder}/tls.pem",
+        "gateway_tls": "own",
+        "gateway_tls_folder": AUTHORITY,
+        "gateway_tls_names": [SSH_NAME, ADDRESSES[0]],
     }
     path.write_text(f"medium = [('@local', {data!r})]\n")
     done = run(".venv/bin/pyinfra", "-y", path, "deploy.py")
     assert done.returncode == 0, done.stderr
     told = done.stdout + done.stderr
     assert not [word for word in (*SECRETS.values(), "PRIVATE KEY") if word in told]
+    again = run(".venv/bin/pyinfra", "-y", path, "deploy.py", "--json")
+    results = json.loads(again.stdout)["results"]["operations"]
+    assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS
     yield path
     deployed()
     left = sh("ls /opt/ollama-lab/gateway").split()
@@ -67,8 +71,9 @@ def inventory(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def trusted(inventory: Path) -> ssl.SSLContext:
-    """Trust in that certificate alone."""
-    return ssl.create_default_context(cafile=inventory.with_name("cert.pem"))
+    """Trust in that authority alone."""
+    assert inventory
+    return ssl.create_default_context(cafile=f"{AUTHORITY}/ca.crt")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +220,7 @@ def test_who_may_not_read_the_token_uses_sudo(
 ) -> None:
     """The header file is root's alone, and curl says nothing of a file that it cannot read."""
     (_, data), *_ = runpy.run_path(str(inventory))["medium"]
-    over_ssh = server.inventory([("web-1", server.data(ADDRESSES[0], SUDOER) | data)])
+    over_ssh = server.inventory([(SSH_NAME, server.data(ADDRESSES[0], SUDOER) | data)])
     done, report = audit(over_ssh, tmp_path, "--deep")
     assert done.returncode == 0, done.stdout
     assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-608", "OLS-517"}
@@ -226,11 +231,11 @@ def targets(inventory: Path) -> list[Target]:
     return read_inventory(str(inventory))
 
 
-@pytest.mark.long("a certificate that ends soon is loaded by two reloads; the way back is a run")
+@pytest.mark.long("each other certificate is loaded by two reloads; the way back is a run")
+@pytest.mark.parametrize("batch", batches(LOCKED), ids=name)
 def test_what_is_broken_turns_red_and_nothing_else(
-    targets: list[Target], as_deployed: Deployed, tmp_path: Path
+    batch: Batch, targets: list[Target], as_deployed: Deployed, tmp_path: Path
 ) -> None:
-    (batch,) = batches(LOCKED)
     turns_red(batch, as_deployed, targets, tmp_path)
 
 

@@ -50,7 +50,7 @@ def settings(**own: Any) -> Settings:
         (
             {"app_bind": "0.0.0.0"},
             [
-                "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls_cert; "
+                "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls = own, or gateway_tls_cert; "
                 'allow_unusual = ["app_bind"] overrides this rule'
             ],
         ),
@@ -79,7 +79,7 @@ def test_switched_off_it_stands_in_nobody_s_way() -> None:
 
 def test_a_page_left_open_by_name_is_warned_of() -> None:
     assert warnings(data(app_bind="0.0.0.0", allow_unusual=["app_bind"])) == [
-        "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls_cert; allowed by "
+        "app_bind: 0.0.0.0 lets others in without TLS; set gateway_tls = own, or gateway_tls_cert; allowed by "
         "allow_unusual"
     ]
 

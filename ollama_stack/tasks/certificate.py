@@ -1,0 +1,78 @@
+"""A certificate for each host, of the site's own authority, where no ready one is named."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import DeployError, Host, State
+from pyinfra.operations import python
+
+from ollama_stack import authority
+from ollama_stack.config.settings import Settings
+from ollama_stack.facts.memory import still_true
+from ollama_stack.stack.certificates import (
+    Authority,
+    for_others,
+    issue,
+    names,
+    new_authority,
+    unfit,
+)
+from ollama_stack.tasks.summary import inventory_argument
+
+
+def have_certificate(settings: Settings) -> str:
+    """PEM of this host's certificate, the kept one while it is good; "" where none is made here.
+
+    Only a run that changes hosts keeps what is made: a plan leaves nothing behind.
+    """
+    if not (settings.gateway_enabled and settings.gateway_tls):
+        return ""
+    folder = authority.folder_of(settings.gateway_tls_folder)
+    called = names(settings, host.name, host.data.get("ssh_hostname") or "")
+    if not for_others(settings, called):
+        logger.warning(
+            f"[{host.name}] gateway_tls_names: the certificate is for {' and '.join(called)} alone, and the "
+            "host lets others in; name what students call it"
+        )
+    try:
+        there, kept = authority.read(folder), authority.kept(folder, host.name)
+    except ValueError as error:
+        raise DeployError(f"{host.name}: gateway_tls: {error}") from error
+    signer, now = there or _first(host.state, folder), datetime.now(timezone.utc)
+    why = unfit(kept, called, signer.certificate, now) if kept else "there is none yet"
+    if not why:
+        return kept
+    host.log(f"certificate for {', '.join(called)}: {why}")
+    made = issue(signer, called, now)
+
+    def keep(state: State, host: Host) -> bool:  # its text is in no argument, so in no log
+        return _kept(host, folder, signer, made)
+
+    first = "" if there else " and the site's certificate authority"
+    python.call(name=f"Make the certificate{first}", function=keep)
+    return made
+
+
+@cache
+def _first(run: State, folder: Path) -> Authority:
+    """The authority that the hosts of a run share, before one of them keeps it."""
+    return new_authority(Path(inventory_argument(sys.argv)).stem, datetime.now(timezone.utc))
+
+
+def _kept(host: Host, folder: Path, signer: Authority, made: str) -> bool:
+    still_true(host)  # nothing is changed there
+    try:
+        if authority.keep(folder, signer, host.name, made):
+            logger.warning(
+                f"{folder} has a new authority: keep a copy of it, and have every client trust "
+                f"{folder / authority.CERTIFICATE} (docs/tls.md)"
+            )
+    except ValueError as error:
+        logger.error(f"    [{host.name}] gateway_tls: {error}")
+        return False
+    return True
