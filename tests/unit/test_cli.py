@@ -49,7 +49,7 @@ def test_help_lists_the_verbs_in_the_order_of_need() -> None:
     verbs = [
         line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert verbs == [*OF_HOSTS, "docs"]
+    assert verbs == ["init", *OF_HOSTS, "docs"]
 
 
 def test_a_shell_can_complete_verbs_and_options() -> None:
