@@ -215,6 +215,29 @@ def audit(
 
 
 @cli.command()
+@_of_hosts
+@click.option(
+    "--out",
+    type=PathFromRoot(),
+    default=ROOT / "handouts",
+    metavar="FOLDER",
+    help="Where the sheets go; handouts/ unless said.",
+)
+def handout(inventory: str, limit: tuple[str, ...], out: str) -> int:
+    """A sheet to print for each class: address, QR code, three rules. Asks no host.
+
+    \b
+      ollama-stack handout inventories/school.py
+      ollama-stack handout inventories/school.py --limit class-1 --out /tmp/sheets
+
+    Exit: 0 every sheet has an address, 1 refused, or a page is not open to students.
+    """
+    from ollama_stack import verbs
+
+    return verbs.handout(inventory, limit, Path(out))
+
+
+@cli.command()
 def docs() -> None:
     """Write docs/settings.md, docs/controls.md and the schemas anew.
 

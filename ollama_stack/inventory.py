@@ -18,6 +18,7 @@ import testinfra
 from testinfra.host import Host
 
 from ollama_stack import ROOT
+from ollama_stack.stack.page import reached_at
 
 # pyinfra's command, called with its words; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,7 +51,7 @@ class Target:
     @property
     def ssh_uri(self) -> str:
         """The host's address, user, port and key, as pyinfra has them."""
-        address = self.data.get("ssh_hostname") or self.name.removeprefix("@ssh/")
+        address = reached_at(self.name, self.data)
         if ":" in address:
             address = f"[{address}]"  # IPv6
         if user := self.data.get("ssh_user"):

@@ -159,10 +159,7 @@ def test_secrets_are_their_owner_s_alone_and_no_two_are_alike(site: Path) -> Non
 
 
 def test_git_ignores_the_secrets() -> None:
-    done = subprocess.run(
-        ["git", "check-ignore", "--quiet", "secrets/school/admin.token"], cwd=ROOT
-    )
-    assert done.returncode == 0
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("there", ["inventories/school.py", "secrets/school/class.token"])
