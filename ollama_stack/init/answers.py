@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ollama_stack.config.settings import PROFILES
 from ollama_stack.config.types import HostName
+from ollama_stack.private_key import key_fault
 
 GROUPS = ("all", *PROFILES)
 """Names that group_data/ has already given away."""
@@ -125,12 +126,8 @@ def private_key(text: str, here: Path) -> str:
     if not text.isprintable():
         raise ValueError(f"key: {text!r} is no path; name the file of a private key")
     path = here / os.path.expanduser(text)  # noqa: PTH111 no error without a home
-    if not path.is_file():
-        raise ValueError(
-            f"key: key file {text} is not there; make one with ssh-keygen -t ed25519, or name another"
-        )
-    if path.suffix == ".pub":
-        raise ValueError(f"key: {text} is the public half; name the private one, {text[:-4]}")
+    if fault := key_fault(path, text):
+        raise ValueError(f"key: {fault}")
     return text if text.startswith("~") else str(path)
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ollama_stack import ROOT
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.stack.page import page_address, reached_at
+from ollama_stack.stack.page import page_address
 
 MARK = '<meta name="generator" content="ollama-stack handout">'
 
@@ -54,7 +54,7 @@ def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
 
 def _sheet(target: Target) -> Sheet:
     settings = read_settings(target.data)
-    url, problem = page_address(settings, reached_at(target.name, target.data))
+    url, problem = page_address(settings, target.address)
     templates = Environment(
         loader=FileSystemLoader(ROOT / "templates"), undefined=StrictUndefined, autoescape=True
     )
@@ -76,13 +76,7 @@ def token_command(target: Target, path: str) -> str:
     read = ["sudo", "cat", path] if target.data.get("_sudo") else ["cat", path]
     if target.name == "@local":
         return shlex.join(read)
-    address, data = reached_at(target.name, target.data), target.data
-    words = ["ssh"]
-    for option, name in (("-p", "ssh_port"), ("-i", "ssh_key")):
-        words += [option, str(data[name])] if data.get(name) else []
-    user = f"{data['ssh_user']}@" if data.get("ssh_user") else ""
-    # ~ is the shell's to expand
-    return shlex.join([*words, f"{user}{address}", shlex.join(read)]).replace("'~/", "~/'")
+    return target.ssh_command(*read)
 
 
 def write_sheets(sheets: Iterable[Sheet], folder: Path) -> list[Path]:

@@ -89,7 +89,7 @@ def test_every_fault_is_told_before_anybody_is_connected_to(verb: str, tmp_path:
     done = front_door(verb, written(tmp_path, wrong, KEYLESS))
     assert done.returncode == 1
     assert done.stderr.startswith("refused, nothing was changed:\n    @fake/big: ollama_port: 0 is")
-    assert "\n    nokey.invalid: ssh_key: no such key is not there; create it" in done.stderr
+    assert "\n    nokey.invalid: ssh_key: key file no such key is not there; make" in done.stderr
     assert "Connecting" not in done.stderr
 
 

@@ -48,7 +48,7 @@ def answered(**other: Any) -> Answers:
 
 
 def test_what_is_written_is_what_was_said(site: Path) -> None:
-    (site / "key").touch()
+    (site / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
     words = ("--host", "class-1=10.0.0.5", "--host", "hall.school.lan", "--user", "ops")
     done = init("school", *words, "--key", "key", "--students", "20", "--lan")
     assert done.exit_code == 0, done.output
@@ -242,7 +242,10 @@ def test_a_name_that_no_inventory_can_have(site: Path, name: str, fault: str) ->
         (["--students", "1e9"], "students: '1e9' is no number"),
         (["--user", "ops; reboot"], "user: 'ops; reboot' is no user's name; write it like root or"),
         (["--key", "none"], "key: key file none is not there; make one with ssh-keygen -t ed25519"),
-        (["--key", "half.pub"], "key: half.pub is the public half; name the private one, half"),
+        (
+            ["--key", "half.pub"],
+            "key: key file half.pub is no private key of OpenSSH's; name the half without",
+        ),
         (["--key", "a\nb"], "key: 'a\\nb' is no path; name the file of a private key"),
     ],
 )
