@@ -58,8 +58,6 @@ def ask(name: str, given: Given, here: Path) -> Answers:
         raise click.UsageError(
             f"there is no terminal to ask at; say {', '.join(given.missing)} (ollama-stack init --help)"
         )
-    if given.api and given.lan is False:
-        raise click.UsageError("--api is for the school's network; say --lan with it")
     hosts = _said(
         given.hosts or None,
         "Hosts: ADDRESS or NAME=ADDRESS, blanks between them",
@@ -74,6 +72,8 @@ def ask(name: str, given: Given, here: Path) -> Answers:
     )
     students = _said(given.students, "Students at once on each host", answers.students)
     lan = _agreed(given.lan, "Do students open the page from the school's network?", None)
+    if given.api and not lan:
+        raise click.UsageError("--api is for the school's network; say --lan with it")
     api = lan and _agreed(given.api, "May programs there use the API, with a token?", False)
     return Answers(name, hosts, user, key, students, lan, api)
 

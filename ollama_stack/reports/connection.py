@@ -23,7 +23,7 @@ def explain(said: str, target: Target) -> str:
     return said
 
 
-def mending(reasons: dict[str, list[str]]) -> list[str]:
+def correction_order(reasons: dict[str, list[str]]) -> list[str]:
     """``host: setting`` for every reason of every host, what hides others first."""
     steps = [
         (_rank(setting), f"{host}: {setting}")

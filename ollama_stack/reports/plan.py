@@ -31,7 +31,7 @@ from ollama_stack.capacity.sums import (
 from ollama_stack.check import Checked
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Pyinfra, Target, only
-from ollama_stack.reports.connection import explain, mending
+from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.rules import warnings
 
 # Operations that ask or tell: they run every time, and change nothing.
@@ -181,9 +181,9 @@ def show_plan(plan: Plan, console: Console) -> None:
             table.add_row(name, value)
         table.add_section()
     console.print(table)
-    if steps := mending({host.host: host.reasons for host in plan.hosts}):
+    if steps := correction_order({host.host: host.reasons for host in plan.hosts}):
         order = escape(", ".join(steps))
-        console.print(f"Mend in this order, then plan again: {order}", soft_wrap=True)
+        console.print(f"Correct in this order, then plan again: {order}", soft_wrap=True)
 
 
 COLOURS: dict[Verdict, str] = {"fits": "green", "refused": "red", "unreachable": "yellow"}

@@ -13,7 +13,7 @@ import paramiko
 import pytest
 
 from ollama_stack.inventory import Target
-from ollama_stack.reports.connection import explain, mending
+from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.reports.plan import DryRun
 from tests.unit.test_report import FITS, GONE, KEYLESS, plan, report
 
@@ -119,11 +119,11 @@ def test_each_kind_has_its_setting_and_its_way_out(
     assert explain(said, Target("class-1", (), DATA | data)) == reason
 
 
-def test_what_hides_others_is_mended_first() -> None:
+def test_what_hides_others_is_corrected_first() -> None:
     reasons = {
         "a": ["ollama_cpus: 4 is more than the 1 CPUs; take less"],
         "b": ["_sudo: sudo does not work; allow it"],
-        "c": ["ssh_user: authentication: refused; mend it"],
+        "c": ["ssh_user: authentication: refused; correct it"],
         "d": ["ssh_hostname: it does not resolve; correct it"],
         "e": ["ssh_key: key file k is not there; make it", "ssh_key: again"],
         "f": ["group_data/all.py: no_such: no such setting; see docs"],
@@ -131,7 +131,7 @@ def test_what_hides_others_is_mended_first() -> None:
         "h": ["ssh_port: nothing listens; start it"],
         "i": [],
     }
-    assert mending(reasons) == [
+    assert correction_order(reasons) == [
         *("f: group_data/all.py", "e: ssh_key", "d: ssh_hostname", "h: ssh_port"),
         *("g: ssh_strict_host_key_checking", "c: ssh_user", "b: _sudo", "a: ollama_cpus"),
     ]
@@ -140,9 +140,9 @@ def test_what_hides_others_is_mended_first() -> None:
 def test_people_are_told_the_order(tmp_path: Path) -> None:
     done = plan(tmp_path, [FITS, GONE, KEYLESS])
     assert done.stdout.endswith(
-        "Mend in this order, then plan again: nokey.invalid: ssh_key, nobody.invalid: ssh_hostname\n"
+        "Correct in this order, then plan again: nokey.invalid: ssh_key, nobody.invalid: ssh_hostname\n"
     )
-    assert "Mend" not in plan(tmp_path, [FITS]).stdout
+    assert "Correct in" not in plan(tmp_path, [FITS]).stdout
 
 
 def test_a_question_for_a_passphrase_does_not_hide_the_answer() -> None:

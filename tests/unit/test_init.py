@@ -301,3 +301,24 @@ def test_whoever_stops_answering_has_written_nothing(
     monkeypatch.setattr("ollama_stack.init.prompts.at_a_terminal", lambda: True)
     assert init("school", input="10.0.0.5\n").exit_code == 1
     assert files(site) == []
+
+
+def test_whoever_was_faster_keeps_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories/school.py").write_text("theirs")
+    monkeypatch.setattr("ollama_stack.init.files.refuse_taken", lambda *_: None)
+    new = [NewFile("secrets/a.token", "x", 0o600), NewFile("inventories/school.py", "ours", 0o644)]
+    with pytest.raises(ValueError, match=r"inventories/school\.py is already there and stays"):
+        create_all(tmp_path, new)
+    assert (tmp_path / "inventories/school.py").read_text() == "theirs"
+    assert files(tmp_path) == ["inventories/school.py"]
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_modes_are_those_declared_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        create_all(tmp_path, [NewFile("a.py", "", 0o644)])
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "a.py").stat().st_mode)[-3:] == "644"
