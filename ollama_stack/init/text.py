@@ -86,7 +86,7 @@ def _api(name: str) -> Iterator[Line]:
 
 def token_file(name: str, token: str) -> str:
     """Where a token of an inventory is, seen from the project's folder; git ignores it."""
-    return f"secrets/{name}/{token}.token"
+    return f"secrets/tokens/{name}/{token}.token"
 
 
 def _entry(line: Line) -> Iterator[str]:

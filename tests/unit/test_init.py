@@ -106,7 +106,7 @@ def test_the_project_itself_accepts_what_was_written(
     path = tmp_path / "school.py"
     path.write_text(inventory_text(said))
     for token in ("admin", "class"):
-        create_all(tmp_path, [NewFile(f"secrets/school/{token}.token", token * 9, 0o600)])
+        create_all(tmp_path, [NewFile(f"secrets/tokens/school/{token}.token", token * 9, 0o600)])
     monkeypatch.chdir(tmp_path)
     checked = check(str(path), (), pyinfra)
     assert checked.faults == {}
@@ -149,7 +149,7 @@ def test_secrets_are_their_owner_s_alone_and_no_two_are_alike(site: Path) -> Non
     finally:
         os.umask(before)
     assert done.exit_code == 0, done.output
-    tokens = [site / f"secrets/school/{name}.token" for name in ("admin", "class")]
+    tokens = [site / f"secrets/tokens/school/{name}.token" for name in ("admin", "class")]
     assert [oct(path.stat().st_mode)[-3:] for path in tokens] == ["600", "600"]
     assert oct(tokens[0].parent.stat().st_mode)[-3:] == "700"
     texts = {path.read_text().strip() for path in tokens}
@@ -162,7 +162,7 @@ def test_git_ignores_the_secrets() -> None:
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-@pytest.mark.parametrize("there", ["inventories/school.py", "secrets/school/class.token"])
+@pytest.mark.parametrize("there", ["inventories/school.py", "secrets/tokens/school/class.token"])
 def test_nothing_is_written_over_and_nothing_beside_it(site: Path, there: str) -> None:
     (site / there).parent.mkdir(parents=True, exist_ok=True)
     (site / there).write_text("theirs")
