@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ollama_stack.inventory import Pyinfra, Target, limited, missing_keys, read_inventory
+from ollama_stack.inventory import Pyinfra, Target, limited, read_inventory, unusable_keys
 from ollama_stack.rules import refusal, run_faults
 
 
@@ -18,7 +18,7 @@ class Checked:
     faults: dict[str, list[str]]
     """By file of settings, and by host."""
     keyless: dict[str, list[str]]
-    """By host whose private key is not here."""
+    """By host whose private key is not here, or is none."""
 
     @property
     def names(self) -> list[str]:
@@ -44,4 +44,4 @@ def check(inventory: str, limit: Iterable[str], pyinfra: Pyinfra) -> Checked:
         (group for target in everybody for group in target.groups),
         inventory,
     )
-    return Checked(inventory, targets, faults, missing_keys(targets))
+    return Checked(inventory, targets, faults, unusable_keys(targets))

@@ -64,6 +64,7 @@ def cli() -> None:
     """Turn the hosts of an INVENTORY into Ollama servers that keep serving a class, and prove it.
 
     \b
+      ollama-stack init school                      write inventories/school.py
       ollama-stack plan inventories/school.py       does every host fit, what would change?
       ollama-stack deploy inventories/school.py     change it
       ollama-stack audit inventories/school.py      is it so?
@@ -72,6 +73,36 @@ def cli() -> None:
     --inventory INVENTORY): both may be used alone. Exit: 3 from every verb if the command line is not
     understood, 130 if it was interrupted.
     """
+
+
+@cli.command(cls=click.Command)  # it stays where the caller stands, for the key's path
+@click.argument("name")
+@click.option("--host", "hosts", multiple=True, metavar="ADDRESS|NAME=ADDRESS", help="One host.")
+@click.option("--user", metavar="USER", help="Who logs in over SSH; root unless said.")
+@click.option("--key", metavar="FILE", help="The login's private key, unless SSH finds it alone.")
+@click.option("--students", metavar="NUMBER", help="Students at once on each host.")
+@click.option("--lan/--no-lan", default=None, help="Students open the page from the network.")
+@click.option("--api/--no-api", default=None, help="Programs there use the API, with a token.")
+def init(
+    name: str,
+    hosts: tuple[str, ...],
+    user: str | None,
+    key: str | None,
+    students: str | None,
+    lan: bool | None,
+    api: bool | None,
+) -> None:
+    """Write inventories/NAME.py: what is not said here is asked for. Overwrites nothing.
+
+    \b
+      ollama-stack init school
+      ollama-stack init school --host class-1=10.0.0.5 --user ops --students 12 --lan
+
+    Exit: 0 it is written, 1 refused, nothing was written.
+    """
+    from ollama_stack.init.prompts import Given, start
+
+    start(name, Given(hosts, user, key, students, lan, api), Path.cwd(), ROOT)
 
 
 @cli.command()
@@ -181,6 +212,29 @@ def audit(
     words += ["--report", report] if report else []
     words += ["--since", since] if since else []
     os.execv(sys.executable, words)  # noqa: S606 pytest itself, its exit status included
+
+
+@cli.command()
+@_of_hosts
+@click.option(
+    "--out",
+    type=PathFromRoot(),
+    default=ROOT / "handouts",
+    metavar="FOLDER",
+    help="Where the sheets go; handouts/ unless said.",
+)
+def handout(inventory: str, limit: tuple[str, ...], out: str) -> int:
+    """A sheet to print for each class: address, QR code, three rules. Asks no host.
+
+    \b
+      ollama-stack handout inventories/school.py
+      ollama-stack handout inventories/school.py --limit class-1 --out /tmp/sheets
+
+    Exit: 0 every sheet has an address, 1 refused, or a page is not open to students.
+    """
+    from ollama_stack import verbs
+
+    return verbs.handout(inventory, limit, Path(out))
 
 
 @cli.command()

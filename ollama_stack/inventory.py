@@ -18,6 +18,8 @@ import testinfra
 from testinfra.host import Host
 
 from ollama_stack import ROOT
+from ollama_stack.private_key import key_fault
+from ollama_stack.stack.page import reached_at
 
 # pyinfra's command, called with its words; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,9 +50,28 @@ class Target:
         )
 
     @property
+    def address(self) -> str:
+        """Where the host is reached."""
+        return reached_at(self.name, self.data)
+
+    def ssh_command(self, *words: str) -> str:
+        """The command line by which a person runs these words on the host, as a deploy logs in."""
+        data, options = (
+            self.data,
+            [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")],
+        )
+        ssh = [
+            word for option, key in options if data.get(key) for word in (option, str(data[key]))
+        ]
+        if known_hosts := data.get("ssh_known_hosts_file"):
+            ssh += ["-o", f"UserKnownHostsFile={known_hosts}"]
+        user = f"{data['ssh_user']}@" if data.get("ssh_user") else ""
+        return " ".join(map(_word, ["ssh", *ssh, f"{user}{self.address}", shlex.join(words)]))
+
+    @property
     def ssh_uri(self) -> str:
         """The host's address, user, port and key, as pyinfra has them."""
-        address = self.data.get("ssh_hostname") or self.name.removeprefix("@ssh/")
+        address = self.address
         if ":" in address:
             address = f"[{address}]"  # IPv6
         if user := self.data.get("ssh_user"):
@@ -70,6 +91,11 @@ class Target:
         if known_hosts := self.data.get("ssh_known_hosts_file"):
             options.append(f"UserKnownHostsFile={known_hosts}")
         return " ".join(f"-o {shlex.quote(option)}" for option in options)
+
+
+def _word(text: str) -> str:
+    """Quoted for a shell, which still finds a home at its beginning."""
+    return f"~/{shlex.quote(text[2:])}" if text[:2] == "~/" and text[2:] else shlex.quote(text)
 
 
 def started(*words: str) -> subprocess.CompletedProcess[str]:
@@ -124,11 +150,11 @@ def only(names: Iterable[str]) -> list[str]:
     return [word for name in names for word in ("--limit", name)]
 
 
-def missing_keys(targets: Iterable[Target]) -> dict[str, list[str]]:
+def unusable_keys(targets: Iterable[Target]) -> dict[str, list[str]]:
     """Hosts whose private key is not on the controller: pyinfra ends in a stack trace there."""
     keys = {target.name: target.data.get("ssh_key") for target in targets}
     return {
-        name: [f"ssh_key: {key} is not there; create it, or name another"]
+        name: [f"ssh_key: {fault}"]
         for name, key in keys.items()
-        if key and not (ROOT / os.path.expanduser(key)).is_file()  # noqa: PTH111 no error without a home
+        if key and (fault := key_fault(ROOT / os.path.expanduser(key), key))  # noqa: PTH111 no error without a home
     }

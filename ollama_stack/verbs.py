@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
 from rich.console import Console
 
 from ollama_stack.check import Checked, check
-from ollama_stack.inventory import only
+from ollama_stack.inventory import only, read_inventory
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.status import find_status, show_status
 from ollama_stack.rolling import roll
+from ollama_stack.rules import faults, refusal
 from ollama_stack.run import asked, run
 
 NO_REPORT = 3
@@ -63,6 +65,22 @@ def status(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     """Which release every host runs."""
     _tell_status(_faultless(inventory, limit), as_json, Console())
     return 0
+
+
+def handout(inventory: str, limit: Sequence[str], folder: Path) -> int:
+    """A sheet for every host, none of which is asked; 1 if students cannot open the page of one."""
+    from ollama_stack.reports.handout import make_sheets, write_sheets
+
+    targets = read_inventory(inventory, limit, asked)
+    if words := refusal({target.name: faults(target.groups, target.data) for target in targets}):
+        raise ValueError(words)
+    sheets = make_sheets(targets)
+    for path in write_sheets(sheets.values(), folder):
+        sys.stdout.write(f"{path} is written\n")
+    closed = {name: sheet.problem for name, sheet in sheets.items() if sheet.problem}
+    for name, problem in closed.items():
+        sys.stderr.write(f"{name}: {problem}\n")
+    return int(bool(closed))
 
 
 def _faultless(inventory: str, limit: Sequence[str]) -> Checked:

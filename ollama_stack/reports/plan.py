@@ -31,6 +31,7 @@ from ollama_stack.capacity.sums import (
 from ollama_stack.check import Checked
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Pyinfra, Target, only
+from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.rules import warnings
 
 # Operations that ask or tell: they run every time, and change nothing.
@@ -84,7 +85,9 @@ class DryRun:
 
     def silence(self, host: str) -> list[str]:
         """Why nothing is known of a host, in pyinfra's words."""
-        said = re.findall(rf"^\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
+        # A question for a key's passphrase that nobody has answered stays on the line.
+        asked = r"(?:Enter password for private key: .*: )?"
+        said = re.findall(rf"^{asked}\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
         return [words for words in said if words != "Connected"][:1] or [self.failure]
 
     @property
@@ -101,7 +104,8 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     asked = [name for name in names if not refused[name] and name not in gone]
     run = _dry_run(checked.inventory, asked, pyinfra) if asked else DryRun({}, "", None)
     hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in checked.targets]
-    if asked and run.changes is None and not any(host.verdict == "refused" for host in hosts):
+    measured = [host for host in hosts if host.host in asked]
+    if asked and run.changes is None and not any(host.verdict == "refused" for host in measured):
         failed = {"verdict": "refused", "reasons": [f"the dry run failed: {run.failure}"]}
         hosts = [h.model_copy(update=failed) if h.verdict == "fits" else h for h in hosts]
     return Plan(
@@ -145,8 +149,10 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
     settings, look = read_settings(target.data), run.looks.get(target.name)
     measured = look if isinstance(look, Measured) else None
     verdict: Verdict = "unreachable"
-    reasons = gone or run.silence(target.name)
-    if look is not None:
+    reasons = [explain(words, target) for words in run.silence(target.name)]
+    if gone:
+        verdict, reasons = "refused", gone
+    elif look is not None:
         reasons = look if isinstance(look, list) else misfits(settings, profile, look)
         verdict = "refused" if reasons else "fits"
     return HostPlan(
@@ -175,6 +181,9 @@ def show_plan(plan: Plan, console: Console) -> None:
             table.add_row(name, value)
         table.add_section()
     console.print(table)
+    if steps := correction_order({host.host: host.reasons for host in plan.hosts}):
+        order = escape(", ".join(steps))
+        console.print(f"Correct in this order, then plan again: {order}", soft_wrap=True)
 
 
 COLOURS: dict[Verdict, str] = {"fits": "green", "refused": "red", "unreachable": "yellow"}

@@ -18,6 +18,7 @@ from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels
 from ollama_stack.facts.ollama import OllamaRunner
+from ollama_stack.stack.page import page_address, reached_at
 
 
 def summarise() -> None:
@@ -59,15 +60,21 @@ def facts(host: Host) -> dict[str, str]:
         "model": f"{settings.model_name} {digest[:12]}",
         "address": settings.url,
         "smoke": host.data.get("_smoke", ""),
-        **(_page(settings) if settings.app_enabled else {}),
+        **(
+            page_rows(settings, reached_at(host.name, host.data.dict()))
+            if settings.app_enabled
+            else {}
+        ),
     }
 
 
-def _page(settings: Settings) -> dict[str, str]:
+def page_rows(settings: Settings, reached: str) -> dict[str, str]:
+    """Where students ask and the teacher looks; ``reached``: the host's address for a deploy."""
     token = f"{settings.app_dir}/teacher.token"
+    url = page_address(settings, reached).url or settings.app_url
     return {
-        "students": f"ask at {settings.app_url}",
-        "teacher": f"{settings.app_url}/teacher; on the host: sudo cat {token}",
+        "students": f"ask at {url}",
+        "teacher": f"{url}/teacher; on the host: sudo cat {token}",
     }
 
 

@@ -21,7 +21,7 @@ from tests.unit.commands import command
 from tests.unit.test_plan import BARE, as_fakes
 from tests.unit.test_report import FITS, GONE, KEYLESS, REFUSED
 
-OF_HOSTS = ("plan", "deploy", "status", "rollback", "audit")
+OF_HOSTS = ("plan", "deploy", "status", "rollback", "audit", "handout")
 
 
 def front_door(*words: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def test_help_lists_the_verbs_in_the_order_of_need() -> None:
     verbs = [
         line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert verbs == [*OF_HOSTS, "docs"]
+    assert verbs == ["init", *OF_HOSTS, "docs"]
 
 
 def test_a_shell_can_complete_verbs_and_options() -> None:
@@ -89,7 +89,7 @@ def test_every_fault_is_told_before_anybody_is_connected_to(verb: str, tmp_path:
     done = front_door(verb, written(tmp_path, wrong, KEYLESS))
     assert done.returncode == 1
     assert done.stderr.startswith("refused, nothing was changed:\n    @fake/big: ollama_port: 0 is")
-    assert "\n    nokey.invalid: ssh_key: no such key is not there; create it" in done.stderr
+    assert "\n    nokey.invalid: ssh_key: key file no such key is not there; make" in done.stderr
     assert "Connecting" not in done.stderr
 
 

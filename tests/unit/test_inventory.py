@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from ollama_stack.inventory import Target, missing_keys, read_inventory
+from ollama_stack.inventory import Target, read_inventory, unusable_keys
 
 EXAMPLE = "inventories/example.py"
 
@@ -58,12 +61,39 @@ def test_the_audit_comes_as_an_ordinary_user(name: str) -> None:
     assert Target(name, (), {"_sudo": True}).connect("sockets").backend.sudo is False
 
 
-def test_a_key_that_is_not_there_is_named() -> None:
-    there = Target("a", (), {"ssh_key": "pyproject.toml"})
-    gone = Target("b", (), {"ssh_key": "~/.ssh/no such key"})
-    assert missing_keys([there, gone, Target("c", (), {})]) == {
-        "b": ["ssh_key: ~/.ssh/no such key is not there; create it, or name another"]
+def test_a_key_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    keys = (str(tmp_path / "key"), "~/.ssh/no such key", "pyproject.toml", "tests")
+    targets = [Target(str(place), (), {"ssh_key": key}) for place, key in enumerate(keys)]
+    assert unusable_keys([*targets, Target("none", (), {})]) == {
+        "1": [
+            "ssh_key: key file ~/.ssh/no such key is not there; make one with ssh-keygen -t ed25519, or "
+            "name another"
+        ],
+        "2": [
+            "ssh_key: key file pyproject.toml is no private key of OpenSSH's; name the half without "
+            ".pub, or another"
+        ],
+        "3": [
+            "ssh_key: key file tests cannot be read (Is a directory); check its path, owner and mode"
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({}, "ssh class-1 true"),
+        ({"ssh_hostname": "10.0.0.5", "ssh_user": "ops"}, "ssh ops@10.0.0.5 true"),
+        ({"ssh_port": 2222, "ssh_key": "~/.ssh/a b"}, "ssh -p 2222 -i ~/'.ssh/a b' class-1 true"),
+        (
+            {"ssh_known_hosts_file": "/k", "ssh_config_file": "/c"},
+            "ssh -F /c -o UserKnownHostsFile=/k class-1 true",
+        ),
+    ],
+)
+def test_a_person_logs_in_as_a_deploy_does(data: dict[str, Any], line: str) -> None:
+    assert Target("class-1", (), data).ssh_command("true") == line
 
 
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:

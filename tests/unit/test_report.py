@@ -111,10 +111,14 @@ def test_one_refused_host_stops_the_others(tmp_path: Path) -> None:
 def test_a_host_that_cannot_be_reached_does_not_hide_the_others(tmp_path: Path) -> None:
     code, hosts = report(tmp_path, FITS, REFUSED, GONE, KEYLESS)
     assert code == 2
-    assert hosts["nobody.invalid"]["verdict"] == hosts["nokey.invalid"]["verdict"] == "unreachable"
-    assert hosts["nobody.invalid"]["reasons"][0].startswith("Could not resolve hostname")
+    assert hosts["nobody.invalid"]["verdict"] == "unreachable"
+    assert hosts["nokey.invalid"]["verdict"] == "refused"  # what is missing is here, not there
+    assert hosts["nobody.invalid"]["reasons"] == [
+        "ssh_hostname: the name nobody.invalid does not resolve; correct it, or set ssh_hostname to the "
+        "host's address"
+    ]
     assert hosts["nokey.invalid"]["reasons"] == [
-        "ssh_key: no such key is not there; create it, or name another"
+        "ssh_key: key file no such key is not there; make one with ssh-keygen -t ed25519, or name another"
     ]
     assert hosts["nobody.invalid"]["memory"]["source"] == "our table"
     assert hosts["@fake/big"]["verdict"] == "fits"
