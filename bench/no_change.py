@@ -115,7 +115,7 @@ def compare(members: tuple[Member, ...], folder: Path) -> tuple[float, float, fl
 
 
 def main() -> None:
-    """All of it, a quarter of an hour; SystemExit if an aim is missed."""
+    """All of it, twenty minutes; SystemExit if an aim is missed."""
     install()
     with tempfile.TemporaryDirectory() as name, servers():
         folder = Path(name)
