@@ -8,6 +8,8 @@ HOSTS_OF = $(INVENTORY) $(LIMIT:%=--limit %)
 AS_JSON = $(if $(filter-out 0,$(JSON)),--json)
 LAB_INVENTORY := inventories/lab.py
 export BEGUN := $(shell date +%s)
+# Whether the lab is up: the tests leave it as they found it.
+export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-front-1$$ 2>/dev/null)
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
@@ -123,7 +125,11 @@ docs: .venv/dev ## write the generated pages of docs/ anew
 # Every package pinned by hash; which index serves it is pip's own affair. Ours comes from this folder.
 PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 .venv/ok: requirements.txt
-	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	echo "python3 is not there, or older than 3.10: install a newer one, or use a machine that has it"; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || { \
+	test "$$(id -u)" = 0 || { echo "python3 lacks venv: sudo apt-get install python3-venv, then again"; exit 1; }; \
+	apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
 	@python3 -m venv --clear .venv
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .

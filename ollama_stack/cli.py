@@ -13,6 +13,7 @@ import click
 from ollama_stack import ROOT, __version__
 
 MISTYPED, INTERRUPTED = 3, 130
+USED = ROOT / ".inventory"  # which git ignores
 
 
 class Verb(click.Command):
@@ -50,7 +51,21 @@ def _of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
         metavar="GROUP|HOST",
         help="Only this group, or hosts with a name like this; may be given again.",
     )
-    return click.argument("inventory", type=PathFromRoot())(limit(verb))
+    inventory = click.argument("inventory", type=PathFromRoot(), required=False, callback=_or_noted)
+    return inventory(limit(verb))
+
+
+def _or_noted(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The inventory that is named, else the one that ``use`` has noted."""
+    if value or ctx.resilient_parsing:
+        return value
+    if not USED.exists():
+        raise click.MissingParameter(
+            "Name one, or note one: ollama-stack use INVENTORY.", ctx, param
+        )
+    noted = USED.read_text().strip()
+    click.echo(f"The inventory is {noted} (ollama-stack use).", err=True)
+    return noted
 
 
 def _json(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -103,6 +118,21 @@ def init(
     from ollama_stack.init.prompts import Given, start
 
     start(name, Given(hosts, user, key, students, lan, api), Path.cwd(), ROOT)
+
+
+@cli.command()
+@click.argument("inventory", type=PathFromRoot())
+def use(inventory: str) -> None:
+    """Note an INVENTORY: every verb takes it where none is named.
+
+    \b
+      ollama-stack use inventories/school.py && ollama-stack status
+
+    Exit: 0 it is noted, 1 there is no such file.
+    """
+    if not (ROOT / inventory).is_file():
+        raise ValueError(f"{inventory}: there is no such file; ollama-stack init writes one")
+    USED.write_text(f"{inventory}\n")
 
 
 @cli.command()

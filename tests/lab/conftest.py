@@ -216,7 +216,9 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Done]:
             yield done
         finally:
             remove_test_objects()
-            if not pytestconfig.option.keep_lab:
+            if os.environ.get("LAB_FOUND"):  # it was up before the first test
+                run("make", "lab")
+            elif not pytestconfig.option.keep_lab:
                 down()
 
 

@@ -49,7 +49,36 @@ def test_help_lists_the_verbs_in_the_order_of_need() -> None:
     verbs = [
         line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert verbs == ["init", *OF_HOSTS, "docs"]
+    assert verbs == ["init", "use", *OF_HOSTS, "docs"]
+
+
+def test_a_noted_inventory_need_not_be_named_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = tmp_path / "noted"
+    monkeypatch.setattr("ollama_stack.cli.USED", noted)
+    runner, school = CliRunner(), written(tmp_path, "@fake/one")
+    asked: list[str] = []
+
+    def status(inventory: str, *_: object) -> int:
+        asked.append(inventory)
+        return 0
+
+    monkeypatch.setattr("ollama_stack.verbs.status", status)
+
+    nothing = runner.invoke(cli, ["status"])
+    assert nothing.exit_code == 2  # of click; main() makes it 3
+    assert "Name one, or note one: ollama-stack use INVENTORY." in nothing.output
+
+    missing = runner.invoke(cli, ["use", f"{tmp_path}/none.py"])
+    assert "there is no such file" in str(missing.exception)
+    assert not noted.exists()
+
+    assert runner.invoke(cli, ["use", school]).exit_code == 0
+    told = runner.invoke(cli, ["status"])
+    assert told.stderr == f"The inventory is {school} (ollama-stack use).\n"
+    assert runner.invoke(cli, ["status", "inventories/lab.py"]).stderr == ""
+    assert asked == [school, "inventories/lab.py"]
 
 
 def test_a_shell_can_complete_verbs_and_options() -> None:
