@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,7 @@ from ollama_stack.inventory import Target
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
 from tests.audit.conversation import SUDO, Conversation, Output
+from tests.audit.inspected import Inspected
 from tests.audit.runner import Runner, runners
 
 OLLAMA, GATEWAY, APP = "ollama", "ollama-gateway", "ollama-app"
@@ -22,32 +22,6 @@ DATE = "date +%s.%N"
 NOT_FOUND = 127  # the shell's code for a command that is not there
 LOAD_SECONDS = 300  # for a gigabyte from a slow disk
 ENVIRONMENT = "read -r served _ </proc/1/task/1/children; cat /proc/${served:-1}/environ"
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """``docker inspect`` of a container."""
-
-    command: str
-    data: dict[str, Any]
-
-    def read(self, path: str) -> Reading:
-        """The value at ``HostConfig.Memory``; None if there is no such place."""
-        value: Any = self.data
-        for part in path.split("."):
-            value = (value or {}).get(part)
-        return Reading(value, self.command, f'"{part}": {json.dumps(value)}'[:500])
-
-    @property
-    def address(self) -> str:
-        """Its own IP address."""
-        networks = self.data["NetworkSettings"]["Networks"].values()
-        return str(next(net["IPAddress"] for net in networks if net["IPAddress"]))
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Its declared environment."""
-        return dict(entry.partition("=")[::2] for entry in self.data["Config"]["Env"])
 
 
 class Live(Conversation):

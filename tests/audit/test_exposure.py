@@ -8,7 +8,8 @@ import shlex
 
 from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable, control
 from tests.audit.conversation import Output
-from tests.audit.live import Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import Live
 
 ADMIN_ROUTES = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 Binding = tuple[str, str, int]

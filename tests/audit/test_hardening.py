@@ -9,7 +9,8 @@ from ollama_stack import containers
 from ollama_stack.config.types import size_bytes
 from ollama_stack.reports.audit import Severity
 from tests.audit.control import Finding, NotApplicable, Reading, Test, control
-from tests.audit.live import Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import Live
 from tests.audit.test_limits import size
 
 

@@ -6,7 +6,8 @@ import json
 import re
 
 from tests.audit.control import Finding, Reading, control
-from tests.audit.live import APP, GATEWAY, OLLAMA, Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import APP, GATEWAY, OLLAMA, Live
 
 MINUTES = 15
 # A killed runner and a broken answer have no word `error` in them (facts by llm/server.go and

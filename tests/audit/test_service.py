@@ -7,7 +7,8 @@ import re
 import shlex
 
 from tests.audit.control import DEPLOY, Blocked, Finding, Reading, Unreadable, control
-from tests.audit.live import GATEWAY, OLLAMA, Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import GATEWAY, OLLAMA, Live
 
 OLLAMA_LOG = f"docker logs --tail 50 {OLLAMA}; then {DEPLOY}"
 GATEWAY_LOG = f"docker logs --tail 50 {GATEWAY}; then {DEPLOY}"

@@ -7,7 +7,8 @@ import pytest
 from ollama_stack.inventory import Target
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Reading
-from tests.audit.live import Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import Live
 from tests.audit.test_hardening import _memory
 from tests.audit.test_limits import size
 from tests.unit.conftest import group_data

@@ -11,7 +11,8 @@ import pytest
 from ollama_stack.inventory import Target
 from tests.audit.control import Finding, Reading
 from tests.audit.conversation import Output
-from tests.audit.live import ENVIRONMENT, Inspected, Live
+from tests.audit.inspected import Inspected
+from tests.audit.live import ENVIRONMENT, Live
 from tests.audit.test_environment import test_the_server_read_what_was_declared as read_as_declared
 from tests.unit.conftest import group_data
 

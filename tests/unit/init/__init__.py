@@ -1,0 +1,1 @@
+"""ollama-stack init."""
