@@ -86,8 +86,16 @@ def _fetch(requirements: Path, python: str, machine: str, folder: Path, unpack: 
 def _download(requirements: Path, python: str, machine: str, folder: Path) -> None:
     pins = folder / requirements.name
     pins.write_text(for_python(requirements.read_text(), python, machine))
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    pip += ["--only-binary=:all:", "--dest", str(folder), "--requirement", str(pins)]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    pip += [
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(pins),
+    ]
     pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
     pip += ["--implementation=cp", f"--python-version={python}"]
     done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
