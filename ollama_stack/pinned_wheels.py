@@ -9,16 +9,16 @@ import sys
 import tempfile
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 from zipfile import ZipFile
 
+from gevent.lock import BoundedSemaphore
 from packaging.markers import Marker
 from pyinfra.api import DeployError
 
 COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
 
 MACHINE = "x86_64"  # as `uname -m` has it; the other one that we serve is aarch64
-ONE_AT_A_TIME = Lock()  # hosts are prepared side by side, and need the same
+ONE_AT_A_TIME = BoundedSemaphore()  # hosts are prepared side by side, and need the same
 
 
 def cache() -> Path:
