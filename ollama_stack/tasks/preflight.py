@@ -124,7 +124,11 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         model_shape=_model_shape(settings.pristine_model),
         ollama=known(OllamaVersion),
         other_engine=known(OtherEngine),
-        no_packages=_no_packages(settings) if pulls and _is_to_be_built(settings) else "",
+        no_packages=(
+            _packages(settings.app_python, known(Arch)).get()
+            if pulls and _is_to_be_built(settings)
+            else ""
+        ),
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
@@ -211,10 +215,16 @@ def _is_to_be_built(settings: Settings) -> bool:
     return settings.app_is_built and not known(DockerImage, object_id=settings.app_image_ref)
 
 
-def _no_packages(settings: Settings) -> str:
+@cache
+def _packages(python: str, machine: str) -> Greenlet[..., str]:
+    """One download a run; each host's greenlet waits for the same one."""
+    return gevent.spawn(_no_packages, python, machine)
+
+
+def _no_packages(python: str, machine: str) -> str:
     """Why this machine cannot download what the page is built from; "" if it has it now."""
     try:
-        downloaded(REQUIREMENTS, settings.app_python, known(Arch))
+        downloaded(REQUIREMENTS, python, machine)
     except DeployError as error:
         return str(error).splitlines()[-1]
     return ""

@@ -15,7 +15,7 @@ from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.operations import secrets, smoke
-from ollama_stack.page_image import built_name
+from ollama_stack.page_image import REQUIREMENTS, built_name
 from ollama_stack.rules import faults, warnings
 from ollama_stack.shell import renamed
 from ollama_stack.stack.rendering import compose_file, gateway_files
@@ -176,15 +176,18 @@ def test_nothing_is_pulled_for_a_page_that_is_there(
 
 
 def test_wheels_that_cannot_be_had_are_no_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetched(requirements: Path, python: str, machine: str) -> Path:
-        assert (requirements.parent.name, python, machine) == ("app", "3.13", "aarch64")
+    asked = []
+
+    def fetched(*wanted: object) -> Path:
+        asked.append(wanted)
         raise DeployError("requirements.txt: pip could not\nWARNING: no route\nERROR: flask")
 
     monkeypatch.setattr(preflight, "downloaded", fetched)
-    with fake_host({"uname -m": "aarch64"}):
-        assert preflight._no_packages(settings()) == "ERROR: flask"
-        monkeypatch.setattr(preflight, "downloaded", lambda *_: Path())
-        assert preflight._no_packages(settings()) == ""
+    for _ in ("host-1", "host-2"):
+        assert preflight._packages("3.13", "of-this-test").get() == "ERROR: flask"
+    assert asked == [(REQUIREMENTS, "3.13", "of-this-test")]
+    monkeypatch.setattr(preflight, "downloaded", lambda *_: Path())
+    assert preflight._no_packages("3.13", "x86_64") == ""
 
 
 @pytest.mark.parametrize(
