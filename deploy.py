@@ -11,6 +11,7 @@ from pyinfra import host, inventory
 
 from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
+from ollama_stack.tasks.app import build_page
 from ollama_stack.tasks.certificate import have_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
@@ -35,6 +36,7 @@ settings = read_settings(host.data.dict())
 begin_change(settings)  # one run at a time; what it does not confirm, the host takes back
 install_docker(settings=settings)
 protect_host(settings=settings)
+build_page(settings=settings)
 declared = declared_release(settings, have_secrets(settings), have_certificate(settings))
 stage_release(settings=settings, declared=declared)
 switched = switch_release(settings=settings, declared=declared)

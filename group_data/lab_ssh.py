@@ -3,6 +3,8 @@
 mirror = "http://172.17.0.1:5000"
 ollama_image = "ollama/ollama:0.9.3"
 gateway_image = "haproxy:3.0.11"
+app_image = "ollama-stack/app:0.1.0"
+app_base_image = "ollama-lab/python:3"  # unset app_image, and hosts build the page on it
 model_name = "smollm2:135m"
 
 docker_source = "distro"

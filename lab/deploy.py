@@ -64,6 +64,12 @@ operations.pushed(
     registry=settings.mirror,
     reference=settings.app_image,
 )
+operations.pushed(
+    name="Publish the app's Python",
+    image=images.PYTHON.name,
+    registry=settings.mirror,
+    reference=settings.app_base_image,
+)
 operations.model_pushed(
     name="Publish the model",
     model=settings.model_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,11 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
 
+from gevent.lock import BoundedSemaphore
+from packaging.markers import Marker
 from pyinfra.api import DeployError
 
 COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
 
 MACHINE = "x86_64"  # as `uname -m` has it; the other one that we serve is aarch64
+ONE_AT_A_TIME = BoundedSemaphore()  # hosts are prepared side by side, and need the same
 
 
 def cache() -> Path:
@@ -38,35 +42,66 @@ def unpacked(requirements: Path, machine: str = MACHINE) -> Path:
     return _fetched(requirements, "3.11", machine, unpack=True)
 
 
-def downloaded(requirements: Path, python: str) -> Path:
-    """The same with the wheels themselves, for one version of Python."""
-    return _fetched(requirements, python, MACHINE, unpack=False)
+def downloaded(requirements: Path, python: str, machine: str = MACHINE) -> Path:
+    """The same with the wheels themselves, for one version of Python, like ``3.13``."""
+    return _fetched(requirements, python, machine, unpack=False)
+
+
+def for_python(requirements: str, python: str, machine: str = MACHINE) -> str:
+    """Those of the requirements that hold there: pip would ask the Python and the machine it runs on."""
+    target = {"python_version": python, "python_full_version": f"{python}.0"}
+    target |= {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": machine}
+    kept = []
+    for entry in re.split(r"\n(?=\S)", requirements):
+        pin, _, marker = entry.partition("\n")[0].rstrip("\\ ").partition(" ; ")
+        if not marker or Marker(marker).evaluate(dict(target)):
+            kept.append(entry.replace(f"{pin} ; {marker}", pin, 1) if marker else entry)
+    return "\n".join(kept)
 
 
 def _fetched(requirements: Path, python: str, machine: str, unpack: bool) -> Path:
     digest = sha256(requirements.read_bytes()).hexdigest()[:12]
     name = requirements.stem if machine == MACHINE else f"{requirements.stem}-{machine}"
     folder = cache() / f"{name}-{digest}{'' if unpack else f'-for-{python}'}"
-    if folder.is_dir():
-        return folder
+    with ONE_AT_A_TIME:
+        if not folder.is_dir():
+            _fetch(requirements, python, machine, folder, unpack)
+    return folder
+
+
+def _fetch(requirements: Path, python: str, machine: str, folder: Path, unpack: bool) -> None:
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        pip += ["--only-binary=:all:", "--dest", temp, "--requirement", str(requirements)]
-        pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
-        pip += ["--implementation=cp", f"--python-version={python}"]
-        done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
-        if done.returncode:
-            raise DeployError(
-                f"{requirements.name}: pip could not fetch the pinned wheels; check the package "
-                f"index and run again\n{done.stderr.strip()}"
-            )
+        _download(requirements, python, machine, Path(temp))
         for wheel in Path(temp).glob("*.whl") if unpack else ():
             ZipFile(wheel).extractall(temp)  # the hash has vouched for its paths
             wheel.unlink()
         try:
             os.replace(temp, folder)  # noqa: PTH105 a half-unpacked folder never gets the name
         except OSError:
-            if not folder.is_dir():  # else another host's greenlet was faster
+            if not folder.is_dir():  # else another run was faster
                 raise
-    return folder
+
+
+def _download(requirements: Path, python: str, machine: str, folder: Path) -> None:
+    pins = folder / requirements.name
+    pins.write_text(for_python(requirements.read_text(), python, machine))
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    pip += [
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(pins),
+    ]
+    pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
+    pip += ["--implementation=cp", f"--python-version={python}"]
+    done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+    pins.unlink()
+    if done.returncode:
+        raise DeployError(
+            f"{requirements.name}: pip could not fetch the pinned wheels; check the package "
+            f"index and run again\n{done.stderr.strip()}"
+        )

@@ -225,6 +225,11 @@ def _no_page(settings: Settings) -> Iterator[str]:
     for other in ("ollama_port", "gateway_metrics_port"):
         if settings.app_port == getattr(settings, other):
             yield f"app_port: {settings.app_port} is {other}; take another"
+    if settings.app_is_built and not settings.app_python:
+        yield (
+            f"app_base_python: {settings.app_base_image} does not say which Python it has; set "
+            "app_base_python, like 3.13"
+        )
     # A character is seldom more than a token; Ollama would cut the question's beginning off.
     most = settings.app_max_prompt + settings.app_max_answer
     if most > settings.model_num_ctx:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from pyinfra.api import FileUploadCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
@@ -41,7 +41,7 @@ def renamed(new: str, path: str) -> StringCommand:
     )
 
 
-def uploaded(host: Host, source: str | IO[str], path: str) -> FileUploadCommand:
+def uploaded(host: Host, source: str | IO[Any], path: str) -> FileUploadCommand:
     """A file of the controller's; on its way it has a name in /tmp that nobody could foresee."""
     return FileUploadCommand(source, path, remote_temp_filename=host.get_temp_filename())
 

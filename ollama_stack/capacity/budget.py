@@ -15,7 +15,10 @@ WIDEST = 8  # no public dense model's feed-forward layer is wider than 8 embeddi
 WINDOW = "attention.sliding_window"
 FULL_EVERY = 6
 # Bytes of an image whose registry does not say: ollama/ollama is 3.3 to 3.5 GB (ollama#9982).
-IMAGES = {"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8, "app_image": 2 * 10**8}
+IMAGES = {
+    **{"ollama_image": 4 * 10**9, "gateway_image": 2 * 10**8, "app_image": 2 * 10**8},
+    "app_base_image": 3 * 10**8,  # with what is built on it
+}
 
 
 @dataclass(frozen=True)

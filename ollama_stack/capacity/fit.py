@@ -32,6 +32,7 @@ def misfits(settings: Settings, profile: str | None, measured: Measured) -> list
         *_system(settings, measured),
         *_size(settings, profile, measured),
         *_registries(settings, measured),
+        *_packages(measured),
         *_disk(settings, measured),
         *_conflicts(settings, measured),
     ]
@@ -115,6 +116,7 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         "ollama_image": (url_of(settings.ollama_image), settings.ollama_image_ref, engine),
         "gateway_image": (url_of(settings.gateway_image), settings.gateway_image_ref, engine),
         "app_image": (url_of(settings.app_image), settings.app_image_ref, engine),
+        "app_base_image": (url_of(settings.app_base_image), settings.app_base_image_ref, engine),
         "model_name": (settings.model_manifest, settings.model_source, server),
     }
     faults: list[str] = []
@@ -140,11 +142,19 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
 
 def _unpublished(image: str, engine: bool) -> str:
     what = f"app_image: {image} is not published, and not on the host"
-    build = "build it from app/Dockerfile (docs/running.md) and push it to a registry of yours"
+    build = "unset app_image: the deploy then builds the page; or push it to a registry of yours"
     if engine:
         return f"{what}; {build}, or load it there"
-    first = "deploy with app_enabled = False first, then load it there"
-    return f"{what}, where no Docker runs; {build}, or {first}"
+    return f"{what}, where no Docker runs; {build}"
+
+
+def _packages(measured: Measured) -> Iterator[str]:
+    """What the page is built from comes by the controller's own pip."""
+    if measured.no_packages:
+        yield (
+            "app_image: the page's packages cannot be downloaded on this machine "
+            f"({measured.no_packages}); mend the index of its pip (pip config), or name a ready image"
+        )
 
 
 def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> list[str]:

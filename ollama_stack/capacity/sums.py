@@ -48,6 +48,8 @@ class Measured:
     """As the server has it."""
     ollama: str | None = None
     """Version of the server that runs there."""
+    no_packages: str = ""
+    """Why the controller cannot download what the page is to be built from; pip's words."""
     other_engine: str | None = None
     """What stands where Docker should: snap or Podman."""
     image_root: str | None = None

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel
 
-from ollama_stack.config.types import Address, HostName, Image, Listed, setting
+from ollama_stack.config.types import (
+    Address,
+    HostName,
+    Image,
+    Listed,
+    PythonVersion,
+    ReadyImage,
+    setting,
+)
 
 
 class AppSettings(BaseModel):
@@ -19,11 +28,24 @@ class AppSettings(BaseModel):
         False,
         rule="with `gateway_enabled`",
     )
-    app_image: Image = setting(
-        "image, with tag or digest; build it from app/Dockerfile (docs/running.md)",
+    app_image: ReadyImage = setting(
+        "a ready image, with tag or digest; none: each host builds it from app/Dockerfile "
+        "(docs/running.md)",
         "ours",
-        "ollama-stack/app:0.1.0",
+        "",
         rule="in its registry or already on the host",
+    )
+    app_base_image: Image = setting(
+        "image on which a host builds the page's: a Python from 3.10 on with pip and bash, not Alpine's",
+        "app/Dockerfile",
+        "python:3.13.5-slim-bookworm@sha256:4c2cf9917bd1cbacc5e9b07320025bdb7cdf2df7b0ceaccb55e9dd7e30987419",
+        rule="in its registry, if that says so without a login, or already on the host",
+    )
+    app_base_python: PythonVersion = setting(
+        "version of that Python",
+        "app/Dockerfile",
+        "",
+        rule="needed where the tag of `app_base_image` does not say it as `python:3.13` does",
     )
     app_bind: Address = setting(
         "address the page is published on",
@@ -79,3 +101,14 @@ class AppSettings(BaseModel):
         le=100,
     )
     app_log_prompts: bool = setting("whether the app's log has the questions", "ours", False)
+
+    @property
+    def app_python(self) -> str:
+        """Version of the base image's Python, like ``3.13``; "" where nothing says it."""
+        tag = re.search(r"(?:^|/)python:(3\.[0-9]{2})(?![0-9])", self.app_base_image)
+        return self.app_base_python or (tag[1] if tag else "")
+
+    @property
+    def app_is_built(self) -> bool:
+        """Whether the host builds the page's image."""
+        return self.app_enabled and not self.app_image

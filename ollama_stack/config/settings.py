@@ -34,6 +34,7 @@ from ollama_stack.config.types import (
     setting,
 )
 from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
+from ollama_stack.page_image import built_name
 
 DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
@@ -261,8 +262,13 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def app_image_ref(self) -> str:
-        """The app's image as the Docker engine is to pull it."""
-        return self._pulled(self.app_image)
+        """The app's image as the Docker engine is to pull it, or to call what it has built."""
+        return self._pulled(self.app_image) if self.app_image else built_name(self.app_base_image)
+
+    @property
+    def app_base_image_ref(self) -> str:
+        """The image on which the app's is built, as the Docker engine is to pull it."""
+        return self._pulled(self.app_base_image)
 
     def _pulled(self, image: str) -> str:
         return f"{host_of(self.mirror)}/{image}" if self.mirror else image

@@ -80,14 +80,12 @@ Proxy = Annotated[
     _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "http://proxy.school.lan:3128"),
     AfterValidator(_with_a_port),
 ]
-Image = Annotated[
-    str,
-    _form(
-        r"^[a-z0-9][a-z0-9./:_-]*(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$",
-        "ollama/ollama:0.32.15",
-        "ollama/ollama@sha256:...",
-    ),
-]
+_IMAGE = r"[a-z0-9][a-z0-9./:_-]*(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})"
+_IMAGES = ("ollama/ollama:0.32.15", "ollama/ollama@sha256:...")
+Image = Annotated[str, _form(f"^{_IMAGE}$", *_IMAGES)]
+ReadyImage = Annotated[str, _form(f"^({_IMAGE})?$", *_IMAGES)]
+# pyinfra's --data makes a number of 3.13.
+PythonVersion = Annotated[str, BeforeValidator(str), _form(r"^(3\.[0-9]{2})?$", "3.13")]
 Model = Annotated[
     str,
     _form(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?:[A-Za-z0-9_.-]+$", "qwen2.5:1.5b"),

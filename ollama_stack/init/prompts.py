@@ -124,8 +124,6 @@ def _secrets(said: Answers) -> Iterator[NewFile]:
 
 def _next(said: Answers, path: str) -> Iterator[str]:
     yield "Next, from the project's folder:"
-    if said.lan:
-        yield '  # first the page\'s image, which nobody publishes: docs/running.md, "The image"'
     yield f"  .venv/bin/ollama-stack plan {path}      # does every host fit, what would change?"
     yield f"  .venv/bin/ollama-stack deploy {path}    # change it"
     yield f"  .venv/bin/ollama-stack audit {path}     # is it so?"

@@ -39,6 +39,8 @@ from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
+from ollama_stack.page_image import REQUIREMENTS
+from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
 from ollama_stack.tasks import login
 from ollama_stack.tasks.docker import os_release
@@ -122,6 +124,11 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         model_shape=_model_shape(settings.pristine_model),
         ollama=known(OllamaVersion),
         other_engine=known(OtherEngine),
+        no_packages=(
+            _packages(settings.app_python, known(Arch)).get()
+            if pulls and _is_to_be_built(settings)
+            else ""
+        ),
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
@@ -191,7 +198,10 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
         urls["ollama_image"] = settings.image_manifest(settings.ollama_image)
     if settings.gateway_enabled and not known(DockerImage, object_id=settings.gateway_image_ref):
         urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
-    if settings.app_enabled and not known(DockerImage, object_id=settings.app_image_ref):
+    if _is_to_be_built(settings):
+        if not known(DockerImage, object_id=settings.app_base_image_ref):
+            urls["app_base_image"] = settings.image_manifest(settings.app_base_image)
+    elif settings.app_enabled and not known(DockerImage, object_id=settings.app_image_ref):
         urls["app_image"] = settings.image_manifest(settings.app_image)
     if not _model_there(settings):
         urls["model_name"] = settings.model_manifest
@@ -199,6 +209,25 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
         name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
         for name, url in urls.items()
     }
+
+
+def _is_to_be_built(settings: Settings) -> bool:
+    return settings.app_is_built and not known(DockerImage, object_id=settings.app_image_ref)
+
+
+@cache
+def _packages(python: str, machine: str) -> Greenlet[..., str]:
+    """One download a run; each host's greenlet waits for the same one."""
+    return gevent.spawn(_no_packages, python, machine)
+
+
+def _no_packages(python: str, machine: str) -> str:
+    """Why this machine cannot download what the page is built from; "" if it has it now."""
+    try:
+        downloaded(REQUIREMENTS, python, machine)
+    except DeployError as error:
+        return str(error).splitlines()[-1]
+    return ""
 
 
 def _model_there(settings: Settings) -> bool:

@@ -150,6 +150,8 @@ def declared_release(
 @deploy("Release")
 def stage_release(settings: Settings, declared: release.Declared) -> None:
     """Images and files of the declared service, each checked."""
+    others = {"gateway_image": settings.gateway_image_ref}
+    others |= {"app_image": settings.app_image_ref} if settings.app_image else {}
     release.staged(
         name="Stage what is declared",
         folder=settings.ollama_dir,
@@ -159,8 +161,7 @@ def stage_release(settings: Settings, declared: release.Declared) -> None:
         pull_failed=(
             f"ollama_image: {settings.ollama_image_ref} cannot be pulled; check the name and that its "
             "registry answers (mirror); the old compose file is untouched. If the words above are "
-            f"about {settings.gateway_image_ref} or {settings.app_image_ref}: the same goes for "
-            "gateway_image and app_image"
+            f"about {' or '.join(others.values())}: the same goes for {' and '.join(others)}"
         ),
     )
 

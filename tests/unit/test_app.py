@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pyinfra.api import DeployError
 
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.operations import secrets, smoke
+from ollama_stack.page_image import REQUIREMENTS, built_name
 from ollama_stack.rules import faults, warnings
 from ollama_stack.shell import renamed
 from ollama_stack.stack.rendering import compose_file, gateway_files
+from ollama_stack.tasks import preflight
 from tests.unit.conftest import group_data
 from tests.unit.facts.test_docker import engine
-from tests.unit.harness import plan
+from tests.unit.harness import fake_host, plan
 from tests.unit.test_fit import BARE, MIRROR
 
 
@@ -60,6 +64,19 @@ def settings(**own: Any) -> Settings:
             ["gateway_tokens.app: is the deploy's own name; take another"],
         ),
         (
+            {"app_base_image": "ollama-lab/python:3"},
+            [
+                "app_base_python: ollama-lab/python:3 does not say which Python it has; set app_base_python, "
+                "like 3.13"
+            ],
+        ),
+        ({"app_base_image": "ollama-lab/python:3", "app_base_python": 3.11}, []),
+        ({"app_base_image": "ollama-lab/python:3", "app_image": "a/b:1"}, []),
+        (
+            {"app_base_python": "3.1"},
+            ["app_base_python: '3.1' is not understood; write it like 3.13"],
+        ),
+        (
             {"app_image": "ollama-stack/app"},
             [
                 "app_image: 'ollama-stack/app' is not understood; write it like "
@@ -84,16 +101,19 @@ def test_a_page_left_open_by_name_is_warned_of() -> None:
     ]
 
 
+LOADED = "school/app:1"
+
+
 def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() -> None:
     wanted = replace(BARE, to_pull={"app_image": Manifest(401)})
-    assert misfits(settings(), "medium", replace(wanted, docker="29.1.3")) == [
-        "app_image: ollama-stack/app:0.1.0 is not published, and not on the host; build it from "
-        "app/Dockerfile (docs/running.md) and push it to a registry of yours, or load it there"
+    unpublished = settings(app_image=LOADED)
+    assert misfits(unpublished, "medium", replace(wanted, docker="29.1.3")) == [
+        f"app_image: {LOADED} is not published, and not on the host; unset app_image: the deploy then "
+        "builds the page; or push it to a registry of yours, or load it there"
     ]
-    assert misfits(settings(), "medium", wanted) == [
-        "app_image: ollama-stack/app:0.1.0 is not published, and not on the host, where no Docker "
-        "runs; build it from app/Dockerfile (docs/running.md) and push it to a registry of yours, or "
-        "deploy with app_enabled = False first, then load it there"
+    assert misfits(unpublished, "medium", wanted) == [
+        f"app_image: {LOADED} is not published, and not on the host, where no Docker runs; unset app_image: "
+        "the deploy then builds the page; or push it to a registry of yours"
     ]
     own = settings(app_image="registry.school.lan/app:1")
     missing = replace(BARE, to_pull={"app_image": Manifest(404)})
@@ -101,10 +121,89 @@ def test_an_image_that_nobody_has_published_is_not_looked_for_at_docker_hub() ->
     assert misfits(own, "medium", missing) == [
         "app_image: registry.school.lan/app:1 is not in its registry; check the name and the tag"
     ]
-    assert misfits(settings(**MIRROR), "medium", missing) == [
-        "app_image: 10.0.0.9:5000/ollama-stack/app:0.1.0 is not in its registry; check the name and "
-        "the tag"
+    assert misfits(settings(app_image=LOADED, **MIRROR), "medium", missing) == [
+        f"app_image: 10.0.0.9:5000/{LOADED} is not in its registry; check the name and the tag"
     ]
+
+
+def test_what_the_page_is_built_on_must_be_there() -> None:
+    base = {"app_base_image": "python:3.13"}
+    there = replace(BARE, to_pull={"app_base_image": Manifest(200, 45 * 10**6)})
+    assert misfits(settings(), "medium", there) == []
+    missing = replace(BARE, to_pull={"app_base_image": Manifest(404)})
+    assert misfits(settings(**base), "medium", missing) == [
+        "app_base_image: python:3.13 is not in its registry; check the name and the tag"
+    ]
+    silent = replace(BARE, to_pull={"app_base_image": Manifest(0)})
+    assert misfits(settings(**base), "medium", silent) == [
+        "app_base_image: https://registry-1.docker.io does not answer from the host; set mirror or proxy"
+    ]
+    (full,) = misfits(settings(**base), "medium", replace(there, disk_free=10**8))
+    assert "0.2 GB are needed (app_base_image 0.1, a fifth to spare 0.0; " in full
+
+
+def test_what_the_page_is_built_from_must_be_had() -> None:
+    offline = replace(BARE, no_packages="ERROR: No matching distribution found for flask==3.1.3")
+    assert misfits(settings(), "medium", offline) == [
+        "app_image: the page's packages cannot be downloaded on this machine (ERROR: No matching distribution "
+        "found for flask==3.1.3); mend the index of its pip (pip config), or name a ready image"
+    ]
+
+
+BUILT = built_name(settings().app_base_image)
+
+
+@pytest.mark.parametrize(
+    ("own", "there", "builds", "urls"),
+    [
+        ({}, [], True, ["app_base_image"]),
+        ({}, [settings().app_base_image], True, []),
+        ({}, [BUILT], False, []),
+        (MIRROR, [BUILT], False, []),
+        ({"app_image": LOADED}, [BUILT], False, ["app_image"]),
+        ({"app_image": LOADED}, [LOADED], False, []),
+        ({"app_enabled": False}, [], False, []),
+    ],
+)
+def test_nothing_is_pulled_for_a_page_that_is_there(
+    own: dict[str, Any], there: list[str], builds: bool, urls: list[str]
+) -> None:
+    found = {f"docker image inspect {image}": '[{"Id": "sha256:1"}]' for image in there}
+    with fake_host(found):
+        wanted = preflight._to_pull(settings(**own))
+        assert preflight._is_to_be_built(settings(**own)) == builds
+    assert [name for name in wanted if name.startswith("app_")] == urls
+
+
+def test_wheels_that_cannot_be_had_are_no_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetched(*wanted: object) -> Path:
+        asked.append(wanted)
+        raise DeployError("requirements.txt: pip could not\nWARNING: no route\nERROR: flask")
+
+    monkeypatch.setattr(preflight, "downloaded", fetched)
+    for _ in ("host-1", "host-2"):
+        assert preflight._packages("3.13", "of-this-test").get() == "ERROR: flask"
+    assert asked == [(REQUIREMENTS, "3.13", "of-this-test")]
+    monkeypatch.setattr(preflight, "downloaded", lambda *_: Path())
+    assert preflight._no_packages("3.13", "x86_64") == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "image", "policy"),
+    [
+        ({}, BUILT, "never"),
+        (MIRROR, BUILT, "never"),
+        ({"app_image": LOADED}, LOADED, None),
+        ({"app_image": LOADED, **MIRROR}, f"10.0.0.9:5000/{LOADED}", None),
+    ],
+)
+def test_an_image_that_was_built_is_never_pulled(
+    own: dict[str, Any], image: str, policy: str | None
+) -> None:
+    app = services(**own)["app"]
+    assert (app["image"], app.get("pull_policy")) == (image, policy)
 
 
 def test_its_address_and_port_must_be_had() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pyinfra.api.arguments import all_argument_meta
 
 from ollama_stack.operations import (
+    app,
     docker,
     gateway,
     lock,
@@ -29,7 +30,8 @@ def test_deploy_is_a_table_of_contents() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [docker, gateway, lock, model, packages, programs, release, secrets, slice, smoke]
+    "module",
+    [app, docker, gateway, lock, model, packages, programs, release, secrets, slice, smoke],
 )
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]

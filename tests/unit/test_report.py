@@ -61,6 +61,7 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         },
         "model_shape": None,
         "ollama": None,
+        "no_packages": "",
         "other_engine": None,
         "image_root": None,
         "image_free": 0,
