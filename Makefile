@@ -2,7 +2,7 @@
 # only this group or host. make's exit status is 2 whatever fails: a script calls ollama-stack.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-INVENTORY ?= inventories/local.py
+INVENTORY ?= $(or $(shell cat .inventory 2>/dev/null),inventories/local.py)
 RUN := .venv/bin
 HOSTS_OF = $(INVENTORY) $(LIMIT:%=--limit %)
 AS_JSON = $(if $(filter-out 0,$(JSON)),--json)

@@ -132,7 +132,10 @@ def use(inventory: str) -> None:
     """
     if not (ROOT / inventory).is_file():
         raise ValueError(f"{inventory}: there is no such file; ollama-stack init writes one")
-    USED.write_text(f"{inventory}\n")
+    try:
+        USED.write_text(f"{inventory}\n")
+    except OSError as error:
+        raise ValueError(f"{USED} cannot be written ({error.strerror})") from error
 
 
 @cli.command()

@@ -33,7 +33,8 @@ def sources(folder: Path) -> dict[str, bytes]:
     return {
         f"app/{inside.as_posix()}": path.read_bytes()
         for inside, path in sorted(found.items())
-        if not any(part.startswith((".", "__pycache__")) for part in inside.parts)
+        if not any(part.startswith((".", "#", "__pycache__")) for part in inside.parts)
+        and not inside.name.endswith(("~", ".orig", ".rej"))
     }
 
 

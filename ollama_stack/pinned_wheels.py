@@ -63,9 +63,14 @@ def _fetched(requirements: Path, python: str, machine: str, unpack: bool) -> Pat
     digest = sha256(requirements.read_bytes()).hexdigest()[:12]
     name = requirements.stem if machine == MACHINE else f"{requirements.stem}-{machine}"
     folder = cache() / f"{name}-{digest}{'' if unpack else f'-for-{python}'}"
-    with ONE_AT_A_TIME:
-        if not folder.is_dir():
-            _fetch(requirements, python, machine, folder, unpack)
+    try:
+        with ONE_AT_A_TIME:
+            if not folder.is_dir():
+                _fetch(requirements, python, machine, folder, unpack)
+    except OSError as error:
+        raise DeployError(
+            f"{cache()} cannot be written ({error.strerror}); correct its owner and room, or set XDG_CACHE_HOME"
+        ) from error
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 def key_fault(path: Path, named: str) -> str:
     """The problem and the way out, "" if there is none; ``named``: the path as it was written."""
     try:
-        head = path.read_bytes()[:100]
+        head = path.read_bytes()[:65536]
     except (FileNotFoundError, NotADirectoryError):
         return (
             f"key file {named} is not there; make one with ssh-keygen -t ed25519, or name another"

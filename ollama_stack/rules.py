@@ -230,6 +230,11 @@ def _no_page(settings: Settings) -> Iterator[str]:
             f"app_base_python: {settings.app_base_image} does not say which Python it has; set "
             "app_base_python, like 3.13"
         )
+    if settings.app_is_built and "alpine" in settings.app_base_image:
+        yield (
+            f"app_base_image: {settings.app_base_image} is Alpine's, for which the page's packages are not made; "
+            "take one of Debian's, like python:3.13-slim"
+        )
     # A character is seldom more than a token; Ollama would cut the question's beginning off.
     most = settings.app_max_prompt + settings.app_max_answer
     if most > settings.model_num_ctx:

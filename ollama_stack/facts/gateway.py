@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
@@ -22,6 +24,34 @@ class TokenDigest(FactBase[str | None]):
     @override
     def process(self, output: list[str]) -> str | None:
         return output[0].split()[0] if output else None
+
+
+class CertificateIssuer(FactBase[str]):
+    """Who signed the certificate in a PEM file, by common name; "" if nothing there says so. No key is read."""
+
+    default = str
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        first = "/-END CERTIFICATE-/q"
+        return StringCommand(
+            *(
+                "test ! -s",
+                QuoteString(path),
+                "|| sed -n -e '/-BEGIN CERTIFICATE-/,$p' -e",
+                f"'{first}'",
+            ),
+            QuoteString(path),
+        )
+
+    @override
+    def process(self, output: list[str]) -> str:
+        try:
+            issuer = x509.load_pem_x509_certificate("\n".join(output).encode()).issuer
+        except ValueError:
+            return ""
+        names = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[0].value) if names else ""
 
 
 class GatewayVersion(FactBase[str | None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pyinfra.api.state import BaseStateCallback
 from typing_extensions import override
 
 T = TypeVar("T")
+FRESH = 60.0  # seconds that a look counts
 Key = tuple[Any, ...]  # a fact's class and its arguments
 Wanted = tuple[type[FactBase[Any]], dict[str, Any]]
 
@@ -24,6 +26,8 @@ class Memory(BaseStateCallback):
 
     facts: dict[str, dict[Key, Any]] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
+    looked: dict[str, float] = field(default_factory=dict)
+    """When each host was looked at, by time.monotonic()."""
 
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override] # pyinfra's are static
         """The operation before it is over."""
@@ -48,9 +52,12 @@ def remember(state: State) -> None:
 
 
 def still_true(host: Host) -> None:
-    """What has been read of ``host`` holds after the current operation, though it has run commands."""
+    """What has been read of ``host`` holds after the current operation, though it has run commands.
+
+    Not if that was long ago: an operator may have thought before the yes, and somebody else changed the host.
+    """
     for each in host.state.callback_handlers:
-        if isinstance(each, Memory):
+        if isinstance(each, Memory) and time.monotonic() - each.looked.get(host.name, 0) < FRESH:
             each.last.pop(host.name, None)
 
 
@@ -69,15 +76,20 @@ def known(fact: type[FactBase[T]], **arguments: Any) -> T:
 
 def look(wanted: Sequence[Wanted]) -> None:
     """Read many facts of the current host by one command; ``known`` asks by itself for what that misses."""
-    facts = _remembered()
-    if facts is not None:
+    memory = _memory()
+    if memory is not None:
+        memory.looked[host.name] = time.monotonic()
         found: dict[Key, Any] = host.get_fact(Look, wanted=wanted, _ignore_errors=True)
-        facts.update(found)
+        memory.of(host.state, host).update(found)
 
 
 def _remembered() -> dict[Key, Any] | None:
-    memory = next((each for each in host.state.callback_handlers if isinstance(each, Memory)), None)
+    memory = _memory()
     return None if memory is None else memory.of(host.state, host)
+
+
+def _memory() -> Memory | None:
+    return next((each for each in host.state.callback_handlers if isinstance(each, Memory)), None)
 
 
 def _key(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> Key:

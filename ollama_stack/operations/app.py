@@ -13,6 +13,7 @@ from pyinfra.facts.docker import DockerImage
 from pyinfra.facts.server import Arch
 
 from ollama_stack.facts.memory import known
+from ollama_stack.facts.release import LOCK
 from ollama_stack.page_image import REQUIREMENTS, packed, page
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.shell import or_explain, uploaded
@@ -21,6 +22,7 @@ from ollama_stack.stack.compose import CLEAN
 DOCKER = f"{CLEAN} docker"
 # As app/Dockerfile labels its stages; of them only those without a name are looked for.
 LABEL = "org.opencontainers.image.title=ollama-stack-app"
+BUILT_IN = "ollama-stack.built-in"  # host/release knows by it which pages are ours to remove
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -40,7 +42,7 @@ def built(image: str, base: str, python: str, folder: str) -> Commands:
     yield _pulled(base)
     yield from _unpacked(context, place)
     yield or_explain(
-        _in_the_end(_build(image, base, f"{place}/page"), place),
+        _in_the_end(_build(image, base, folder, f"{place}/page"), place),
         f"app_base_image: the page cannot be built on {base}, what runs is untouched; Docker's words are above. It "
         f"must have Python {python} (app_base_python) with pip, and not be Alpine's; or name a ready image in "
         "app_image (docs/running.md)",
@@ -66,25 +68,29 @@ def _unpacked(context: bytes, place: str) -> Commands:
     yield StringCommand("umask 022 && mkdir -p", QuoteString(page))
     yield uploaded(host, BytesIO(context), archive)
     checksum = f"{sha256(context).hexdigest()}  {archive}"
-    yield StringCommand("echo", QuoteString(checksum), "| sha256sum --check --quiet")
     yield StringCommand(
+        *("echo", QuoteString(checksum), "| sha256sum --check --quiet &&"),
         *("umask 022 && tar --extract --no-same-owner --file", QuoteString(archive)),
-        *("--directory", QuoteString(page)),
+        *("--directory", QuoteString(page), "|| { rm -rf", QuoteString(place), "; false; }"),
     )
 
 
-def _build(image: str, base: str, context: str) -> StringCommand:
+def _build(image: str, base: str, folder: str, context: str) -> StringCommand:
     """By whichever builder the engine has; no step of it reaches a network."""
     return StringCommand(
-        f"{DOCKER} build --quiet --force-rm --network none --build-arg PIP_NO_INDEX=1 --build-arg",
+        f"{DOCKER} build --quiet --force-rm --network none --build-arg PIP_NO_INDEX=1",
+        *("--label", QuoteString(f"{BUILT_IN}={folder}"), "--build-arg"),
         *(QuoteString(f"BASE={base}"), "--tag", QuoteString(image)),
         *("--file", QuoteString(f"{context}/app/Dockerfile"), QuoteString(context)),
     )
 
 
 def _in_the_end(build: StringCommand, place: str) -> StringCommand:
-    """However it ends, nothing of it stays but the image: the old builder leaves its stages."""
+    """However it ends, its folder and the old builder's stages go; BuildKit keeps a cache that it bounds itself.
+
+    It holds the lock's file: a build that outlives its run is waited for by the next one.
+    """
     return StringCommand(
-        *("{", build, "; built=$?; rm -rf", QuoteString(place)),
-        f"; {DOCKER} image prune --force --filter label={LABEL} >/dev/null 2>&1; test $built = 0; }}",
+        *("( flock 9;", build, "; built=$?; rm -rf", QuoteString(place)),
+        f"; {DOCKER} image prune --force --filter label={LABEL} >/dev/null 2>&1; test $built = 0 ) 9>>{LOCK}",
     )

@@ -27,6 +27,7 @@ AUTHORITY_LIFE = timedelta(days=3652)
 LIFE = timedelta(days=397)  # the day of skew included: Apple and browsers refuse more
 RENEW = timedelta(days=30)  # before its end
 LOCAL = ("localhost", "127.0.0.1")
+OWN = "Ollama CA"  # an authority's common name begins so
 LONGEST = 64  # letters of a common name (X.520)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 # What a file has that is no certificate, or no key of one.
@@ -56,7 +57,7 @@ def new_authority(site: str, now: datetime) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, site[:LONGEST])
     # The day tells it from the one that it may replace: clients have both for a time.
-    common = f"Ollama CA {now:%Y-%m-%d} {site}"[:LONGEST].strip()
+    common = f"{OWN} {now:%Y-%m-%d} {site}"[:LONGEST].strip()
     subject = x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common)])
     builder = _builder(subject, subject, key, now, now + AUTHORITY_LIFE)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

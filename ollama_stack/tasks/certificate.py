@@ -13,8 +13,11 @@ from pyinfra.operations import python
 
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
-from ollama_stack.facts.memory import still_true
+from ollama_stack.facts.gateway import CertificateIssuer
+from ollama_stack.facts.memory import known, still_true
+from ollama_stack.rules import refuse
 from ollama_stack.stack.certificates import (
+    OWN,
     Authority,
     for_others,
     issue,
@@ -40,9 +43,11 @@ def have_certificate(settings: Settings) -> str:
             "host lets others in; name what students call it"
         )
     try:
-        there, kept = authority.read(folder), authority.kept(folder, host.name)
+        there, kept = authority.read(folder), authority.kept(folder, _name())
     except ValueError as error:
         raise DeployError(f"{host.name}: gateway_tls: {error}") from error
+    if not there:
+        _refuse_a_second(settings, folder)
     signer, now = there or _first(host.state, folder), datetime.now(timezone.utc)
     why = unfit(kept, called, signer.certificate, now) if kept else "there is none yet"
     if not why:
@@ -58,6 +63,24 @@ def have_certificate(settings: Settings) -> str:
     return made
 
 
+def _name() -> str:
+    """Two inventories may call two hosts the same."""
+    return f"{Path(inventory_argument(sys.argv)).stem}.{host.name}"
+
+
+def _refuse_a_second(settings: Settings, folder: Path) -> None:
+    """No other checkout makes another authority without a word: every device would lose its trust."""
+    path = f"{settings.gateway_dir}/tls.pem"
+    signer = known(CertificateIssuer, path=path)
+    if signer.startswith(OWN):
+        fault = (
+            f"gateway_tls: this host has a certificate of {signer}, and {folder} has no authority; copy that folder "
+            f"from the machine that deployed before, or, to begin anew, remove {path} on the host: then every "
+            "client has to trust the new ca.crt"
+        )
+        refuse({host.name: [fault]})
+
+
 @cache
 def _first(run: State, folder: Path) -> Authority:
     """The authority that the hosts of a run share, before one of them keeps it."""
@@ -67,7 +90,7 @@ def _first(run: State, folder: Path) -> Authority:
 def _kept(host: Host, folder: Path, signer: Authority, made: str) -> bool:
     still_true(host)  # nothing is changed there
     try:
-        if authority.keep(folder, signer, host.name, made):
+        if authority.keep(folder, signer, _name(), made):
             logger.warning(
                 f"{folder} has a new authority: keep a copy of it, and have every client trust "
                 f"{folder / authority.CERTIFICATE} (docs/tls.md)"

@@ -226,7 +226,8 @@ def _no_packages(python: str, machine: str) -> str:
     try:
         downloaded(REQUIREMENTS, python, machine)
     except DeployError as error:
-        return str(error).splitlines()[-1]
+        lines = str(error).splitlines()
+        return next((line for line in lines if line.startswith("ERROR:")), lines[-1])
     return ""
 
 

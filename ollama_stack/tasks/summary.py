@@ -61,20 +61,24 @@ def facts(host: Host) -> dict[str, str]:
         "address": settings.url,
         "smoke": host.data.get("_smoke", ""),
         **(
-            page_rows(settings, reached_at(host.name, host.data.dict()))
+            page_rows(
+                settings,
+                reached_at(host.name, host.data.dict()),
+                "sudo " if host.data.get("_sudo") else "",
+            )
             if settings.app_enabled
             else {}
         ),
     }
 
 
-def page_rows(settings: Settings, reached: str) -> dict[str, str]:
+def page_rows(settings: Settings, reached: str, sudo: str = "") -> dict[str, str]:
     """Where students ask and the teacher looks; ``reached``: the host's address for a deploy."""
     token = f"{settings.app_dir}/teacher.token"
     url = page_address(settings, reached).url or settings.app_url
     return {
         "students": f"ask at {url}",
-        "teacher": f"{url}/teacher; on the host: sudo cat {token}",
+        "teacher": f"{url}/teacher; on the host: {sudo}cat {token}",
     }
 
 

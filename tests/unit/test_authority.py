@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from ollama_stack import authority
+from ollama_stack.facts.gateway import CertificateIssuer
 from ollama_stack.rules import faults, secret_faults, warnings
 from ollama_stack.stack.certificates import AUTHORITY_LIFE, issue, new_authority, read_authority
 from tests.unit.conftest import group_data
@@ -252,12 +254,37 @@ def test_a_host_that_others_cannot_name_is_warned_of(tmp_path: Path, folder: Pat
 def test_a_kept_certificate_that_cannot_be_read_ends_the_run(
     fakes: str, story: str, made: Path
 ) -> None:
-    (made / "hosts" / "@fake%2Fclass-1.school.example.pem").mkdir()
+    (made / "hosts" / "fakes.@fake%2Fclass-1.school.example.pem").mkdir()
     run = pyinfra(fakes, story, "-y")
     assert run.returncode == 1
     assert "@fake/class-1.school.example: gateway_tls: " in run.stderr
     assert "cannot be read (IsADirectoryError); check the path and its permissions" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_another_checkout_makes_no_second_authority(
+    tmp_path: Path, folder: Path, story: str
+) -> None:
+    ours = new_authority("school", NOW)
+    pem = issue(ours, ["class-1"], NOW)
+    first = pem[: pem.index("-----BEGIN PRIVATE")].splitlines()
+    own = {"gateway_tls_folder": str(folder)}
+    answers = {**BARE, "-END CERTIFICATE-": first}
+    run = pyinfra(as_fakes("inventories/local.py", tmp_path, answers, **OWN, **own), story, "-y")
+    assert run.returncode == 1
+    assert "this host has a certificate of Ollama CA 20" in run.stderr
+    assert f"and {folder} has no authority; copy that folder from the machine" in run.stderr
+    assert not folder.exists()
+
+
+def test_the_issuer_is_read_and_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "tls.pem"
+    path.write_text(issue(new_authority("school", NOW), ["class-1"], NOW))
+    command = ["sh", "-c", str(CertificateIssuer().command(str(path)))]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "PRIVATE" not in shown
+    assert CertificateIssuer().process(shown.splitlines()).startswith("Ollama CA 20")
+    assert CertificateIssuer().process(["rubbish"]) == ""
 
 
 def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
@@ -276,7 +303,7 @@ def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
     assert {path.name for path in before} >= {
         "ca.key",
         "ca.crt",
-        "@fake%2Fclass-1.school.example.pem",
+        "fakes.@fake%2Fclass-1.school.example.pem",
     }
     assert len(before) == 8
     assert authority.certificate(folder).subject.rfc4514_string().endswith(" fakes,O=fakes")

@@ -10,7 +10,6 @@ from ollama_stack.page_image import REPOSITORY
 from tests.unit.host.test_release import Host
 
 OLD, NOW, OTHER = (f"{REPOSITORY}:{digit * 12}" for digit in "123")
-THEIRS = f"{REPOSITORY}:0.1.0"
 
 
 def runs(page: str) -> str:
@@ -34,7 +33,8 @@ def removed(service: Host) -> list[str]:
 
 
 def test_pages_that_no_kept_release_runs_are_removed(service: Host) -> None:
-    answering(service, f"'image ls '*) printf '%s\\n' {OLD} {NOW} {OTHER} {THEIRS};;")
+    ours = f"label=ollama-stack.built-in={service.folder}"  # not one that somebody built by hand
+    answering(service, f"'image ls --filter {ours} '*) printf '%s\\n' {OLD} {NOW} {OTHER};;")
     service.keep(runs(OLD))
     assert removed(service) == [NOW, OTHER]
     service.keep(runs(NOW))

@@ -35,26 +35,24 @@ def test_an_image_that_is_there_is_not_built_again() -> None:
 
 
 def test_it_is_built_without_a_network_from_what_was_checked(wheels: Path) -> None:
-    pull, clear, folder, _, check, unpack, build = plan(
-        app.built, {"uname -m": "aarch64"}, **DECLARED
-    )
+    pull, clear, folder, _, unpack, build = plan(app.built, {"uname -m": "aarch64"}, **DECLARED)
     assert [path.name for path in wheels.iterdir()] == ["a-aarch64.whl"]
     there = f"{CLEAN} docker image inspect {BASE} >/dev/null 2>&1"
     assert pull.startswith(f"{there} || {CLEAN} docker pull --quiet {BASE} || {{ printf ")
     assert clear == "rm -rf '/opt/o k/build'"
     assert folder == "umask 022 && mkdir -p '/opt/o k/build/page'"
     digest = sha256(packed(page(), wheels)).hexdigest()
-    assert check == f"echo '{digest}  /opt/o k/build/page.tar' | sha256sum --check --quiet"
     assert unpack == (
+        f"echo '{digest}  /opt/o k/build/page.tar' | sha256sum --check --quiet && "
         "umask 022 && tar --extract --no-same-owner --file '/opt/o k/build/page.tar' "
-        "--directory '/opt/o k/build/page'"
+        "--directory '/opt/o k/build/page' || { rm -rf '/opt/o k/build' ; false; }"
     )
     assert build.startswith(
-        f"{{ {CLEAN} docker build --quiet --force-rm --network none --build-arg PIP_NO_INDEX=1 --build-arg "
-        f"BASE={BASE} --tag {IMAGE} --file '/opt/o k/build/page/app/Dockerfile' '/opt/o k/build/page' ; "
+        f"( flock 9; {CLEAN} docker build --quiet --force-rm --network none --build-arg PIP_NO_INDEX=1 "
+        f"--label 'ollama-stack.built-in=/opt/o k' --build-arg BASE={BASE} --tag {IMAGE} --file '/opt/o k/build/page/app/Dockerfile' '/opt/o k/build/page' ; "
         "built=$?; rm -rf '/opt/o k/build' ; "
     )
-    assert "test $built = 0; } || { printf " in build
+    assert "test $built = 0 ) 9>>/run/ollama-stack.lock || { printf " in build
 
 
 def test_what_is_uploaded_is_the_page_and_its_wheels(wheels: Path) -> None:

@@ -18,7 +18,7 @@ from pyinfra.operations import python
 
 from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.host import LoginServer
-from ollama_stack.facts.memory import known, remember
+from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.release import LastRun
 from ollama_stack.operations import lock
 from ollama_stack.operations.programs import SOURCES, VERSION
@@ -149,10 +149,17 @@ def test_over_ssh_the_login_holds_it_and_names_are_quoted() -> None:
         ("", 2),
     ],
 )
-def test_what_was_read_holds_if_no_other_run_came_between(last: str, reads: int) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_read_holds_if_no_other_run_came_between(
+    last: str, reads: int, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if late:  # somebody thought before the yes
+        monkeypatch.setattr("ollama_stack.facts.memory.FRESH", 0.0)
+        reads = 2
     answers = {"/lock": ["12 34 2026-11-28T08:00:00Z ops@school"], "read -r run": [last]}
     with fake_host(answers) as host:
         remember(host.state)
+        look([(LastRun, {})])
         known(InitSystem)
         host.state.set_stage(StateStage.Prepare)
         add_op(host.state, lock.held, folder="/opt/o", who="ops@school", begun=begun)
