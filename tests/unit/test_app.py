@@ -71,6 +71,13 @@ def settings(**own: Any) -> Settings:
             ],
         ),
         ({"app_base_image": "ollama-lab/python:3", "app_base_python": 3.11}, []),
+        (
+            {"app_base_image": "python:3.13-alpine"},
+            [
+                "app_base_image: python:3.13-alpine is Alpine's, for which the page's packages are not made; "
+                "take one of Debian's, like python:3.13-slim"
+            ],
+        ),
         ({"app_base_image": "ollama-lab/python:3", "app_image": "a/b:1"}, []),
         (
             {"app_base_python": "3.1"},
