@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,12 @@ from pyinfra.api import DeployError
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.config.settings import Settings, read_settings
-from ollama_stack.operations import secrets, smoke
 from ollama_stack.page_image import REQUIREMENTS, built_name
 from ollama_stack.rules import faults, warnings
-from ollama_stack.shell import renamed
 from ollama_stack.stack.rendering import compose_file, gateway_files
 from ollama_stack.tasks import preflight
 from tests.unit.conftest import group_data
-from tests.unit.facts.test_docker import engine
-from tests.unit.harness import fake_host, plan
+from tests.unit.harness import fake_host
 from tests.unit.test_fit import BARE, MIRROR
 
 
@@ -283,53 +279,3 @@ def test_with_a_certificate_the_door_is_tls_and_the_app_knows_it(tmp_path: Any) 
     assert "    bind :8080 ssl crt " in text
     assert "    bind :11435 " in text
     assert "set-header X-Forwarded-Proto https\n" in text
-
-
-FOLDER = "/opt/my ollama/app"
-TEXTS = {"cookie.key": "k" * 64, "teacher.token": "t" * 64}
-
-
-def live(owner: str = "600 10001", *names: str) -> dict[str, Any]:
-    digest = sha256(b"other").hexdigest()
-    return {"sha256sum": [f"{name} {digest} {owner}" for name in names or TEXTS]}
-
-
-def kept(answers: dict[str, Any]) -> list[str]:
-    return plan(
-        secrets.kept, answers, folder=FOLDER, secrets=TEXTS, owner=10001, reader="ollama-app"
-    )
-
-
-def test_secrets_are_made_once_and_never_shown() -> None:
-    commands = kept({})
-    assert str(renamed(f"{FOLDER}/cookie.key.new", f"{FOLDER}/cookie.key")) in commands
-    assert "chown 10001:10001 '/opt/my ollama/app/cookie.key.new' && chmod 600 '/opt/my ollama/app/cookie.key.new'" in commands  # fmt: skip
-    assert not [command for command in commands for text in TEXTS.values() if text in command]
-    restart = "! docker container inspect ollama-app >/dev/null 2>&1 || docker restart ollama-app"
-    assert commands[-1] == restart  # it may still have a folder that is gone
-    assert kept(live()) == []
-
-
-def test_where_the_engine_maps_users_secrets_are_theirs() -> None:
-    mapped = {
-        "docker info": engine(
-            DockerRootDir="/var/lib/docker/5000.5000", SecurityOptions=["name=userns"]
-        )
-    }
-    assert "chown 15001:15001 '/opt/my ollama/app/cookie.key.new'" in " ".join(kept(mapped))
-    assert kept(mapped | live("600 15001")) == []
-
-
-def test_a_secret_that_is_there_keeps_its_text() -> None:
-    commands = kept(live("644 0", "cookie.key"))
-    assert "chmod 600 '/opt/my ollama/app/cookie.key'" in commands
-    assert not [command for command in commands if "cookie.key.new" in command]
-    assert [command for command in commands if "teacher.token.new" in command]
-    assert not [command for command in commands if "restart" in command]
-
-
-def test_the_smoke_asks_for_a_real_generation() -> None:
-    command, _ = plan(smoke.page, {}, url="http://127.0.0.1:8080", seconds=60)
-    assert "http://127.0.0.1:8080/api/ask" in command
-    assert '"max_tokens": 1' in command
-    assert "/api/ask does not answer" in command
