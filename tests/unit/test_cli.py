@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,7 +65,8 @@ def test_a_noted_inventory_need_not_be_named_again(
         asked.append(inventory)
         return 0
 
-    monkeypatch.setattr("ollama_stack.verbs.status", status)
+    # A double: pyinfra's command would patch this process's threads.
+    monkeypatch.setitem(sys.modules, "ollama_stack.verbs", SimpleNamespace(status=status))
 
     nothing = runner.invoke(cli, ["status"])
     assert nothing.exit_code == 2  # of click; main() makes it 3

@@ -83,7 +83,7 @@ def test_a_host_is_reached_where_the_inventory_says(
 
 
 def test_a_deploy_ends_with_the_same_address() -> None:
-    rows = page_rows(settings(OPEN), "10.0.0.5")
+    rows = page_rows(settings(OPEN), "10.0.0.5", "sudo ")
     assert rows["students"] == "ask at http://10.0.0.5:8080"
     assert rows["teacher"].startswith("http://10.0.0.5:8080/teacher; on the host: sudo cat /opt/")
 
