@@ -23,7 +23,11 @@ EVIL = {"x": {"type": "array", "minItems": 10**9}}
     "schema",
     [
         {"$ref": "#/default/x", "$defs": ANY, "default": EVIL},
-        {"$ref": "#/default/x", "definitions": ANY, "default": {"x": {"$ref": "#/default/x"}}},
+        {
+            "allOf": [{"$ref": "#/default/x"}],
+            "definitions": ANY,
+            "default": {"x": {"$ref": "#/default/x"}},
+        },
         {
             "$ref": "#/$defs/x",
             "definitions": ANY,
