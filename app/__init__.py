@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import RequestEntityTooLarge, SecurityError
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, SecurityError
 from werkzeug.sansio.utils import host_is_trusted
 
 from app import api, pages, probes, teacher
@@ -82,7 +82,7 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     app.extensions["service"] = service = QuestionService(settings, queue)
     app.extensions["prober"] = probes.Prober(service)
     app.extensions["staffroom"] = teacher.Staffroom()
-    app.before_request(_refuse_many_fields)
+    app.before_request(_refuse_odd_forms)
     protect = CSRFProtect(app)
     protect.exempt(api.blueprint)  # JSON alone, which no foreign page can send
     for part in (pages, api, teacher, probes):
@@ -102,11 +102,16 @@ def _refuse_foreign_names(hosts: list[str]) -> None:
         raise SecurityError
 
 
-def _refuse_many_fields() -> None:
-    """MAX_FORM_PARTS goes for the other form alone; asked before anything reads the form."""
+def _refuse_odd_forms() -> None:
+    """MAX_FORM_PARTS goes for the other form alone; asked before anything reads the form.
+
+    In that one a field may have no name, which Flask-WTF does not expect.
+    """
     written = request.mimetype == "application/x-www-form-urlencoded"
     if written and request.get_data().count(b"&") >= FIELDS:
         raise RequestEntityTooLarge
+    if request.mimetype == "multipart/form-data" and None in request.form:
+        raise BadRequest
 
 
 def _with_headers(response: Response) -> Response:

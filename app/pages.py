@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from markupsafe import escape
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
+from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed, SecurityError
 
 from app.api import refused
 from app.queue import Chunk, Done, Failed, Job, Position, Quiet
@@ -113,6 +113,8 @@ def lost(error: HTTPException) -> Response:
     """No such page, no such way to ask for it, or a fault of our own; programs get it as JSON."""
     if request.path.startswith("/api/"):
         response = refused(error)
+    elif isinstance(request.routing_exception, BadHost):  # no page has an address then
+        response = Response("bad host\n", 400, content_type="text/plain; charset=utf-8")
     else:
         status = error.code or 500
         name = "lost" if status == 404 else "bad" if status < 500 else "broken"

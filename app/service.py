@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from app.share import Caller, Full, Refused
 
 BEAT = 1.0  # seconds between two checks that the student is still connected
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
+# What JSON does not escape and a terminal obeys: C1's controls, other lines' ends, directions of writing.
+UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 log = logging.getLogger("app.questions")
 
 
@@ -134,4 +137,5 @@ class QuestionService:
             entry["why"] = why
         if self.settings.app_log_prompts:
             entry["prompt"] = job.prompt
-        log.info(json.dumps(entry, ensure_ascii=False))
+        line = json.dumps(entry, ensure_ascii=False)
+        log.info(UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line))

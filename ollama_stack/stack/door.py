@@ -18,6 +18,7 @@ LIMITS = {
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
     "logged": 200,  # requests of one address in 10 s, but for those that the model answers
     "door_connections": (CONNECTIONS - WITHIN - METRICS - HEALTH) // 2,
+    "app_connections": 50,  # of them, where only the app comes
     "crowded": 250,  # of them; from then on one address opens no more than
     "few": 20,
     "within_connections": WITHIN,

@@ -40,7 +40,7 @@ local text, flag = typed("string"), typed("boolean")
 local function any() end
 
 local function number(value, name)
-    if type(value) ~= "number" or math.abs(value) > 1e6 then
+    if type(value) ~= "number" or value < -1e6 or value > 1e6 then -- math.abs(mininteger) is below 0
         refuse(400, "%s: is no number from -1000000 to 1000000", name)
     end
 end

@@ -87,8 +87,8 @@ local function kind(_, value, name)
 end
 
 local function reference(seen, value, name)
-    local found = type(value) == "string" and value:match("^#/%$?def[%a]+/([%w_.-]+)$")
-    if not found or #found > KEY or not seen.definitions[found] then
+    local word, found = tostring(value):match("^#/([%a$]+)/([%w_.-]+)$") -- what ``default`` holds is no schema
+    if not found or #found > KEY or not (seen.definitions[word] or {})[found] then
         is.refuse(400, "%s: is no definition of this schema (#/$defs/NAME)", name)
     end
     local from = seen.within or ""
@@ -101,7 +101,7 @@ local function plain(seen, value, name, level)
 end
 
 local function number(_, value, name)
-    if type(value) ~= "number" or math.abs(value) > 2 ^ 53 then
+    if type(value) ~= "number" or value < -2 ^ 53 or value > 2 ^ 53 then
         is.refuse(400, "%s: is no number of at most 53 bits", name)
     end
 end
@@ -189,6 +189,24 @@ local function ordered(fields, least, most, name)
     end
 end
 
+-- What llama.cpp makes of an integer's bounds; where nothing is between them, no answer would do.
+local function bound(fields, with, without, step)
+    local value, more = fields[with], 0
+    if type(value) ~= "number" then
+        value, more = fields[without], step
+    end
+    return type(value) == "number" and (value < 0 and math.ceil(value) or math.floor(value)) + more
+end
+
+local function room(fields, name)
+    local low = bound(fields, "minimum", "exclusiveMinimum", 1)
+    local high = bound(fields, "maximum", "exclusiveMaximum", -1)
+    local whole = fields.type == "integer" or type(fields.type) == "table" and fields.type.items[1] == "integer"
+    if whole and low and high and low > high then
+        is.refuse(400, "%s: no integer is between its bounds", name)
+    end
+end
+
 function Seen:schema(value, name, level)
     self:count(value, name, level)
     local fields = is.fields(value, name)
@@ -203,6 +221,7 @@ function Seen:schema(value, name, level)
     ordered(fields, "minItems", "maxItems", name)
     ordered(fields, "minLength", "maxLength", name)
     ordered(fields, "minimum", "maximum", name)
+    room(fields, name)
 end
 
 -- Definitions that come back to themselves: llama.cpp follows some of them for ever.
@@ -217,19 +236,21 @@ function Seen:no_circle(from, name, depth)
 end
 
 local function schema(value, name)
-    local fields, definitions = is.fields(value, name), {}
-    for _, word in ipairs({ "$defs", "definitions" }) do
+    local fields, definitions = is.fields(value, name), { ["$defs"] = {}, definitions = {} }
+    for word, keys in pairs(definitions) do
         local defined = fields[word]
         for key in pairs(type(defined) == "table" and defined.fields or {}) do
-            definitions[key] = true
+            keys[key] = true
         end
     end
     local seen = { nodes = 0, letters = 0, times = 0, definitions = definitions, refers = {} }
     setmetatable(seen, Seen):schema(value, name, 0)
     seen:count("", name, 0) -- with the last one's repetitions
     seen:no_circle("", name, 0)
-    for key in pairs(definitions) do
-        seen:no_circle(key, name, 0)
+    for _, keys in pairs(definitions) do
+        for key in pairs(keys) do
+            seen:no_circle(key, name, 0)
+        end
     end
 end
 

@@ -93,6 +93,19 @@ def test_the_log_has_no_questions_unless_told(
     assert said["prompt"] == "xyzzy 4711"
 
 
+def test_a_logged_question_moves_no_terminal_and_turns_no_line(
+    environment: dict[str, str], model: Double, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.questions")
+    service = create_app(environment | {"APP_LOG_PROMPTS": "true"}, model).extensions["service"]
+    written = 'да\x1b[2J\x9b31m\x85\u2028{"outcome": "x"}\u202e\u2066\x7f'
+    asked(service, "ann", written)
+    line = caplog.records[-1].getMessage()
+    assert json.loads(line)["prompt"] == written
+    assert "да" in line
+    assert line.isprintable()
+
+
 def test_the_last_ten_errors_are_kept(client: FlaskClient, service: QuestionService) -> None:
     for number in range(12):
         client.post("/api/ask", json={"prompt": "fail:busy"}, environ_base={"REMOTE_ADDR": f"10.0.0.{number}"})  # fmt: skip

@@ -1,0 +1,135 @@
+"""Members of the known kinds of attack that were found later, each by itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_stack.stack.door import LIMITS
+from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, question, status
+from tests.door.test_fields import refused
+
+ANY = {"x": {"type": "string"}}
+EVIL = {"x": {"type": "array", "minItems": 10**9}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/default/x", "$defs": ANY, "default": EVIL},
+        {
+            "allOf": [{"$ref": "#/default/x"}],
+            "definitions": ANY,
+            "default": {"x": {"$ref": "#/default/x"}},
+        },
+        {
+            "$ref": "#/$defs/x",
+            "definitions": ANY,
+            "default": {"$defs": EVIL},
+        },  # llama.cpp lifts them
+    ],
+)
+def test_what_is_no_schema_is_referred_to_by_none(door: Door, schema: dict[str, Any]) -> None:
+    code, said = refused(door, "/api/generate", question(format=schema))
+    assert (code, "is no definition of this schema" in said) == (400, True)
+
+
+LEAST = -(2**63)  # whose math.abs is below zero in Lua
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"options": {"temperature": LEAST}},
+        {"options": {"repeat_penalty": LEAST}},
+        {"format": {"type": "integer", "maximum": LEAST}},
+        {"format": {"type": "integer", "exclusiveMinimum": LEAST}},
+    ],
+)
+def test_the_least_number_is_none_that_passes(door: Door, more: dict[str, Any]) -> None:
+    assert refused(door, "/api/generate", question(**more))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({"exclusiveMinimum": 5, "maximum": 5}, 400),
+        ({"minimum": 5, "exclusiveMaximum": 5}, 400),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 1}, 400),
+        ({"exclusiveMinimum": 0.5, "exclusiveMaximum": 1.5}, 400),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 2}, 200),
+        ({"exclusiveMinimum": 0, "maximum": 1}, 200),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 200),
+        ({"type": ["integer", "null"], "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 400),
+    ],
+)
+def test_an_integer_has_room(door: Door, bounds: dict[str, Any], expected: int) -> None:
+    assert door.ask(format={"type": "integer"} | bounds).status_code == expected
+
+
+BODY = json.dumps(question())
+HEAD = "".join(f"{name}: {value}\r\n" for name, value in bearer("one").items())
+
+
+@pytest.mark.parametrize("where", ["page", "api"])
+def test_who_leaves_before_the_answer_is_logged_up_to_the_same_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """4,400 lines in 4 s of one address without a token, at /api/ask."""
+    monkeypatch.setitem(LIMITS, "logged", 20)
+    door = opened(app_enabled=True, **TOKENS)
+    raw = f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\n{HEAD}Content-Length: {len(BODY)}\r\n\r\n{BODY}"
+    if where == "page":
+        raw = "POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+    for _ in range(400):
+        with suppress(ConnectionError), door.connect(getattr(door, where), OTHERS_ADDRESS) as one:
+            one.sendall(raw.encode())
+    answered = sum(line["status"] == 200 for line in door.lines())
+    assert 10 < len(door.lines()) <= 20 + answered
+    if where == "api":
+        assert door.ask(who="two").status_code == 200
+        assert door.lines()[-1]["status"] == 200
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_silent_handshake_gives_its_connection_back(
+    opened: Opener, tmp_path: Path, said: bytes
+) -> None:
+    """It held it for 30 s, where half a request's head holds one for 5."""
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(words.split(), cwd=tmp_path, check=True, capture_output=True)
+    pem = tmp_path / "tls.pem"
+    pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
+    door = opened(app_enabled=True, gateway_tls_cert=str(pem))
+    with door.connect(door.api) as one, door.connect(door.page) as two:
+        for stranger in (one, two):
+            stranger.sendall(said)
+            stranger.settimeout(9)
+        for stranger in (one, two):
+            assert stranger.recv(1) == b""
+
+
+def test_whoever_fills_the_door_of_scripts_the_page_has_its_own(opened: Opener) -> None:
+    door = opened(app_enabled=True, **TOKENS)
+    taken = [(20, 149), (21, 149), *((last, 20) for last in range(22, 30))]
+    with ExitStack() as stack:
+        for last, connections in taken:
+            for _ in range(connections):
+                with suppress(ConnectionError):
+                    stack.enter_context(door.connect(source=f"127.0.0.{last}"))
+        time.sleep(0.3)
+        began = time.monotonic()
+        page = stack.enter_context(door.start("app", port=door.inner))
+        assert status(page) == 200
+        assert time.monotonic() - began < 1
+
+
+def test_a_definition_of_either_word_is_referred_to(door: Door) -> None:
+    schema = {"$ref": "#/definitions/x", "definitions": ANY, "$defs": {"y": {"type": "null"}}}
+    assert door.ask(format=schema).status_code == 200
