@@ -4,6 +4,7 @@ local is = require("checks")
 
 -- A rule is built for each value and each repetition, and built as deep as they nest.
 local NODES, LEVELS, LETTERS, TIMES, KEY = 500, 16, 8192, 5000, 64
+local PROPERTIES = 100 -- as OpenAI had it
 local TYPES = { string = 1, number = 1, integer = 1, boolean = 1, array = 1, object = 1, null = 1 }
 
 -- ``seen`` is the whole schema's: what it has so far, its definitions, and which refers to which.
@@ -44,6 +45,18 @@ local function named(seen, value, name, level)
         end
         seen:schema(given, name, level)
     end
+end
+
+-- llama.cpp's work grows with the third power of those that may be missing.
+local function properties(seen, value, name, level)
+    local count = 0
+    for _ in pairs(is.fields(value, name)) do
+        count = count + 1
+    end
+    if count > PROPERTIES then
+        is.refuse(400, "%s: has more than %d properties", name, PROPERTIES)
+    end
+    named(seen, value, name, level)
 end
 
 local function definitions(seen, value, name, level)
@@ -147,7 +160,7 @@ end
 
 local KEYWORDS = {
     ["type"] = kind,
-    properties = named,
+    properties = properties,
     required = alone(is.texts(NODES)),
     additionalProperties = schema_or_flag,
     items = schema_or_list,

@@ -133,3 +133,15 @@ def test_whoever_fills_the_door_of_scripts_the_page_has_its_own(opened: Opener) 
 def test_a_definition_of_either_word_is_referred_to(door: Door) -> None:
     schema = {"$ref": "#/definitions/x", "definitions": ANY, "$defs": {"y": {"type": "null"}}}
     assert door.ask(format=schema).status_code == 200
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(100, True), (101, False)])
+def test_an_object_has_a_bounded_number_of_properties(
+    door: Door, count: int, allowed: bool
+) -> None:
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(count)}}
+    if allowed:
+        assert door.ask(format=schema).status_code == 200
+        return
+    code, said = refused(door, "/api/generate", question(format=schema))
+    assert (code, "has more than 100 properties" in said) == (400, True)
