@@ -29,7 +29,7 @@ ADDRESS = "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddr
 
 def commands(addresses: list[str]) -> list[str]:
     """The three of README, with the servers' own addresses."""
-    (block,) = re.findall(r"```sh\nmake \.venv/ok.*?\n(.*?)```", README, re.DOTALL)
+    block, _russian = re.findall(r"```sh\nmake \.venv/ok.*?\n(.*?)```", README, re.DOTALL)
     lines = [line.partition(" #")[0].strip() for line in block.splitlines()]
     for number, address in enumerate(addresses, 5):
         lines[0] = lines[0].replace(f"--host 10.0.0.{number} ", f"--host {address} ")
@@ -42,6 +42,7 @@ class Controller:
     def __init__(self, home: Path) -> None:
         self.home, self.folder = home, home / "ollama-stack"
         self.folder.mkdir()
+        (home / ".ssh").mkdir(mode=0o700)  # whoever has used ssh once has it
         sh(f"git -C {ROOT} ls-files -z | tar --create --directory {ROOT} --null --files-from - | tar --extract --directory {self.folder}")  # fmt: skip
         (self.folder / ".venv").symlink_to(ROOT / ".venv")
         python = PYTHONS[platform.freedesktop_os_release()["VERSION_CODENAME"]]
@@ -73,12 +74,11 @@ class Controller:
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Iterator[Controller]:
-    found = Controller(tmp_path)
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", f"{tmp_path}/agent"])
+    agent = subprocess.Popen(
+        ["ssh-agent", "-D", "-a", f"{tmp_path}/agent"], stdout=subprocess.DEVNULL
+    )
     try:
-        time.sleep(0.5)
-        found.run(f"ssh-add {KEYS}/key")
-        yield found
+        yield Controller(tmp_path)
     finally:
         agent.terminate()
         agent.wait()
@@ -115,6 +115,7 @@ def trusting(controller: Controller) -> Path:
 def test_three_commands_and_a_class_asks(controller: Controller, tmp_path: Path) -> None:
     have(CHROMIUM, "chromium")
     with bare(HOSTS):
+        controller.run(f"ssh-add {KEYS}/key")
         addresses = [sh(ADDRESS + member.container).strip() for member in HOSTS]
         took = {}
         for command in commands(addresses):
