@@ -38,9 +38,14 @@ def protected(unit: str, memory_low: int) -> Commands:
         yield ours(path, f"ollama_project: {path} is not ours; remove it, or take another project")
         yield from placed(host, path, text)
     yield StringCommand("systemctl daemon-reload && systemctl start", QuoteString(unit))
+    shown = f"$(systemctl show --property MemorySwapMax --value {unit})"
+    shown += f" $(systemctl show --property MemoryLow --value {unit})"
+    # systemd leaves as it is what somebody wrote to the kernel itself: so the kernel is told by us, too.
     yield or_explain(
         StringCommand(
+            *(f'test "{shown}" =', QuoteString(" ".join(figures)), "&&"),
             *("cd", QuoteString(f"/sys/fs/cgroup/{unit}"), "&&"),
+            f"echo {figures[0]} >memory.swap.max && echo {figures[1]} >memory.low &&",
             *('test "$(cat memory.swap.max memory.low | xargs)" =', QuoteString(" ".join(figures))),
         ),
         f"ollama_memory_reservation: the kernel does not keep what {path} says; somebody's drop-in may say "

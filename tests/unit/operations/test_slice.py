@@ -63,18 +63,24 @@ def test_a_file_of_somebody_else_s_is_not_ours(text: str | None, code: int, tmp_
     assert (done.returncode, done.stderr) == (code, "setting: it's theirs\n" if code else "")
 
 
-@pytest.mark.parametrize(("figures", "code"), [("0", 0), ("max", 1)])
-def test_the_kernel_s_own_figures_decide(figures: str, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "systemd", "code"),
+    [("0", "0", 0), ("max", "0", 0), ("max", "infinity", 1), ("0", "infinity", 1)],
+)
+def test_what_somebody_told_the_kernel_is_told_back_and_what_they_told_systemd_is_said(
+    kernel: str, systemd: str, code: int, tmp_path: Path
+) -> None:
     folder = tmp_path / "ollama.slice"
     folder.mkdir()
-    (folder / "memory.swap.max").write_text(f"{figures}\n")
+    (folder / "memory.swap.max").write_text(f"{kernel}\n")
     (folder / "memory.low").write_text(f"{LOW}\n")
     *_, last = plan(slice.protected, WRITTEN, **UNIT)
-    done = subprocess.run(["sh", "-c", last.replace("/sys/fs/cgroup", str(tmp_path))])
-    assert done.returncode == code
+    double = f"systemctl() {{ case $3 in MemoryLow) echo {LOW};; *) echo {systemd};; esac; }}; "
+    script = double + last.replace("/sys/fs/cgroup", str(tmp_path))
+    assert subprocess.run(["sh", "-c", script]).returncode == code
     fact = str(SliceMemory().command(unit="ollama.slice")).replace("/sys/fs/cgroup", str(tmp_path))
-    said = subprocess.run(["sh", "-c", fact], capture_output=True, text=True).stdout.split()
-    assert said == [figures, str(LOW)]
+    found = subprocess.run(["sh", "-c", fact], capture_output=True, text=True).stdout.split()
+    assert found == ["0" if systemd == "0" else kernel, str(LOW)]
 
 
 @pytest.mark.parametrize("version", [1, 2])
