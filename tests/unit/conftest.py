@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import runpy
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ollama_stack import authority
 from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.stack.certificates import issue, new_authority
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,3 +37,18 @@ def medium() -> Settings:
 @pytest.fixture
 def high() -> Settings:
     return read_settings(group_data("all", "high"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a site's own authority, which is not there yet."""
+    return tmp_path / "secrets" / "tls"
+
+
+@pytest.fixture
+def made(folder: Path) -> Path:
+    """With an authority and one host's certificate."""
+    now = datetime.now(timezone.utc)
+    ours = new_authority("school", now)
+    authority.keep(folder, ours, "web-1", issue(ours, ["web-1"], now))
+    return folder

@@ -20,19 +20,6 @@ OWN: dict[str, Any] = {"gateway_tls": "own"}
 WAY_OUT = "move the folder away to begin anew; then every client has to trust the new ca.crt"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "secrets" / "tls"
-
-
-@pytest.fixture
-def made(folder: Path) -> Path:
-    """With an authority and one host's certificate."""
-    ours = new_authority("school", NOW)
-    authority.keep(folder, ours, "web-1", issue(ours, ["web-1"], NOW))
-    return folder
-
-
 def told(folder: Path, **own: Any) -> list[str]:
     data = group_data("all", "medium") | OWN | {"gateway_tls_folder": str(folder)} | own
     return secret_faults(data)

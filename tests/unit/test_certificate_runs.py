@@ -21,19 +21,6 @@ NOW = datetime.now(timezone.utc)
 OWN: dict[str, Any] = {"gateway_tls": "own"}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "secrets" / "tls"
-
-
-@pytest.fixture
-def made(folder: Path) -> Path:
-    """With an authority and one host's certificate."""
-    ours = new_authority("school", NOW)
-    authority.keep(folder, ours, "web-1", issue(ours, ["web-1"], NOW))
-    return folder
-
-
 DEPLOY = """
 from pyinfra import host
 from ollama_stack.config.settings import read_settings
