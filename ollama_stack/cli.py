@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from ollama_stack import ROOT, __version__
+from ollama_stack import ROOT, __version__, arguments
+from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, of_hosts
 
 MISTYPED, INTERRUPTED = 3, 130
-USED = ROOT / ".inventory"  # which git ignores
-
-
-class Verb(click.Command):
-    """A command that runs in the project's folder, as pyinfra must: group_data/ is looked for there."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Its exit status."""
-        os.chdir(ROOT)
-        return super().invoke(ctx)
-
-
-class Verbs(click.Group):
-    """Verbs in the order in which they are needed."""
-
-    command_class = Verb
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they are written below."""
-        return list(self.commands)
-
-
-class PathFromRoot(click.Path):
-    """A path from where the caller stands, written as the project's folder sees it."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """It need not be there."""
-        path = Path.cwd() / value
-        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def _of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
-    limit = click.option(
-        "--limit",
-        multiple=True,
-        metavar="GROUP|HOST",
-        help="Only this group, or hosts with a name like this; may be given again.",
-    )
-    inventory = click.argument("inventory", type=PathFromRoot(), required=False, callback=_or_noted)
-    return inventory(limit(verb))
-
-
-def _or_noted(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """The inventory that is named, else the one that ``use`` has noted."""
-    if value or ctx.resilient_parsing:
-        return value
-    if not USED.exists():
-        raise click.MissingParameter(
-            "Name one, or note one: ollama-stack use INVENTORY.", ctx, param
-        )
-    noted = USED.read_text().strip()
-    click.echo(f"The inventory is {noted} (ollama-stack use).", err=True)
-    return noted
-
-
-def _json(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option("--json", "as_json", is_flag=True, help=f"{what}, as JSON on stdout.")
 
 
 # Each verb imports what it needs: --help and completion would have to wait for pyinfra.
@@ -133,14 +76,16 @@ def use(inventory: str) -> None:
     if not (ROOT / inventory).is_file():
         raise ValueError(f"{inventory}: there is no such file; ollama-stack init writes one")
     try:
-        USED.write_text(f"{inventory}\n")
+        arguments.USED.write_text(f"{inventory}\n")
     except OSError as error:
-        raise ValueError(f"{USED} cannot be written ({error.strerror})") from error
+        raise ValueError(
+            f"{arguments.USED} cannot be written ({error.strerror}); name the inventory at each verb, or correct the owner"
+        ) from error
 
 
 @cli.command()
-@_of_hosts
-@_json("The report (docs/plan.schema.json)")
+@of_hosts
+@as_json_flag("The report (docs/plan.schema.json)")
 def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     """Does every host fit, and what would change? Changes nothing.
 
@@ -156,14 +101,14 @@ def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
 
 
 @cli.command()
-@_of_hosts
+@of_hosts
 @click.option(
     "--rolling",
     type=click.IntRange(min=1),
     metavar="N",
     help="N hosts at a time, if all fit; stop at the first that fails.",
 )
-@_json("What every host runs afterwards (docs/status.schema.json)")
+@as_json_flag("What every host runs afterwards (docs/status.schema.json)")
 def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json: bool) -> int:
     """Make it so. A host that fails goes back to its last good release.
 
@@ -181,8 +126,8 @@ def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json:
 
 
 @cli.command()
-@_of_hosts
-@_json("The report (docs/status.schema.json)")
+@of_hosts
+@as_json_flag("The report (docs/status.schema.json)")
 def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     """Which release does every host run? Changes nothing.
 
@@ -198,9 +143,9 @@ def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
 
 
 @cli.command()
-@_of_hosts
+@of_hosts
 @click.option("--to", type=click.IntRange(min=1), metavar="N", help="The release of this number.")
-@_json("What every host runs afterwards (docs/status.schema.json)")
+@as_json_flag("What every host runs afterwards (docs/status.schema.json)")
 def rollback(inventory: str, limit: tuple[str, ...], to: int | None, as_json: bool) -> int:
     """Run the release before the current one again, or any that is kept.
 
@@ -216,7 +161,7 @@ def rollback(inventory: str, limit: tuple[str, ...], to: int | None, as_json: bo
 
 
 @cli.command()
-@_of_hosts
+@of_hosts
 @click.option("--deep", is_flag=True, help="Also a real prompt, and every blob's checksum.")
 @click.option(
     "--report",
@@ -248,7 +193,7 @@ def audit(
 
 
 @cli.command()
-@_of_hosts
+@of_hosts
 @click.option(
     "--out",
     type=PathFromRoot(),

@@ -33,16 +33,8 @@ class CertificateIssuer(FactBase[str]):
 
     @override
     def command(self, path: str) -> StringCommand:
-        first = "/-END CERTIFICATE-/q"
-        return StringCommand(
-            *(
-                "test ! -s",
-                QuoteString(path),
-                "|| sed -n -e '/-BEGIN CERTIFICATE-/,$p' -e",
-                f"'{first}'",
-            ),
-            QuoteString(path),
-        )
+        first = "sed -n '/-BEGIN CERTIFICATE-/,$p; /-END CERTIFICATE-/q'"
+        return StringCommand(first, QuoteString(path), "2>/dev/null || true")
 
     @override
     def process(self, output: list[str]) -> str:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import segno
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ollama_stack import ROOT
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.stack.page import page_address
+from ollama_stack.stack.page import page_address, read_command
+from ollama_stack.stack.rendering import TEMPLATES
 
 MARK = '<meta name="generator" content="ollama-stack handout">'
 
@@ -55,26 +54,27 @@ def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
 def _sheet(target: Target) -> Sheet:
     settings = read_settings(target.data)
     url, problem = page_address(settings, target.address)
-    templates = Environment(
-        loader=FileSystemLoader(ROOT / "templates"), undefined=StrictUndefined, autoescape=True
-    )
-    text = templates.get_template("handout/sheet.html.j2").render(
-        host=target.name,
-        url=url,
-        problem=problem,
-        qr=segno.make_qr(url, error="m").svg_inline(omitsize=True) if url else "",
-        rules=RULES,
-        teacher=f"{url or settings.app_url}/teacher" if settings.app_enabled else "",
-        authority=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls else "",
-        token_command=token_command(target, f"{settings.app_dir}/teacher.token"),
-        mark=MARK,
+    text = (
+        TEMPLATES.overlay(autoescape=True)
+        .get_template("handout/sheet.html.j2")
+        .render(
+            host=target.name,
+            url=url,
+            problem=problem,
+            qr=segno.make_qr(url, error="m").svg_inline(omitsize=True) if url else "",
+            rules=RULES,
+            teacher=f"{url or settings.app_url}/teacher" if settings.app_enabled else "",
+            authority=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls else "",
+            token_command=token_command(target, f"{settings.app_dir}/teacher.token"),
+            mark=MARK,
+        )
     )
     return Sheet(f"{re.sub(r'[^A-Za-z0-9._-]', '_', target.name.lstrip('@'))}.html", text, problem)
 
 
 def token_command(target: Target, path: str) -> str:
     """The command that shows a secret of the host to whoever may log in there."""
-    read = ["sudo", "cat", path] if target.data.get("_sudo") else ["cat", path]
+    read = read_command(target.data, path)
     if target.name == "@local":
         return shlex.join(read)
     return target.ssh_command(*read)

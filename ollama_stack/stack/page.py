@@ -22,6 +22,11 @@ def reached_at(name: str, data: Mapping[str, Any]) -> str:
     return str(data.get("ssh_hostname") or name.removeprefix("@ssh/"))
 
 
+def read_command(data: Mapping[str, Any], path: str) -> list[str]:
+    """How whoever logs in there, as a deploy does, reads a file of root's."""
+    return [*(["sudo"] if data.get("_sudo") else []), "cat", path]
+
+
 def page_address(settings: Settings, reached: str) -> PageAddress:
     """The page as others on the host's network open it; ``reached``: the host's address."""
     if not settings.app_enabled:

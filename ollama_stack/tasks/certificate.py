@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from pyinfra import host, logger
-from pyinfra.api import DeployError, Host, State
+from pyinfra.api import Host, State
 from pyinfra.operations import python
 
 from ollama_stack import authority
@@ -45,7 +45,7 @@ def have_certificate(settings: Settings) -> str:
     try:
         there, kept = authority.read(folder), authority.kept(folder, _name())
     except ValueError as error:
-        raise DeployError(f"{host.name}: gateway_tls: {error}") from error
+        refuse({host.name: [f"gateway_tls: {error}"]})
     if not there:
         _refuse_a_second(settings, folder)
     signer, now = there or _first(host.state, folder), datetime.now(timezone.utc)

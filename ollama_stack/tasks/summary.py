@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from gevent.pool import Pool
 from pyinfra import host, inventory, state
@@ -18,7 +21,7 @@ from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels
 from ollama_stack.facts.ollama import OllamaRunner
-from ollama_stack.stack.page import page_address, reached_at
+from ollama_stack.stack.page import page_address, reached_at, read_command
 
 
 def summarise() -> None:
@@ -60,26 +63,15 @@ def facts(host: Host) -> dict[str, str]:
         "model": f"{settings.model_name} {digest[:12]}",
         "address": settings.url,
         "smoke": host.data.get("_smoke", ""),
-        **(
-            page_rows(
-                settings,
-                reached_at(host.name, host.data.dict()),
-                "sudo " if host.data.get("_sudo") else "",
-            )
-            if settings.app_enabled
-            else {}
-        ),
+        **(page_rows(settings, host.name, host.data.dict()) if settings.app_enabled else {}),
     }
 
 
-def page_rows(settings: Settings, reached: str, sudo: str = "") -> dict[str, str]:
-    """Where students ask and the teacher looks; ``reached``: the host's address for a deploy."""
-    token = f"{settings.app_dir}/teacher.token"
-    url = page_address(settings, reached).url or settings.app_url
-    return {
-        "students": f"ask at {url}",
-        "teacher": f"{url}/teacher; on the host: {sudo}cat {token}",
-    }
+def page_rows(settings: Settings, name: str, data: Mapping[str, Any]) -> dict[str, str]:
+    """Where students ask and the teacher looks, by the host's name and data."""
+    token = shlex.join(read_command(data, f"{settings.app_dir}/teacher.token"))
+    url = page_address(settings, reached_at(name, data)).url or settings.app_url
+    return {"students": f"ask at {url}", "teacher": f"{url}/teacher; on the host: {token}"}
 
 
 def inventory_argument(argv: list[str]) -> str:

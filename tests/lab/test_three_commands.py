@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -134,4 +133,3 @@ def test_three_commands_and_a_class_asks(controller: Controller, tmp_path: Path)
         assert all(asked_in_a_browser(url, home) for url in urls)
         print({verb: round(seconds, 1) for verb, seconds in took.items()})  # noqa: T201 with -s
         controller.run(".venv/bin/ollama-stack audit inventories/school.py")
-        shutil.rmtree(controller.folder)

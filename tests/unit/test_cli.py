@@ -57,7 +57,7 @@ def test_a_noted_inventory_need_not_be_named_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = tmp_path / "noted"
-    monkeypatch.setattr("ollama_stack.cli.USED", noted)
+    monkeypatch.setattr("ollama_stack.arguments.USED", noted)
     runner, school = CliRunner(), written(tmp_path, "@fake/one")
     asked: list[str] = []
 

@@ -83,12 +83,17 @@ def test_a_host_is_reached_where_the_inventory_says(
 
 
 def test_a_deploy_ends_with_the_same_address() -> None:
-    rows = page_rows(settings(OPEN), "10.0.0.5", "sudo ")
+    rows = page_rows(settings(OPEN), "10.0.0.5", {"_sudo": True})
     assert rows["students"] == "ask at http://10.0.0.5:8080"
     assert rows["teacher"].startswith("http://10.0.0.5:8080/teacher; on the host: sudo cat /opt/")
 
 
+def test_root_s_own_login_needs_no_sudo() -> None:
+    rows = page_rows(settings(OPEN), "10.0.0.5", {"_sudo": False})
+    assert rows["teacher"].endswith("; on the host: cat /opt/ollama/app/teacher.token")
+
+
 def test_a_deploy_of_a_page_for_the_host_alone_says_where_that_is() -> None:
-    assert page_rows(settings({"app_enabled": True}), "10.0.0.5")["students"] == (
+    assert page_rows(settings({"app_enabled": True}), "10.0.0.5", {})["students"] == (
         "ask at http://127.0.0.1:8080"
     )

@@ -1,0 +1,72 @@
+"""What verbs of the front door have in common: where they run, and which hosts they are for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ollama_stack import ROOT
+
+USED = ROOT / ".inventory"  # which git ignores
+
+
+class Verb(click.Command):
+    """A command that runs in the project's folder, as pyinfra must: group_data/ is looked for there."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Its exit status."""
+        os.chdir(ROOT)
+        return super().invoke(ctx)
+
+
+class Verbs(click.Group):
+    """Verbs in the order in which they are needed."""
+
+    command_class = Verb
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they are written below."""
+        return list(self.commands)
+
+
+class PathFromRoot(click.Path):
+    """A path from where the caller stands, written as the project's folder sees it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """It need not be there."""
+        path = Path.cwd() / value
+        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """An inventory, and which of its hosts."""
+    limit = click.option(
+        "--limit",
+        multiple=True,
+        metavar="GROUP|HOST",
+        help="Only this group, or hosts with a name like this; may be given again.",
+    )
+    inventory = click.argument("inventory", type=PathFromRoot(), required=False, callback=_or_noted)
+    return inventory(limit(verb))
+
+
+def _or_noted(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The inventory that is named, else the one that ``use`` has noted."""
+    if value or ctx.resilient_parsing:
+        return value
+    if not USED.exists():
+        raise click.MissingParameter(
+            "Name one, or note one: ollama-stack use INVENTORY.", ctx, param
+        )
+    noted = USED.read_text().strip()
+    click.echo(f"The inventory is {noted} (ollama-stack use).", err=True)
+    return noted
+
+
+def as_json_flag(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``what`` as JSON instead of a table."""
+    return click.option("--json", "as_json", is_flag=True, help=f"{what}, as JSON on stdout.")
