@@ -32,6 +32,17 @@ def folder_of(setting: str) -> Path:
 
 def read(folder: Path) -> Authority | None:
     """The authority that a folder keeps; None if there is none yet, ValueError if it is not whole."""
+    try:
+        return _read(folder)
+    except ValueError:
+        if not (folder / LOCK).exists():
+            raise
+    # Another run may be half-way through what it writes: only what stays so is refused.
+    with _plain_words(folder, "read"), _locked(folder):
+        return _read(folder)
+
+
+def _read(folder: Path) -> Authority | None:
     with _plain_words(folder, "read"):
         there = [name for name in (KEY, CERTIFICATE) if (folder / name).exists()]
         if not there:
@@ -104,7 +115,7 @@ def keep(folder: Path, authority: Authority, host: str, pem: str) -> bool:
     with _plain_words(folder, "written"):
         _make_folder(folder)
         with _locked(folder):
-            there = read(folder)
+            there = _read(folder)
             if there is None:
                 _write(folder / KEY, authority.key_pem)
                 _write(folder / CERTIFICATE, authority.pem, 0o644)

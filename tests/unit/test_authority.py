@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+import fcntl
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta, timezone
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_what_a_killed_run_left_is_in_nobody_s_way(made: Path) -> None:
     authority.keep(made, ours, "web-1", issue(ours, ["web-2"], NOW))
     assert modes(made)["web-1.pem"] == "0o600"
     assert not left.exists()
+
+
+@pytest.mark.parametrize("first", ["ca.key", "ca.crt", "hosts/web-1.pem"])
+def test_a_reader_waits_for_a_run_that_is_half_way(made: Path, first: str) -> None:
+    whole = {name: (made / name).read_text() for name in ("ca.key", "ca.crt", "hosts/web-1.pem")}
+    for name in {*whole} - {first}:
+        (made / name).unlink()
+    with (made / ".lock").open("w") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        reader = pool.submit(authority.read, made)
+        assert not wait([reader], 0.1).done
+        for name, text in whole.items():
+            (made / name).touch(mode=0o600)
+            (made / name).write_text(text)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert reader.result(5)
 
 
 def test_an_authority_is_never_overwritten(made: Path) -> None:
