@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from time import sleep
 
 import httpx
 import pytest
@@ -72,6 +74,27 @@ def test_who_does_not_trust_it_turns_away(secured: Door, folder: Path) -> None:
     for file in (None, other / "ca.crt"):
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             asked(secured.api, NAME, file)
+
+
+def test_who_shakes_hands_without_end_is_turned_away_and_others_are_not(
+    secured: Door, folder: Path
+) -> None:
+    trust = ssl.create_default_context(cafile=folder / "ca.crt")
+
+    def greeted(source: str) -> bool:
+        try:
+            raw = secured.connect(source=source)
+            with raw, trust.wrap_socket(raw, server_hostname=NAME) as secret:
+                return bool(secret.version())
+        except OSError:
+            return False
+
+    for _ in range(15 * secured.settings.gateway_source_connections):
+        with suppress(ConnectionResetError):
+            secured.connect(source="127.0.0.7").close()
+    sleep(0.5)  # all of them are closed by now
+    assert not greeted("127.0.0.7")
+    assert greeted("127.0.0.8")
 
 
 def test_by_another_name_nobody_is_fooled(secured: Door, folder: Path) -> None:
