@@ -78,7 +78,7 @@ deploy: .venv/ok ## make it so; ROLLING=N hosts at a time, and stop at the first
 rollback: .venv/ok ## run the release before the current one again, or TO=number
 	@$(RUN)/ollama-stack rollback $(HOSTS_OF) $(AS_JSON) $(TO:%=--to %)
 
-status: .venv/ok ## which release every host runs
+status: .venv/ok ## how every host is, and which release it runs
 	@$(RUN)/ollama-stack status $(HOSTS_OF) $(AS_JSON)
 
 audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPORT=folder SINCE=report.json

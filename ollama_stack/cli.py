@@ -127,19 +127,25 @@ def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json:
 
 @cli.command()
 @of_hosts
+@click.option(
+    "--watch", is_flag=True, help="Look again every 5 s, until interrupted; not with --json."
+)
 @as_json_flag("The report (docs/status.schema.json)")
-def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
-    """Which release does every host run? Changes nothing.
+def status(inventory: str, limit: tuple[str, ...], watch: bool, as_json: bool) -> int:
+    """How is every host, and which release does it run? The worst first. Changes nothing.
 
     \b
       ollama-stack status inventories/school.py
-      ollama-stack status inventories/school.py --json | jq '.hosts[] | select(.reached | not)'
+      ollama-stack status inventories/school.py --watch
+      ollama-stack status inventories/school.py --json | jq -e 'all(.hosts[]; .state == "serving")'
 
     Exit: 0 it is told, of hosts that cannot be reached too; 1 refused.
     """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: choose one.")
     from ollama_stack import verbs
 
-    return verbs.status(inventory, limit, as_json)
+    return verbs.status(inventory, limit, as_json, watch)
 
 
 @cli.command()

@@ -56,17 +56,34 @@ class Target:
 
     def ssh_command(self, *words: str) -> str:
         """The command line by which a person runs these words on the host, as a deploy logs in."""
-        data, options = (
-            self.data,
-            [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")],
-        )
-        ssh = [
-            word for option, key in options if data.get(key) for word in (option, str(data[key]))
-        ]
-        if known_hosts := data.get("ssh_known_hosts_file"):
+        ssh = self._ssh_options
+        if known_hosts := self.data.get("ssh_known_hosts_file"):
             ssh += ["-o", f"UserKnownHostsFile={known_hosts}"]
-        user = f"{data['ssh_user']}@" if data.get("ssh_user") else ""
-        return " ".join(map(_word, ["ssh", *ssh, f"{user}{self.address}", shlex.join(words)]))
+        return " ".join(map(_word, ["ssh", *ssh, self._login, shlex.join(words)]))
+
+    @property
+    def shell(self) -> list[str]:
+        """The command line of a shell on the host that reads its script from stdin, and asks nobody anything.
+
+        ValueError for a connector that is neither SSH nor this machine.
+        """
+        if self.name == "@local":
+            return ["sh", "-s"]
+        if self.name.startswith("@") and not self.name.startswith("@ssh/"):
+            raise ValueError(f"{self.name}: only @local and SSH hosts are looked at")
+        options = [*shlex.split(self.ssh_extra_args), *self._ssh_options, "-o", "ConnectTimeout=5"]
+        return ["ssh", *options, "--", self._login, "sh -s"]
+
+    @property
+    def _ssh_options(self) -> list[str]:
+        options = [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")]
+        known = [(option, self.data.get(key)) for option, key in options]
+        return [word for option, value in known if value for word in (option, str(value))]
+
+    @property
+    def _login(self) -> str:
+        user = f"{self.data['ssh_user']}@" if self.data.get("ssh_user") else ""
+        return f"{user}{self.address}"
 
     @property
     def ssh_uri(self) -> str:

@@ -13,7 +13,8 @@ from rich.console import Console
 from ollama_stack.check import Checked, check
 from ollama_stack.inventory import only, read_inventory
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
-from ollama_stack.reports.status import find_status, show_status
+from ollama_stack.reports.status import find_status
+from ollama_stack.reports.status_table import show_status, watch_status
 from ollama_stack.rolling import roll
 from ollama_stack.rules import faults, refusal
 from ollama_stack.run import asked, run
@@ -61,9 +62,12 @@ def rollback(inventory: str, limit: Sequence[str], to: int | None, as_json: bool
     return code
 
 
-def status(inventory: str, limit: Sequence[str], as_json: bool) -> int:
-    """Which release every host runs."""
-    _tell_status(_faultless(inventory, limit), as_json, Console())
+def status(inventory: str, limit: Sequence[str], as_json: bool, watch: bool) -> int:
+    """Which release every host runs, and how it is; ``watch``: until it is interrupted."""
+    checked = _faultless(inventory, limit)
+    if watch:
+        watch_status(partial(find_status, checked.inventory, checked.targets), Console())
+    _tell_status(checked, as_json, Console())
     return 0
 
 

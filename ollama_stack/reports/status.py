@@ -1,29 +1,34 @@
-"""Every host's last good release, and whether it runs it. Nothing is changed."""
+"""Every host's last good release, whether it runs it, and how it is. Nothing is changed."""
 
 from __future__ import annotations
 
 import json
-import shlex
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import partial
-from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from ollama_stack.config.settings import read_settings
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.config.types import size_bytes
+from ollama_stack.facts.memory import Look, Wanted
+from ollama_stack.facts.now import (
+    AS_WHO_MAY,
+    CertificateEnd,
+    GoodRelease,
+    InMemory,
+    LastMinutes,
+    OllamaLoad,
+    Places,
+    States,
+)
 from ollama_stack.inventory import Target
+from ollama_stack.reports.health import Seen, State, problems, state
 
-# The last five lines are ours: the login may greet before them.
-RELEASE = """cd {folder} && readlink releases/current && cat releases/current/release.json && {{
-cmp -s releases/current/docker-compose.yml docker-compose.yml && {{ ! test -d gateway ||
-cmp -s releases/current/gateway/haproxy.cfg gateway/haproxy.cfg; }} && echo yes || echo no;
-test -e releases/unconfirmed && echo yes || echo no; echo "$(cat releases/returned 2>/dev/null)"; }}"""
+PATIENCE = 15  # seconds for one host, its login included
 
 
 class Release(BaseModel):
@@ -44,8 +49,35 @@ class Release(BaseModel):
     """When and why the host came back to it by itself; empty if it did not."""
 
 
+class Now(BaseModel):
+    """What the service does at this moment; null for what the host did not say. Sizes in bytes, times in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cpus: float | None = None
+    cpus_limit: float
+    throttled: float | None = None
+    """Share of the allowed CPU time."""
+    memory: int | None = None
+    memory_limit: int
+    models: dict[str, datetime] | None = None
+    """Those in memory, and until when each of them stays."""
+    in_flight: int | None = None
+    in_flight_limit: int
+    waiting: int | None = None
+    waiting_limit: int
+    answered: int | None = None
+    """This and all below are of the last five minutes."""
+    refused: int | None = None
+    failed: int | None = None
+    wait_p50: float | None = None
+    wait_p95: float | None = None
+    certificate_end: datetime | None = None
+    """null also where the address is not https."""
+
+
 class HostStatus(BaseModel):
-    """One host's last good release; without one, the reason if it is known."""
+    """One host: its last good release (without one, the reason if it is known) and how it is."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +85,10 @@ class HostStatus(BaseModel):
     reached: bool = True
     release: Release | None = None
     reason: str = ""
+    state: State = "serving"
+    problems: list[str] = []
+    """In words, the worst first."""
+    now: Now | None = None
 
 
 class Status(BaseModel):
@@ -68,57 +104,114 @@ class Status(BaseModel):
 
 def find_status(inventory: str, targets: Sequence[Target]) -> Status:
     """All hosts, looked at side by side."""
-    with (
-        TemporaryDirectory(prefix="ols-", dir="/tmp", ignore_cleanup_errors=True) as sockets,
-        ThreadPoolExecutor(32) as pool,
-    ):
-        hosts = list(pool.map(partial(host_status, sockets=sockets), targets))
+    with ThreadPoolExecutor(32) as pool:
+        hosts = list(pool.map(host_status, targets))
     return Status(time=datetime.now(timezone.utc), inventory=inventory, hosts=hosts)
 
 
-def host_status(target: Target, sockets: str) -> HostStatus:
-    """One host; ``sockets``: folder for ssh's shared connections."""
-    folder = shlex.quote(read_settings(target.data).ollama_dir)
+def host_status(target: Target) -> HostStatus:
+    """One host, by one command."""
+    settings, gone = read_settings(target.data), partial(_gone, target.name)
+    look = Look()
+    script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(wanted(settings))}\n"
     try:
-        said = target.connect(sockets).run(RELEASE.format(folder=folder))
-    except RuntimeError as error:  # testinfra's word for ssh's own failure
-        why = getattr(error.args[0], "stderr", "") if error.args else ""
-        reason = (why.strip().splitlines() or [str(error)])[-1]
-        return HostStatus(host=target.name, reached=False, reason=reason)
+        said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+            target.shell,
+            input=script,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+        )
     except ValueError as error:  # no way for us to come there
-        return HostStatus(host=target.name, reached=False, reason=str(error))
-    if said.rc:
-        return HostStatus(host=target.name)
+        return gone(str(error))
+    except subprocess.TimeoutExpired:
+        return gone(f"the host has said nothing for {PATIENCE} s: it hangs, or its login does")
+    if look.end not in said.stdout:
+        return gone((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    found = {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
+    return told(target.name, settings, found, datetime.now(timezone.utc))
+
+
+def _gone(host: str, reason: str) -> HostStatus:
+    return HostStatus(
+        host=host, reached=False, reason=reason, state="unreachable", problems=[reason]
+    )
+
+
+def wanted(settings: Settings) -> list[Wanted]:
+    """What a host is asked; the slowest are those of the shells' different halves."""
+    asked: list[Wanted] = [(States, {}), (OllamaLoad, {}), (InMemory, {})]
+    asked += [(GoodRelease, {"folder": settings.ollama_dir})]
+    if settings.gateway_enabled:
+        port, page = settings.gateway_metrics_port, settings.app_enabled
+        asked += [(LastMinutes, {}), (Places, {"port": port, "page": page})]
+    if settings.gateway_enabled and settings.gateway_has_tls:
+        asked += [(CertificateEnd, {"address": settings.url.partition("://")[2]})]
+    return asked
+
+
+def told(host: str, settings: Settings, found: dict[Any, Any], now: datetime) -> HostStatus:
+    """The report of one host, from the facts that it gave."""
+    release, reason = _release(found.get(GoodRelease, []))
+    facts = (States, OllamaLoad, InMemory, Places, LastMinutes, CertificateEnd)
+    seen = Seen(*(found.get(fact) for fact in facts))
+    worst, wrong = state(seen, settings, now), problems(seen, settings, now)
+    more = _of_release(release) + ([reason] if reason else [])
+    if more and worst == "serving":
+        worst = "degraded"
+    return HostStatus(
+        host=host,
+        release=release,
+        reason=reason,
+        state=worst,
+        problems=wrong + more,
+        now=_now(seen, settings),
+    )
+
+
+def _release(lines: Sequence[str]) -> tuple[Release | None, str]:
+    if not lines:
+        return None, ""
     try:
-        *_, number, record, in_place, unconfirmed, returned = said.stdout.splitlines()
-        told = json.loads(record) | {"number": number, "in_place": in_place}
-        told |= {"unconfirmed": unconfirmed, "returned": returned}
-        return HostStatus(host=target.name, release=Release.model_validate(told))
+        number, record, in_place, unconfirmed, returned = lines
+        more = {"number": number, "in_place": in_place}
+        more |= {"unconfirmed": unconfirmed, "returned": returned}
+        return Release.model_validate(json.loads(record) | more), ""
     except (TypeError, ValueError):
-        reason = "releases/current/release.json is not understood"
-        return HostStatus(host=target.name, reason=reason)
+        return None, "releases/current/release.json is not understood"
 
 
-def show_status(status: Status, console: Console) -> None:
-    """The report for people: a line a host."""
-    table = Table("host", "good release", "in place", "version", "made", "by", "commit")
-    for host in status.hosts:
-        table.add_row(*map(escape, (host.host, *_row(host))))
-    console.print(table)
-    for host in status.hosts:
-        if host.release and host.release.unconfirmed:
-            console.print(
-                escape(
-                    f"{host.host}: a change has begun that is not confirmed yet: wait for its run, or deploy again"
-                )
-            )
-        if host.release and host.release.returned:
-            words = f"came back to release {host.release.number} by itself: {host.release.returned}"
-            console.print(escape(f"{host.host}: {words}"))
+def _of_release(release: Release | None) -> list[str]:
+    """What is odd about it, in words."""
+    if not release:
+        return []
+    words = []
+    if not release.in_place:
+        words += ["the host's files are no longer the release's: deploy"]
+    if release.unconfirmed:
+        words += ["a change has begun that is not confirmed yet: wait for its run, or deploy again"]
+    if release.returned:
+        words += [f"came back to release {release.number} by itself: {release.returned}"]
+    return words
 
 
-def _row(host: HostStatus) -> tuple[str, ...]:
-    if not host.release:
-        return "none" if host.reached else "unreachable", "", "", host.reason, "", ""
-    r = host.release
-    return str(r.number), "yes" if r.in_place else "no", r.version, r.at, r.by, r.commit[:8]
+def _now(seen: Seen, settings: Settings) -> Now:
+    figures: dict[str, Any] = {}
+    if seen.load:
+        lost = seen.load.throttled_seconds / settings.ollama_cpus
+        figures |= {"cpus": seen.load.cpus, "throttled": lost, "memory": seen.load.memory}
+    if seen.places:
+        figures["in_flight"], figures["waiting"] = seen.places
+    if asked := seen.asked:
+        figures |= {"answered": asked.answered, "refused": asked.refused, "failed": asked.failed}
+        figures |= {"wait_p50": asked.wait(0.5), "wait_p95": asked.wait(0.95)}
+    return Now(
+        cpus_limit=settings.ollama_cpus,
+        memory_limit=size_bytes(settings.ollama_memory),
+        in_flight_limit=settings.ollama_num_parallel,
+        waiting_limit=settings.ollama_max_queue,
+        models=seen.in_memory,
+        certificate_end=seen.certificate_end,
+        **figures,
+    )

@@ -83,6 +83,12 @@ def test_a_noted_inventory_need_not_be_named_again(
     assert asked == [school, "inventories/lab.py"]
 
 
+def test_a_watch_is_not_for_programs() -> None:
+    done = front_door("status", "inventories/example.py", "--watch", "--json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--watch is for people, --json for programs: choose one." in done.stderr
+
+
 def test_a_shell_can_complete_verbs_and_options() -> None:
     asked = {"_OLLAMA_STACK_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
     asked |= {"COMP_WORDS": "ollama-stack deploy --ro"}

@@ -1,65 +1,274 @@
-"""What a host's files say of its release, whatever the login says besides."""
+"""What a host says of itself, by real shells on this machine; Docker and the gateway are doubles."""
 
 from __future__ import annotations
 
+import io
 import json
-from datetime import datetime, timezone
-from types import SimpleNamespace
+import os
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from ollama_stack.inventory import Target
-from ollama_stack.reports.status import HostStatus, Release, Status, host_status, show_status
+from ollama_stack.reports import status as report
+from ollama_stack.reports.status import HostStatus, Release, Status, find_status, host_status
+from ollama_stack.reports.status_table import EVERY, show_status, watch_status
 from tests.unit.conftest import group_data
 
-RECORD = '{"version": "v", "at": "2026", "by": "ops", "commit": "0123456789"}'
+RECORD = '{"version": "v", "at": "2026-11-28T08:00:00", "by": "ops", "commit": "0123456789"}'
 SEVEN = Release.model_validate(
     json.loads(RECORD) | {"number": 7, "in_place": True, "unconfirmed": False, "returned": ""}
 )
-LEFT = {"in_place": False, "unconfirmed": True, "returned": "2026: the run"}
+LINE = (
+    '{"time":"T","client":"10.0.0.9","token":"","route":"/api/chat","model":"m","status":%s,'
+    '"wait_ms":%s,"total_ms":9,"bytes":1,"end":"%s"}'
+)
+MODELS = {"models": [{"name": "m", "expires_at": "2026-11-28T20:00:00.123456789Z"}]}
+METRICS = """haproxy_backend_current_queue{proxy="generations"} 2
+haproxy_backend_current_queue{proxy="share-one"} 1
+haproxy_backend_current_queue{proxy="others"} 5
+haproxy_server_current_sessions{proxy="generations",server="ollama"} 3
+haproxy_server_current_sessions{proxy="others",server="ollama"} 4
+"""
+
+
+class House:
+    """A folder as a host has it, and programs that answer for Docker and the gateway."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ollama, self.bin = folder / "ollama", folder / "bin"
+        current = self.ollama / "releases" / "7"
+        current.mkdir(parents=True)
+        self.bin.mkdir()
+        (current / "release.json").write_text(RECORD + "\n")
+        for place in (self.ollama, current):
+            (place / "docker-compose.yml").write_text("services: {}\n")
+        (self.ollama / "releases" / "current").symlink_to("7")
+        self.states = {name: self.state(name) for name in ("ollama", "ollama-gateway")}
+        self.log = [LINE % (200, wait, "--") for wait in (0, 1000, 2000, 30000)]
+        self.models, self.metrics = json.dumps(MODELS), METRICS
+
+    def state(self, name: str, **more: Any) -> dict[str, Any]:
+        running = {"Running": True, "Pid": os.getpid(), "Health": {"Status": "healthy"}}
+        return {"Name": f"/{name}", "State": running | more}
+
+    def look(self, monkeypatch: pytest.MonkeyPatch, **own: Any) -> HostStatus:
+        said = {
+            "inspect": "\n".join(map(json.dumps, self.states.values())),
+            "logs": "\n".join(self.log),
+            "exec": f"HTTP/1.0 200 OK\r\n\r\n{self.models}",
+        }
+        for name, text in said.items():
+            (self.bin / name).write_text(text + "\n")
+        (self.bin / "metrics").write_text(self.metrics)
+        self.program(
+            "docker",
+            f"""case "$*" in
+*.State.Pid*) echo {os.getpid()};;
+*NetworkSettings*) ;;
+"ps "*) echo an-id;;
+"logs "*app) echo "No such container" >&2; exit 1;;
+*) cat {self.bin}/"$1";;
+esac""",
+        )
+        self.program("curl", f"cat {self.bin}/metrics")
+        monkeypatch.setattr("ollama_stack.facts.now.SAMPLE", 0.05)
+        monkeypatch.setenv("PATH", f"{self.bin}:{os.environ['PATH']}")
+        data = group_data("all", "medium") | {"ollama_dir": str(self.ollama)} | own
+        return host_status(Target("@local", ("medium",), data))
+
+    def program(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_host_tells_all_by_one_command(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = house.look(monkeypatch)
+    assert (found.state, found.problems, found.release) == ("serving", [], SEVEN)
+    now = found.now
+    assert now is not None
+    assert now.cpus is not None and now.throttled is not None
+    assert now.memory is not None and now.memory > 2**20
+    assert (now.cpus_limit, now.memory_limit) == (2, 3 * 2**30)
+    assert now.models == {"m": datetime(2026, 11, 28, 20, tzinfo=timezone.utc)}
+    assert (now.in_flight, now.waiting) == (3, 3)
+    assert (now.answered, now.refused, now.failed) == (4, 0, 0)
+    assert (now.wait_p50, now.wait_p95) == (1, 30)
+
+
+def broken(house: House, what: str) -> None:
+    if what == "hung":
+        house.models = ""
+    elif what == "dead":
+        dead = {"Running": False, "Status": "exited", "ExitCode": 137, "OOMKilled": True}
+        house.states["ollama"] = house.state("ollama", **dead)
+    elif what == "sick":
+        house.states["ollama"] = house.state("ollama", Health={"Status": "unhealthy"})
+    elif what == "no gateway":
+        del house.states["ollama-gateway"]
+    elif what == "silent gateway":
+        house.metrics = ""
+    elif what == "full":
+        house.metrics = METRICS.replace('"generations"} 2', '"generations"} 14')
+    elif what == "refused":
+        house.log += [LINE % (503, -1, "LR")] * 9 + [LINE % (429, -1, "LR"), LINE % (-1, 0, "CD")]
+    elif what == "failed":
+        house.log += [LINE % (503, 120000, "sQ"), LINE % (200, 0, "SD"), LINE % (504, 0, "sH")]
+    elif what == "late":
+        house.log += [LINE % (200, 80000, "--")]
+    elif what == "changed":
+        (house.ollama / "docker-compose.yml").write_text("services: {a: {}}\n")
+    elif what == "half-way":
+        (house.ollama / "releases" / "unconfirmed").touch()
+    elif what == "returned":
+        (house.ollama / "releases" / "returned").write_text("2026: the run\n")
+    elif what == "torn":
+        (house.ollama / "releases" / "7" / "release.json").write_text("{}\n")
 
 
 @pytest.mark.parametrize(
-    ("said", "failed", "release", "reason"),
+    ("what", "state", "words"),
     [
-        (f"7\n{RECORD}\nyes\nno\n\n", 0, SEVEN, ""),
+        ("hung", "down", "Ollama does not answer: docker logs ollama"),
+        ("dead", "down", "ollama does not run: exited, exit code 137, killed for memory"),
+        ("sick", "down", "ollama fails its health check: docker logs ollama"),
+        ("no gateway", "down", "there is no container ollama-gateway: deploy"),
+        ("silent gateway", "down", "the gateway does not answer: docker logs ollama-gateway"),
+        ("full", "degraded", "the queue is full: 15 wait (ollama_max_queue)"),
         (
-            f"Welcome!\nMind the step\n7\n{RECORD}\nno\nyes\n2026: the run\n",
-            0,
-            SEVEN.model_copy(update=LEFT),
-            "",
+            "refused",
+            "degraded",
+            "10 questions were refused in the last 5 minutes: no place was free",
         ),
-        ("", 1, None, ""),
-        ("Welcome!\nMind the step\nthe third line\n", 1, None, ""),
-        ("7\n{}\nyes\nno\n\n", 0, None, "releases/current/release.json is not understood"),
+        ("failed", "degraded", "3 of 7 questions failed in the last 5 minutes"),
+        (
+            *("late", "degraded"),
+            "one question in 20 waited 80 s or more in the last 5 minutes; at 120 s it fails "
+            "(gateway_queue_timeout)",
+        ),
+        ("changed", "degraded", "the host's files are no longer the release's: deploy"),
+        (
+            *("half-way", "degraded"),
+            "a change has begun that is not confirmed yet: wait for its run, or deploy again",
+        ),
+        ("returned", "degraded", "came back to release 7 by itself: 2026: the run"),
+        ("torn", "degraded", "releases/current/release.json is not understood"),
     ],
 )
-def test_a_greeting_is_no_release(
-    said: str, failed: int, release: Release | None, reason: str, monkeypatch: pytest.MonkeyPatch
+def test_what_is_wrong_is_said_in_words(
+    house: House, what: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = SimpleNamespace(run=lambda command: SimpleNamespace(stdout=said, rc=failed))
-    monkeypatch.setattr(Target, "connect", lambda self, sockets: host)
-    found = host_status(Target("a", ("low",), group_data("all", "low")), "")
-    assert found == HostStatus(host="a", release=release, reason=reason)
+    broken(house, what)
+    found = house.look(monkeypatch)
+    assert found.state == state
+    assert words in found.problems
 
 
-def test_people_get_a_line_a_host(capsys: pytest.CaptureFixture[str]) -> None:
-    hosts = [
-        HostStatus(host="a", release=SEVEN),
-        HostStatus(host="d", release=SEVEN.model_copy(update=LEFT)),
-        HostStatus(host="b"),
-        HostStatus(host="c", reached=False, reason="No route to host"),
+def test_a_log_line_in_a_model_s_name_counts_for_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.log += [(LINE % (200, 1, "--")).replace('"m"', json.dumps(LINE % (500, 7, "SD")))]
+    house.log += ["{" + (LINE % (500, 7, "SD")), (LINE % (500, 7, "SD")).replace("/api/chat", "/")]
+    now = house.look(monkeypatch).now
+    assert now is not None
+    assert (now.answered, now.refused, now.failed) == (5, 0, 0)
+
+
+def test_without_docker_the_release_is_told_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(House, "program", lambda self, name, script: None)
+    path = house.bin / "docker"
+    path.write_text("#!/bin/sh\nexit 1\n")
+    path.chmod(0o755)
+    found = house.look(monkeypatch)
+    assert (found.state, found.release) == ("down", SEVEN)
+    assert found.problems[0].startswith("Docker does not answer, or not this user:")
+
+
+def test_a_hung_host_is_a_line_and_no_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "PATIENCE", 0.3)
+    monkeypatch.setattr(Target, "shell", property(lambda self: HUNG[self.name]))
+    data = group_data("all", "low")
+    began = time.monotonic()
+    told = find_status("x.py", [Target(name, ("low",), data) for name in HUNG])
+    assert time.monotonic() - began < 5
+    assert [host.reached for host in told.hosts] == [False] * 3
+    assert [host.reason for host in told.hosts] == [
+        "the host has said nothing for 0.3 s: it hangs, or its login does",
+        "No route to host",
+        "its login starts no shell",
     ]
-    time = datetime(2026, 11, 23, tzinfo=timezone.utc)
-    show_status(Status(time=time, inventory="x.py", hosts=hosts), Console(width=120))
-    shown = capsys.readouterr().out.splitlines()
-    rows = [line.replace("│", " ").split() for line in shown]
-    assert ["a", "7", "yes", "v", "2026", "ops", "01234567"] in rows
-    assert ["b", "none"] in rows
-    assert ["c", "unreachable", "No", "route", "to", "host"] in rows
-    assert any(
-        line.startswith("d: a change has begun that is not confirmed yet: wait for")
-        for line in shown
+
+
+HUNG = {
+    "a": ["sleep", "20"],
+    "b": ["sh", "-c", "echo No route to host >&2; exit 255"],
+    "c": ["echo", "This account is not available."],
+}
+
+
+def test_another_connector_is_a_line_too() -> None:
+    found = host_status(Target("@docker/x", ("low",), group_data("all", "low")))
+    assert found.reason == "@docker/x: only @local and SSH hosts are looked at"
+
+
+def shown(*hosts: HostStatus) -> list[str]:
+    said = io.StringIO()
+    time = datetime(2026, 11, 28, 20, tzinfo=timezone.utc)
+    told = Status(time=time, inventory="x.py", hosts=list(hosts))
+    show_status(told, Console(file=said, width=250))
+    return said.getvalue().splitlines()
+
+
+def test_people_get_a_line_a_host_the_worst_first(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = house.look(monkeypatch)
+    now = good.now
+    assert now is not None
+    later = datetime(2026, 11, 28, 20, tzinfo=timezone.utc) + timedelta(days=41)
+    figures = {"cpus": 1.94, "throttled": 0.031, "memory": 2**31, "certificate_end": later}
+    well = good.model_copy(update={"host": "well", "now": now.model_copy(update=figures)})
+    slow = well.model_copy(
+        update={"host": "slow", "state": "degraded", "problems": ["[it] is slow"]}
     )
-    assert "d: came back to release 7 by itself: 2026: the run" in shown
+    gone = HostStatus(host="gone", reached=False, state="unreachable", problems=["No route"])
+    lines = shown(well, slow, gone)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert [row[0] for row in rows] == ["gone", "slow", "well"]
+    assert rows[2] == [
+        *("well", "serving", "7, v", "2026-11-28T08:00 by ops", "1.9 of 2", "3%", "2.0 of 3"),
+        *("m, 0 s left", "3 of 3", "3 of 15", "0, 0", "1.0, 30.0 s", "41 days"),
+    ]
+    assert lines[-2:] == ["gone: No route", "slow: [it] is slow"]
+
+
+def test_who_watches_sees_the_newest_until_he_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def find() -> Status:
+        looks.append(len(looks))
+        host = HostStatus(host=f"look-{len(looks)}")
+        return Status(time=datetime.now(timezone.utc), inventory="x.py", hosts=[host])
+
+    def sleep(seconds: float) -> None:
+        assert seconds == EVERY
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ollama_stack.reports.status_table.time.sleep", sleep)
+    said = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        watch_status(find, Console(file=said, width=250, force_terminal=True))
+    assert all(f"look-{number}" in said.getvalue() for number in (1, 2, 3))

@@ -1,0 +1,146 @@
+"""Pure: how a host is, from what it said of itself, in words for whoever has to do something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import size_bytes
+from ollama_stack.containers import CONTAINERS, GATEWAY, OLLAMA, Container
+from ollama_stack.facts.now import MINUTES, Asked, Load
+from ollama_stack.stack.certificates import RENEW
+
+State = Literal["unreachable", "down", "degraded", "serving"]
+WORST_FIRST: tuple[State, ...] = ("unreachable", "down", "degraded", "serving")
+THROTTLED = 0.2  # of the allowed CPU time, as the audit has it (OLS-305)
+FULL_MEMORY = 0.95
+LONG_WAIT = 0.5  # of gateway_queue_timeout
+
+Problem = tuple[State, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a host said; None for what it did not say."""
+
+    states: dict[str, dict[str, Any]] | None
+    load: Load | None
+    in_memory: dict[str, datetime] | None
+    places: tuple[int, int] | None
+    asked: Asked | None
+    certificate_end: datetime | None
+
+
+def problems(seen: Seen, settings: Settings, now: datetime) -> list[str]:
+    """What is wrong, the worst first."""
+    found = sorted(_all(seen, settings, now), key=lambda problem: WORST_FIRST.index(problem[0]))
+    return [words for _, words in found]
+
+
+def state(seen: Seen, settings: Settings, now: datetime) -> State:
+    """The worst of what is wrong."""
+    found = [WORST_FIRST.index(worst) for worst, _ in _all(seen, settings, now)]
+    return WORST_FIRST[min(found, default=len(WORST_FIRST) - 1)]
+
+
+def _all(seen: Seen, settings: Settings, now: datetime) -> Iterator[Problem]:
+    if seen.states is None:
+        yield (
+            "down",
+            "Docker does not answer, or not this user: systemctl status docker; put the user into the group "
+            "docker, or allow sudo -n",
+        )
+        return
+    for container in _declared(settings):
+        yield from _of_container(container, seen.states.get(container.name))
+    if not _runs(seen.states, OLLAMA):
+        return
+    if seen.in_memory is None:
+        yield "down", f"Ollama does not answer: docker logs {OLLAMA.name}"
+    if seen.load:
+        yield from _of_load(seen.load, settings)
+    if settings.gateway_enabled and _runs(seen.states, GATEWAY):
+        yield from _of_gateway(seen, settings, now)
+
+
+def _declared(settings: Settings) -> list[Container]:
+    return [one for one in CONTAINERS if one.service in settings.container_memory]
+
+
+def _runs(states: dict[str, dict[str, Any]], container: Container) -> bool:
+    return bool(states.get(container.name, {}).get("State", {}).get("Running"))
+
+
+def _of_container(container: Container, said: dict[str, Any] | None) -> Iterator[Problem]:
+    if said is None:
+        yield "down", f"there is no container {container.name}: deploy"
+    elif not said["State"]["Running"]:
+        yield "down", f"{container.name} does not run: {_end(said['State'])}"
+    elif said["State"].get("Health", {}).get("Status") == "unhealthy":
+        yield "down", f"{container.name} fails its health check: docker logs {container.name}"
+
+
+def _end(said: dict[str, Any]) -> str:
+    killed = ", killed for memory" if said.get("OOMKilled") else ""
+    return f"{said['Status']}, exit code {said['ExitCode']}{killed}"
+
+
+def _of_load(load: Load, settings: Settings) -> Iterator[Problem]:
+    share = load.throttled_seconds / settings.ollama_cpus
+    if share >= THROTTLED:
+        yield (
+            "degraded",
+            f"throttling takes {share:.0%} of the allowed CPU time: more threads than ollama_cpus? audit "
+            "says (OLS-302)",
+        )
+    if load.killed:
+        times = "once" if load.killed == 1 else f"{load.killed} times"
+        yield (
+            "degraded",
+            f"the kernel has killed for memory {times} since {OLLAMA.name} started: raise ollama_memory, or "
+            "lower ollama_num_parallel or model_num_ctx",
+        )
+    limit = size_bytes(settings.ollama_memory)
+    if load.memory > FULL_MEMORY * limit:
+        yield "degraded", f"memory: {load.memory / limit:.0%} of ollama_memory are taken"
+
+
+def _of_gateway(seen: Seen, settings: Settings, now: datetime) -> Iterator[Problem]:
+    if seen.places is None:
+        yield "down", f"the gateway does not answer: docker logs {GATEWAY.name}"
+    elif seen.places[1] >= settings.ollama_max_queue:
+        yield "degraded", f"the queue is full: {seen.places[1]} wait (ollama_max_queue)"
+    if seen.asked:
+        yield from _of_questions(seen.asked, settings)
+    if settings.gateway_has_tls:
+        yield from _of_certificate(seen.certificate_end, settings, now)
+
+
+def _of_questions(asked: Asked, settings: Settings) -> Iterator[Problem]:
+    last = f"in the last {MINUTES} minutes"
+    if asked.failed:
+        asked_in_all = asked.answered + asked.failed
+        yield "degraded", f"{asked.failed} of {asked_in_all} questions failed {last}"
+    if asked.refused:
+        yield "degraded", f"{asked.refused} questions were refused {last}: no place was free"
+    wait, most = asked.wait(0.95), settings.queue_seconds
+    if wait is not None and wait >= LONG_WAIT * most:
+        yield (
+            "degraded",
+            f"one question in 20 waited {wait:.0f} s or more {last}; at {most} s it fails (gateway_queue_timeout)",
+        )
+
+
+def _of_certificate(end: datetime | None, settings: Settings, now: datetime) -> Iterator[Problem]:
+    way_out = (
+        "deploy makes a new one" if settings.gateway_tls else "replace gateway_tls_cert, deploy"
+    )
+    if end is None:
+        yield "degraded", "the address shows no certificate: is openssl on the host?"
+    elif end <= now:
+        yield "down", f"the certificate has ended on {end:%Y-%m-%d}: {way_out}"
+    elif end - now < RENEW:
+        yield "degraded", f"the certificate ends on {end:%Y-%m-%d}: {way_out}"

@@ -1,0 +1,83 @@
+"""A status for people: a line a host, the worst first, and below it what is wrong in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from ollama_stack.reports.health import WORST_FIRST
+from ollama_stack.reports.status import HostStatus, Now, Status
+
+EVERY = 5  # seconds between two looks
+COLOURS = {"unreachable": "red", "down": "red", "degraded": "yellow", "serving": "green"}
+COLUMNS = (
+    *("host", "state", "release", "made", "CPU", "throttled", "GiB", "in memory", "in flight"),
+    *("waiting", "refused, failed", "wait p50, p95", "certificate"),
+)
+
+
+def show_status(status: Status, console: Console) -> None:
+    """Once."""
+    console.print(_page(status))
+
+
+def watch_status(find: Callable[[], Status], console: Console) -> None:
+    """Again and again, until somebody interrupts it."""
+    with Live(_page(find()), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(EVERY)
+            live.update(_page(find()), refresh=True)
+
+
+def _page(status: Status) -> Group:
+    hosts = sorted(status.hosts, key=lambda host: (WORST_FIRST.index(host.state), -len(host.problems)))  # fmt: skip
+    table = Table(*COLUMNS, caption=f"{status.inventory}, {status.time:%Y-%m-%d %H:%M:%S} UTC")
+    for host in hosts:
+        table.add_row(*map(escape, _row(host, status.time)), style=COLOURS[host.state])
+    words = [escape(f"{host.host}: {problem}") for host in hosts for problem in host.problems]
+    return Group(table, *words)
+
+
+def _row(host: HostStatus, time: datetime) -> list[str]:
+    made = host.release
+    number = f"{made.number}, {made.version[:8]}" if made else "none" if host.reached else ""
+    by = f"{made.at[:16]} by {made.by}" if made else ""
+    return [host.host, host.state, number, by, *(_figures(host.now, time) if host.now else ())]
+
+
+def _figures(now: Now, time: datetime) -> list[str]:
+    return [
+        f"{_said(now.cpus, '.1f')} of {now.cpus_limit:g}",
+        _said(now.throttled, ".0%"),
+        f"{_said(now.memory and now.memory / 2**30, '.1f')} of {now.memory_limit / 2**30:g}",
+        _models(now, time),
+        f"{_said(now.in_flight)} of {now.in_flight_limit}",
+        f"{_said(now.waiting)} of {now.waiting_limit}",
+        f"{_said(now.refused)}, {_said(now.failed)}",
+        f"{_said(now.wait_p50, '.1f')}, {_said(now.wait_p95, '.1f')} s",
+        f"{(now.certificate_end - time).days} days" if now.certificate_end else "",
+    ]
+
+
+def _models(now: Now, time: datetime) -> str:
+    if now.models is None:
+        return "?"
+    return (
+        ", ".join(f"{name}, {_left(end - time)}" for name, end in now.models.items()) or "nothing"
+    )
+
+
+def _left(time: timedelta) -> str:
+    if time > timedelta(days=365):
+        return "for good"
+    return f"{max(0, round(time.total_seconds()))} s left"
+
+
+def _said(figure: float | None, form: str = "") -> str:
+    return "?" if figure is None else format(figure, form)

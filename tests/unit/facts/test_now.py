@@ -1,0 +1,88 @@
+"""What the kernel, the page and an address say; recorded where this machine has none of it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from ollama_stack.facts.now import Asked, CertificateEnd, LastMinutes, Load, OllamaLoad, Places
+from ollama_stack.stack.certificates import issue, new_authority
+
+V2 = """at 1000000000
+usage_usec 5000000
+nr_throttled 3
+throttled_usec 100000
+usage_time
+at 1500000000
+usage_usec 5900000
+nr_throttled 4
+throttled_usec 150000
+usage_time
+anon 900000000
+inactive_file 500
+low 0
+oom_kill 2
+bytes 1000000500"""
+V1 = """at 1000000000
+nr_throttled 3
+throttled_time 100000000
+usage_time 5000000000
+at 1500000000
+nr_throttled 4
+throttled_time 150000000
+usage_time 5900000000
+inactive_file 300
+total_inactive_file 500
+under_oom 0
+oom_kill 2
+bytes 1000000500"""
+
+
+@pytest.mark.parametrize("said", [V1, V2])
+def test_both_hierarchies_tell_the_same(said: str) -> None:
+    found = OllamaLoad().process(said.splitlines())
+    assert (round(found.cpus, 6), round(found.throttled_seconds, 6)) == (1.8, 0.1)
+    assert found == Load(found.cpus, found.throttled_seconds, memory=10**9, killed=2)
+
+
+def test_the_page_tells_of_its_own_questions() -> None:
+    said = ["   3 answered 2000 page", "   1 left 90 page", "   2 hung 7000 page", "  40 503 -1 L"]
+    assert LastMinutes().process(said) == Asked(3, 40, 2, {2000: 3, 7000: 2})  # type: ignore[arg-type]  # a Counter is one
+
+
+def test_the_page_s_queue_counts() -> None:
+    gateway = ['haproxy_backend_current_queue{proxy="generations"} 2', "app_waiting 4.0"]
+    assert Places().process(gateway) == (0, 6)
+
+
+def test_nobody_waited() -> None:
+    assert Asked().wait(0.95) is None
+
+
+def test_a_certificate_s_end_is_what_the_address_shows(tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    made = issue(new_authority("school", now), ["127.0.0.1"], now)
+    pem = tmp_path / "tls.pem"
+    pem.write_text(made)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_greet, args=(server, context), daemon=True).start()
+        command = CertificateEnd().command(f"127.0.0.1:{server.getsockname()[1]}")
+        shell = ["sh", "-c", f"( {command}\n) </dev/null 2>/dev/null"]
+        said = subprocess.run(shell, capture_output=True, text=True).stdout
+    end = CertificateEnd().process(said.splitlines())
+    assert end is not None
+    assert timedelta(days=390) < end - now < timedelta(days=397)
+
+
+def _greet(server: socket.socket, context: ssl.SSLContext) -> None:
+    connection, _ = server.accept()
+    with context.wrap_socket(connection, server_side=True) as secured:
+        secured.recv(1)
