@@ -59,11 +59,14 @@ test-all: lab-able check door ## all tests: each control broken alone, the whole
 door: .venv/dev
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/door tests/door_app
 
-lint: .venv/dev ## ruff, mypy, import-linter, shellcheck
+lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
 	@$(RUN)/shellcheck --external-sources --source-path ollama_stack/host --shell sh \
 	ollama_stack/operations/*.sh ollama_stack/host/*
+	@told=$$($(RUN)/zizmor --offline --no-progress --quiet .github) || { echo "$$told"; exit 1; }
+	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/dev

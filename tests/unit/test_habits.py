@@ -1,0 +1,92 @@
+"""What stands around the code: workflows, checklists, what updates the pins."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ollama_stack import ROOT, __version__
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+PINNED = re.compile(r"^[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+
+
+def steps(workflow: Path) -> list[dict[str, object]]:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    return [step for job in jobs for step in job["steps"]]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_an_action_is_pinned_by_its_commit_with_the_version_beside_it(workflow: Path) -> None:
+    uses = re.findall(r"uses: (.+)", workflow.read_text())
+    assert uses
+    assert not [use for use in uses if not PINNED.match(use)]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_a_target_that_a_workflow_makes_exists(workflow: Path) -> None:
+    targets = re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    made = [word for step in steps(workflow) for word in re.findall(r"make (\S+)", str(step))]
+    assert {made.strip("'\"},") for made in made} <= set(targets)
+
+
+@pytest.mark.parametrize(
+    ("tag", "code"), [(f"v{__version__}", 0), (f"v{__version__}0", 1), ("v9.9.9", 1)]
+)
+def test_a_release_has_the_version_s_own_notes(tag: str, code: int, tmp_path: Path) -> None:
+    (script,) = [
+        str(step["run"])
+        for step in steps(ROOT / ".github/workflows/release.yml")
+        if "changelog" in str(step.get("name"))
+    ]
+    program = tmp_path / ".venv/bin/ollama-stack"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho 'ollama-stack, version {__version__}'\n")
+    program.chmod(0o755)
+    (tmp_path / "CHANGELOG.md").write_text(
+        f"## Unreleased\n\nlater\n\n## {__version__} - 2026-11-28\n\nnow\n\n## 0.0.1 - 2026-01-01\n\nold\n"
+    )
+    shell = ["bash", "-e", "-o", "pipefail", "-c", script]  # as GitHub runs a step
+    done = subprocess.run(
+        shell, cwd=tmp_path, env={"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"}
+    )
+    assert done.returncode == code
+    if code == 0:
+        assert (tmp_path / "notes.md").read_text().split() == ["now"]
+
+
+def test_what_updates_the_pins_finds_every_image() -> None:
+    renovate = json.loads((ROOT / "renovate.json").read_text())
+    (images,) = renovate["customManagers"]
+    places = [re.compile(pattern.strip("/")) for pattern in images["managerFilePatterns"]]
+    form = re.compile(images["matchStrings"][0].replace("(?<", "(?P<"))
+    found = {
+        (match["depName"], match["currentValue"])
+        for path in (*ROOT.glob("group_data/*.py"), *ROOT.glob("ollama_stack/config/*.py"))
+        if any(place.search(str(path.relative_to(ROOT))) for place in places)
+        for match in form.finditer(path.read_text())
+    }
+    assert {name for name, _ in found} == {"ollama/ollama", "haproxy", "python"}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_a_path_that_is_named_exists(page: str) -> None:
+    named = re.findall(
+        r"`([\w.*][\w./*-]*(?:/|\.(?:md|py|json|yml|toml))[\w./*-]*)`", (ROOT / page).read_text()
+    )
+    assert len(named) > 5
+    made_by_use = ("secrets/",)
+    bases = (
+        ROOT,
+        ROOT / "ollama_stack/config",
+    )  # the second, after "ollama_stack/config/settings.py"
+    assert not [
+        path
+        for path in named
+        if path not in made_by_use and not any(any(base.glob(path)) for base in bases)
+    ]
