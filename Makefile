@@ -64,8 +64,9 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
 	@$(RUN)/shellcheck --external-sources --source-path ollama_stack/host --shell sh \
 	ollama_stack/operations/*.sh ollama_stack/host/*
-	@told=$$($(RUN)/zizmor --offline --no-progress --quiet .github) || { echo "$$told"; exit 1; }
-	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@told=$$($(RUN)/zizmor --offline --no-progress --quiet .github docs/ci/github.yml) || { echo "$$told"; exit 1; }
+	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/ci/github.yml
+	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/ci/gitlab.yml
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 
 # No plugins but the one named here: to import the others takes longer than most tests.
