@@ -89,31 +89,31 @@ audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPOR
 	@$(RUN)/ollama-stack audit $(HOSTS_OF) $(if $(filter-out 0,$(DEEP)),--deep) $(REPORT:%=--report %) \
 	$(SINCE:%=--since %)
 
-audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/running.md
+audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.audit_times
 
-capacity: lab ## the memory sum beside what a runner allocates; table in docs/running.md
+capacity: lab ## the memory sum beside what a runner allocates; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.memory
 
-load-gateway: lab ## Ollama through the gateway and alone, under load; tables in docs/running.md
+load-gateway: lab ## Ollama through the gateway and alone, under load; tables in docs/benchmarks.md
 	@$(RUN)/python -m bench.gateway_load
 
-load-change: lab ## what clients see of a change; table in docs/running.md
+load-change: lab ## what clients see of a change; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.change_impact
 
-load-app: lab ## 30 students at once on the companion app; table in docs/running.md
+load-app: lab ## 30 students at once on the companion app; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.app_load
 
-pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/running.md
+pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.browser_pages
 
-deploy-times: lab ## how long deploys over SSH take; tables in docs/running.md
+deploy-times: lab ## how long deploys over SSH take; tables in docs/benchmarks.md
 	@$(RUN)/python -m bench.deploy_times
 
-no-change: lab ## a run without a change beside a tuned Ansible playbook; table in docs/running.md
+no-change: lab ## a run without a change beside a tuned Ansible playbook; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.no_change
 
-faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/running.md
+faults: lab ## every fault of lab/faults.py on servers of the lab's own; table in docs/benchmarks.md
 	@$(RUN)/python -m lab.faults
 
 # On private copies, as in `make door`: no lab.

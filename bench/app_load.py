@@ -1,6 +1,6 @@
 """A class on the companion app, everybody at once: ``make load-app``.
 
-Bounded in students and time; only to this machine's lab. Writes its table into docs/running.md.
+Bounded in students and time; only to this machine's lab. Writes its table into docs/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long an audit takes over SSH, and whether it cries wolf: ``make audit-times``.
 
-Real logins on this machine's lab; bounded in runs. Writes its table into docs/running.md.
+Real logins on this machine's lab; bounded in runs. Writes its table into docs/benchmarks.md.
 """
 
 from __future__ import annotations

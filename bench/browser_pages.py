@@ -1,6 +1,6 @@
 """The app's pages in a real browser: their weight, what axe-core finds, how they look. ``make pages``.
 
-Writes a table into docs/running.md and screenshots into docs/app/.
+Writes a table into docs/benchmarks.md and screenshots into docs/app/.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What clients see of a change, while they ask without pause: ``make load-change``.
 
-Bounded in clients and time; only to this machine's lab. Writes its table into docs/running.md.
+Bounded in clients and time; only to this machine's lab. Writes its table into docs/benchmarks.md.
 """
 
 from __future__ import annotations

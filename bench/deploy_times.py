@@ -1,6 +1,6 @@
 """How long deploys over SSH take, bare and without a change, on one host and several: ``make deploy-times``.
 
-Real Debian servers of the lab's own; bounded in hosts and runs. Writes its tables into docs/running.md.
+Real Debian servers of the lab's own; bounded in hosts and runs. Writes its tables into docs/benchmarks.md.
 """
 
 from __future__ import annotations

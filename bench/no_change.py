@@ -1,6 +1,6 @@
 """A run without a change beside a tuned Ansible playbook of the same job: ``make no-change``.
 
-Real Debian servers of the lab's own, both tools in turn; bounded in hosts and runs. Writes docs/running.md's table.
+Real Debian servers of the lab's own, both tools in turn; bounded in hosts and runs. Writes docs/benchmarks.md's table.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What can befall a server of the lab's own, what its clients see, and who repairs it: ``make faults``.
 
-The quick ones are in the tests, too. Bounded in faults and time; writes its table into docs/running.md.
+The quick ones are in the tests, too. Bounded in faults and time; writes its table into docs/benchmarks.md.
 """
 
 from __future__ import annotations

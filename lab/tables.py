@@ -1,4 +1,4 @@
-"""Tables in docs/running.md that a make target measured, each between two marks of its own."""
+"""Tables in docs/benchmarks.md that a make target measured, each between two marks of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "running.md"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -32,6 +32,7 @@ def pages() -> dict[Path, str]:
     """Every generated page."""
     return {
         DOCS / "settings.md": _settings(),
+        DOCS / "settings.schema.json": _for_editors(),
         DOCS / "plan.schema.json": _schema(Plan),
         DOCS / "audit.schema.json": _schema(Report),
         DOCS / "status.schema.json": _schema(Status),
@@ -40,6 +41,14 @@ def pages() -> dict[Path, str]:
 
 def _schema(model: type[BaseModel]) -> str:
     return json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
+
+
+def _for_editors() -> str:
+    """Of a file that has some of the settings, as a group's file does."""
+    schema = {
+        name: part for name, part in Settings.model_json_schema().items() if name != "required"
+    }
+    return json.dumps(schema | {"additionalProperties": False}, indent=2) + "\n"
 
 
 def _settings() -> str:

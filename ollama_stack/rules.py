@@ -185,7 +185,7 @@ def _open_door(settings: Settings) -> Iterator[str]:
     if _is_open(settings) and settings.gateway_enabled and not settings.gateway_tokens:
         yield (
             f"gateway_tokens: ollama_bind = {settings.ollama_bind} lets others in; name a token "
-            "(docs/running.md), or set ollama_bind = 127.0.0.1"
+            "(docs/gateway.md), or set ollama_bind = 127.0.0.1"
         )
     if settings.gateway_enabled and settings.gateway_metrics_port == settings.ollama_port:
         yield f"gateway_metrics_port: {settings.ollama_port} is ollama_port; take another"

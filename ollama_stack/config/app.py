@@ -30,7 +30,7 @@ class AppSettings(BaseModel):
     )
     app_image: ReadyImage = setting(
         "a ready image, with tag or digest; none: each host builds it from app/Dockerfile "
-        "(docs/running.md)",
+        "(docs/page.md)",
         "ours",
         "",
         rule="in its registry or already on the host",

@@ -109,7 +109,7 @@ def test_two_names_with_one_secret_are_refused(secrets: dict[str, str]) -> None:
             {"ollama_bind": "10.0.0.5"},
             [
                 "gateway_tokens: ollama_bind = 10.0.0.5 lets others in; name a token "
-                "(docs/running.md), or set ollama_bind = 127.0.0.1"
+                "(docs/gateway.md), or set ollama_bind = 127.0.0.1"
             ],
         ),
         ({"ollama_bind": "127.0.0.2"}, []),

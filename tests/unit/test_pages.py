@@ -1,0 +1,127 @@
+"""What people read: links that lead somewhere, commands and messages that exist, one way in."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+
+from ollama_stack import ROOT
+from ollama_stack.cli import cli
+from ollama_stack.operations import docker, guard, packages, programs, slice
+from tests.audit.controls import specs
+
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "bench/rivals/README.md"]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+SOURCES = ("ollama_stack", "app", "templates")
+
+
+def prose(text: str) -> str:
+    """Without blocks of code, in which brackets are no links."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """As GitHub and GitLab make them of headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text())):
+        path, _, anchor = link.partition("#")
+        if "://" in path:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (ROOT / "docs/index.md").read_text()
+    assert not [
+        p.name
+        for p in DOCS
+        if p.name != "index.md" and f"{p.relative_to(ROOT / 'docs')})" not in index
+    ]
+
+
+def test_the_first_page_fits_on_three_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 140
+
+
+@cache
+def options(verb: str) -> set[str]:
+    done = CliRunner().invoke(cli, [verb, "--help"])
+    assert done.exit_code == 0, verb
+    return set(re.findall(r"--[a-z][\w-]*", done.output))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_verb_option_and_target_exists(page: Path) -> None:
+    text = page.read_text()
+    for verb, rest in re.findall(r"ollama-stack ([a-z]+)([^\n`|&;#]*)", text):
+        assert set(re.findall(r"--[a-z][\w-]*", rest)) <= options(verb), verb
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = re.findall(r"(?:`|^)make ([a-z-]+)\b", text, re.MULTILINE)
+    assert set(made) <= targets
+
+
+def test_the_first_page_has_the_number_of_controls() -> None:
+    assert f"[{len(specs())} controls]" in (ROOT / "README.md").read_text()
+
+
+def test_what_is_uninstalled_is_what_is_installed() -> None:
+    page = (ROOT / "docs/operate.md").read_text()
+    files = [
+        guard.UNIT,
+        programs.UNIT,
+        f"{slice.UNITS}/ollama.slice",
+        docker.DROP_IN,
+        docker.PLUGIN,
+    ]
+    files += [docker.DAEMON_JSON, packages.SOURCES, packages.KEYRING, packages.PIN]
+    assert not [path for path in files if path not in page]
+
+
+def test_a_message_that_is_explained_is_one_that_is_told() -> None:
+    sources = "".join(
+        path.read_text()
+        for room in SOURCES
+        for path in sorted((ROOT / room).rglob("*"))
+        if path.suffix in {".py", ".j2", ".lua", ".json", ""} and path.is_file()
+    )
+    told = re.sub(r'"\s+f?"', "", sources)  # a literal in two lines
+    page = (ROOT / "docs/trouble.md").read_text()
+    messages = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", page.partition("## ")[2])
+    assert len(messages) > 20
+    assert not [message for message in messages if message not in told]
+
+
+def test_settings_in_yaml_are_checked_by_an_editor_and_read_by_a_deploy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/first-inventory.md").read_text().partition("## Settings in an editor")[2]
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    told = Draft202012Validator(json.loads((ROOT / "docs/settings.schema.json").read_text()))
+    settings = yaml.safe_load(text)
+    assert told.is_valid(settings)
+    assert not told.is_valid(settings | {"studnets": 12})
+    assert not told.is_valid(settings | {"app_questions_per_minute": 0})
+
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories/school.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    group: dict[str, object] = {}
+    exec(code, group)  # noqa: S102 as pyinfra does
+    assert settings.items() <= group.items()
