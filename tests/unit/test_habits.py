@@ -74,12 +74,12 @@ def test_what_updates_the_pins_finds_every_image() -> None:
     assert {name for name, _ in found} == {"ollama/ollama", "haproxy", "python"}
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "RELEASE.md", "SECURITY.md"])
 def test_a_path_that_is_named_exists(page: str) -> None:
     named = re.findall(
         r"`([\w.*][\w./*-]*(?:/|\.(?:md|py|json|yml|toml))[\w./*-]*)`", (ROOT / page).read_text()
     )
-    assert len(named) > 5
+    assert named
     made_by_use = ("secrets/",)
     bases = (
         ROOT,
@@ -90,3 +90,26 @@ def test_a_path_that_is_named_exists(page: str) -> None:
         for path in named
         if path not in made_by_use and not any(any(base.glob(path)) for base in bases)
     ]
+
+
+def test_the_lines_of_a_release_make_what_its_workflow_asks_for(tmp_path: Path) -> None:
+    """Those of RELEASE.md, on copies; the workflow's own check is tested above."""
+    names = ["pyproject.toml", "CHANGELOG.md", "ollama_stack/__init__.py"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    page = (ROOT / "RELEASE.md").read_text()
+    (lines,) = re.findall(r"```sh\n(   version=.*?)```", page, re.DOTALL)
+    subprocess.run(["bash", "-e", "-c", lines], cwd=tmp_path, check=True)
+    (version,) = re.findall(r"version=(\S+)", lines)
+    assert f"git tag --annotate v{version} " in page
+    project, changelog, module = ((tmp_path / name).read_text() for name in names)
+    assert f'\nversion = "{version}"\n' in project
+    assert f'__version__ = "{version}"\n' in module
+    assert re.search(
+        rf"^## Unreleased\n\n## {version} - 20\d\d-\d\d-\d\d\n", changelog, re.MULTILINE
+    )
+
+
+def test_the_package_and_the_program_have_one_version() -> None:
+    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
