@@ -16,7 +16,7 @@ def document(settings: Settings, root: str = "") -> dict[str, Any]:
         "info": {
             "title": "ollama-stack companion app",
             "version": "1",
-            "description": "A class asks one model. Whoever finds no place is told when to come again.",
+            "description": "A class asks one model. A client that finds no place is told when to come again.",
         },
         **({"servers": [{"url": root}]} if root else {}),
         "paths": {

@@ -86,7 +86,7 @@ NO_SSH = Variant(
 NO_JSON = Variant(
     "`daemon.json` is not JSON",
     dirt="mkdir /etc/docker; echo '{,' >/etc/docker/daemon.json",
-    refused="docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
+    refused="docker: /etc/docker/daemon.json is not a JSON object; correct or remove it",
     clean="rm -r /etc/docker",
 )
 PODMAN = Variant(

@@ -36,7 +36,7 @@ def cli() -> None:
 @cli.command(cls=click.Command)  # it stays where the caller stands, for the key's path
 @click.argument("name")
 @click.option("--host", "hosts", multiple=True, metavar="ADDRESS|NAME=ADDRESS", help="One host.")
-@click.option("--user", metavar="USER", help="Who logs in over SSH; root unless said.")
+@click.option("--user", metavar="USER", help="The user who logs in over SSH; root unless said.")
 @click.option("--key", metavar="FILE", help="The login's private key, unless SSH finds it alone.")
 @click.option("--students", metavar="NUMBER", help="Students at once on each host.")
 @click.option("--lan/--no-lan", default=None, help="Students open the page from the network.")

@@ -74,7 +74,7 @@ def _system(settings: Settings, measured: Measured) -> Iterator[str]:
     if measured.other_engine == "Podman":
         yield "docker: docker is Podman there; remove the package podman-docker, or take another host"
     if not measured.daemon_config_valid:
-        yield "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it"
+        yield "docker: /etc/docker/daemon.json is not a JSON object; correct or remove it"
     engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")
     if engine and (int(engine[1]), int(engine[2])) < OLDEST_DOCKER:
         oldest = ".".join(map(str, OLDEST_DOCKER))
@@ -153,7 +153,7 @@ def _packages(measured: Measured) -> Iterator[str]:
     if measured.no_packages:
         yield (
             "app_image: the page's packages cannot be downloaded on this machine "
-            f"({measured.no_packages}); mend the index of its pip (pip config), or name a ready image"
+            f"({measured.no_packages}); correct the index of its pip (pip config), or name a ready image"
         )
 
 
@@ -161,7 +161,7 @@ def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> 
     if not manifest.status:
         return [f"{setting}: {registry} does not answer from the host; {way_out}"]
     if manifest.status >= 500:
-        return [f"{setting}: {registry} answers HTTP {manifest.status}; mend it and run again"]
+        return [f"{setting}: {registry} answers HTTP {manifest.status}; correct it and run again"]
     return []
 
 

@@ -53,7 +53,7 @@ class GatewaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
     gateway_enabled: bool = setting(
-        "HAProxy stands before Ollama: `ollama_num_parallel` in flight, `ollama_max_queue` waiting, "
+        "HAProxy is in front of Ollama: `ollama_num_parallel` in flight, `ollama_max_queue` waiting, "
         "the next one is refused at once",
         "Ollama's own queue bounds nothing on a warm model (ollama#7758)",
         True,

@@ -49,7 +49,7 @@ def inventory_text(answers: Answers) -> str:
 
 
 def _lines(answers: Answers) -> Iterator[Line]:
-    yield Line("ssh_user", answers.user, "Who logs in over SSH.")
+    yield Line("ssh_user", answers.user, "The user who logs in over SSH.")
     if answers.user == "root":
         yield Line("_sudo", False, "root needs no sudo.")
     else:
@@ -81,7 +81,7 @@ def lan_lock() -> Line:
 def _api(name: str) -> Iterator[Line]:
     yield Line("ollama_bind", "0.0.0.0", "The school's network reaches the API, with a token.")  # noqa: S104 written
     tokens = {token: f"file:{token_file(name, token)}" for token in TOKENS}
-    yield Line("gateway_tokens", tokens, "Who may ask; admin may change models, too.")
+    yield Line("gateway_tokens", tokens, "The names that may ask; admin may change models, too.")
 
 
 def token_file(name: str, token: str) -> str:

@@ -70,7 +70,7 @@ def refreshed(proxy: str) -> Commands:
                 *(apt(proxy, "update"), "|| {", TORN, "&& rm -rf /var/lib/apt/lists/* &&"),
                 *(apt(proxy, "update"), "; }"),
             ),
-            "apt: the package lists of this host cannot be refreshed; mend what apt says above",
+            "apt: the package lists of this host cannot be refreshed; correct what apt says above",
         )
     )
 
@@ -91,7 +91,7 @@ def mended(proxy: str = "") -> Commands:
     yield from unlocked(
         or_explain(
             StringCommand(CONFIGURE),
-            f"apt: dpkg cannot finish {', '.join(half)}; see its words above, mend or remove what it "
+            f"apt: dpkg cannot finish {', '.join(half)}; see its words above, correct or remove what it "
             "names, then run again",
         )
     )
@@ -155,7 +155,7 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
     yield or_explain(
         StringCommand(f"apt-cache policy >/dev/null || {{ rm -f {SOURCES}; false; }}"),
         f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
-        "taken out again; see apt's words above, mend that entry, or set docker_source = distro",
+        "taken out again; see apt's words above, correct that entry, or set docker_source = distro",
     )
 
 
@@ -183,7 +183,7 @@ def _tried(url: str, suite: str, key_sha256: str, proxy: str, staged: str, new: 
             f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}",
         ),
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
-        "installed; see apt's words above, mend the mirror, or set docker_repository",
+        "installed; see apt's words above, correct the mirror, or set docker_repository",
     )
 
 

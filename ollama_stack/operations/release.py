@@ -186,7 +186,7 @@ def settled(folder: str, path: str, record: Mapping[str, str], patience: Patienc
     current = known(CurrentRelease, folder=folder)
     if current.returned:
         host.log(
-            f"release: this host went back to release {current.number} by itself; {current.returned}"
+            f"release: this host went back to release {current.number} automatically; {current.returned}"
         )
     if current.unconfirmed:
         # What does not answer either is no reason to leave it so: the run goes on to what is declared.

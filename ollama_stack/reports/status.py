@@ -192,7 +192,7 @@ def _of_release(release: Release | None) -> list[str]:
     if release.unconfirmed:
         words += ["a change has begun that is not confirmed yet: wait for its run, or deploy again"]
     if release.returned:
-        words += [f"came back to release {release.number} by itself: {release.returned}"]
+        words += [f"came back to release {release.number} automatically: {release.returned}"]
     return words
 
 

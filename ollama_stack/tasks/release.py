@@ -61,7 +61,7 @@ class WayBack(BaseStateCallback):
             release.return_to_good(state, host, settings.ollama_dir, patience(settings))
         except Exception as error:
             host.log_styled(
-                f"it cannot be reached any more ({error}); it goes back by itself. Run again once it "
+                f"it cannot be reached any more ({error}); it goes back automatically. Run again once it "
                 "can be reached",
                 fg="red",
                 log_func=logger.error,

@@ -49,7 +49,7 @@ def test_app_is_the_declared_image(live: Live) -> Finding:
 
 @control("OLS-1205", "The app is on its network alone", "medium", "ours")
 def test_app_is_on_its_network_alone(live: Live) -> Finding:
-    """Whoever shares a network with it needs no gateway."""
+    """Anybody who shares a network with it needs no gateway."""
     return networks(live, live.app)
 
 
@@ -139,7 +139,7 @@ def test_the_page_lets_in_no_foreign_script(live: Live) -> Finding:
 
 @control("OLS-1214", "The students' cookie is for the app alone", "medium", "RFC 6265bis")
 def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
-    """Who can read it asks in another student's name."""
+    """Anybody who can read it asks in another student's name."""
     said, _ = _answer(live, "/", headers=True)
     cookie = _header(said, "Set-Cookie")
     wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_has_tls else [])]
@@ -151,7 +151,7 @@ def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
 
 @control("OLS-1215", "The app's secrets are its own", "critical", "stat(1)")
 def test_the_apps_secrets_are_its_own(live: Live) -> Finding:
-    """Whoever has them signs cookies, or is the teacher."""
+    """Anybody who has them signs cookies, or is the teacher."""
     _declared(live)
     names = ("cookie.key", "gateway.token", "teacher.token")
     return owned(
@@ -179,7 +179,7 @@ def test_the_app_takes_no_form_of_a_foreign_page(live: Live) -> Finding:
 
 @control("OLS-1218", "The app has a thread for everybody who waits", "high", "gunicorn threads")
 def test_the_app_has_a_thread_for_everybody_who_waits(live: Live) -> Finding:
-    """Who finds no thread sees no page, whatever the waiting room promises."""
+    """Anybody who finds no thread sees no page, whatever the waiting room promises."""
     return _gauge(live, "app_threads").equals(live.settings.app_threads)
 
 

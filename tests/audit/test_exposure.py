@@ -104,7 +104,7 @@ def listening(live: Live, port: int, declared: str, root: str) -> Finding:
     "take tcp:// out of the daemon's hosts (daemon.json, or its systemd unit), restart Docker",
 )
 def test_dockers_api_is_on_no_tcp_port(live: Live) -> Finding:
-    """Who reaches it is root on the host."""
+    """Anybody who reaches it is root on the host."""
     said = live.ask("ss -Hltn '( sport = :2375 or sport = :2376 )'")
     found = [line.split()[3] for line in said.text.splitlines()]
     if live.engine.code:

@@ -104,7 +104,7 @@ def _devices(container: Inspected) -> Finding:
 def namespaces(part: Part) -> Test:
     return hardened(
         *(part, 5, "shares no namespace with the host", "critical", "CIS Docker 5.10, 5.16, 5.17"),
-        "Who shares one sees the host's processes, memory or sockets.",
+        "Anybody who shares one sees the host's processes, memory or sockets.",
         lambda _, container: _namespaces(container),
     )
 
@@ -235,7 +235,7 @@ def test_apps_cpu_is_limited(live: Live) -> Finding:
 
 @control("OLS-741", "Nobody else writes what is deployed", "high", "CIS Docker 4; stat(1)")
 def test_nobody_else_writes_what_is_deployed(live: Live) -> Finding:
-    """Who can write the compose file is root on the host at the next deploy."""
+    """Anybody who can write the compose file is root on the host at the next deploy."""
     settings = live.settings
     paths = {settings.ollama_dir: "755 0", settings.compose_file: "644 0"}
     if settings.gateway_enabled:

@@ -83,7 +83,7 @@ def test_models_are_on_their_volume(live: Live) -> Finding:
 
 @control("OLS-508", "Ollama is on the app's network alone", "medium", "rule of thumb")
 def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
-    """Who shares a network with it needs no token."""
+    """Anybody who shares a network with it needs no token."""
     return networks(live, live.ollama)
 
 

@@ -10,7 +10,7 @@ from tests.audit.live import Live
 
 @control(
     *("OLS-1101", "No waiver has expired", "high", "ours"),
-    "mend the finding, or give audit_waivers another day",
+    "correct the finding, or give audit_waivers another day",
 )
 def test_no_waiver_has_expired(live: Live) -> Finding:
     """What was accepted for a time is a finding after it."""

@@ -149,7 +149,7 @@ def test_what_the_page_is_built_from_must_be_had() -> None:
     offline = replace(BARE, no_packages="ERROR: No matching distribution found for flask==3.1.3")
     assert misfits(settings(), "medium", offline) == [
         "app_image: the page's packages cannot be downloaded on this machine (ERROR: No matching distribution "
-        "found for flask==3.1.3); mend the index of its pip (pip config), or name a ready image"
+        "found for flask==3.1.3); correct the index of its pip (pip config), or name a ready image"
     ]
 
 

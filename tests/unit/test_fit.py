@@ -88,7 +88,7 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"daemon_config_valid": False},
-            "docker: /etc/docker/daemon.json is not a JSON object; mend or remove it",
+            "docker: /etc/docker/daemon.json is not a JSON object; correct or remove it",
         ),
         (
             {"other_engine": "snap"},
@@ -126,7 +126,7 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"to_pull": {"model_name": Manifest(503)}},
-            "model_name: https://registry.ollama.ai answers HTTP 503; mend it and run again",
+            "model_name: https://registry.ollama.ai answers HTTP 503; correct it and run again",
         ),
         (
             {"to_pull": {"model_name": Manifest(404)}},

@@ -161,7 +161,7 @@ def broken(house: House, what: str) -> None:
             *("half-way", "degraded"),
             "a change has begun that is not confirmed yet: wait for its run, or deploy again",
         ),
-        ("returned", "degraded", "came back to release 7 by itself: 2026: the run"),
+        ("returned", "degraded", "came back to release 7 automatically: 2026: the run"),
         ("torn", "degraded", "releases/current/release.json is not understood"),
     ],
 )
