@@ -127,11 +127,17 @@ def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json:
 
 @cli.command()
 @of_hosts
+@click.option("--watch", is_flag=True, help="Look again every 5 s, until interrupted.")
 @click.option(
-    "--watch", is_flag=True, help="Look again every 5 s, until interrupted; not with --json."
+    "--metrics",
+    type=PathFromRoot(),
+    metavar="FILE",
+    help="Write it for node_exporter's textfile collector instead (docs/monitoring.md).",
 )
 @as_json_flag("The report (docs/status.schema.json)")
-def status(inventory: str, limit: tuple[str, ...], watch: bool, as_json: bool) -> int:
+def status(
+    inventory: str, limit: tuple[str, ...], watch: bool, metrics: str | None, as_json: bool
+) -> int:
     """How is every host, and which release does it run? The worst first. Changes nothing.
 
     \b
@@ -141,11 +147,13 @@ def status(inventory: str, limit: tuple[str, ...], watch: bool, as_json: bool) -
 
     Exit: 0 it is told, of hosts that cannot be reached too; 1 refused.
     """
-    if watch and as_json:
-        raise click.UsageError("--watch is for people, --json for programs: choose one.")
+    if watch + as_json + bool(metrics) > 1:
+        raise click.UsageError(
+            "--watch is for people, --json and --metrics for programs: choose one."
+        )
     from ollama_stack import verbs
 
-    return verbs.status(inventory, limit, as_json, watch)
+    return verbs.status(inventory, limit, as_json, watch, metrics)
 
 
 @cli.command()

@@ -62,9 +62,13 @@ def rollback(inventory: str, limit: Sequence[str], to: int | None, as_json: bool
     return code
 
 
-def status(inventory: str, limit: Sequence[str], as_json: bool, watch: bool) -> int:
+def status(
+    inventory: str, limit: Sequence[str], as_json: bool, watch: bool, metrics: str | None
+) -> int:
     """Which release every host runs, and how it is; ``watch``: until it is interrupted."""
     checked = _faultless(inventory, limit)
+    if metrics:
+        return _write_metrics(checked, metrics)
     if watch:
         watch_status(partial(find_status, checked.inventory, checked.targets), Console())
     _tell_status(checked, as_json, Console())
@@ -96,6 +100,18 @@ def _faultless(inventory: str, limit: Sequence[str]) -> Checked:
 
 def _change(inventory: str, story: str, names: Sequence[str], *words: str) -> int:
     return run("-y", inventory, story, *only(names), *words)
+
+
+def _write_metrics(checked: Checked, path: str) -> int:
+    from ollama_stack.reports.metrics import write_metrics
+
+    try:
+        write_metrics(find_status(checked.inventory, checked.targets), path)
+    except OSError as error:
+        raise ValueError(
+            f"--metrics: {path} cannot be written ({error.strerror}); name a file in a folder of yours"
+        ) from error
+    return 0
 
 
 def _tell_status(checked: Checked, as_json: bool, console: Console) -> None:

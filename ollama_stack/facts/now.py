@@ -94,6 +94,20 @@ echo "bytes $(cat "$memory/memory.current" "$memory/memory.usage_in_bytes")" """
         )
 
 
+class DiskUsed(FactBase[float]):
+    """The share that is taken of the fuller one of two filesystems: the service's folder, and Docker's."""
+
+    @override
+    def command(self, folder: str) -> StringCommand:
+        docker = "$(docker info --format '{{.DockerRootDir}}')"
+        return StringCommand("df -Pk", QuoteString(folder), f'"{docker}" || true')
+
+    @override
+    def process(self, output: list[str]) -> float:
+        rows = [line.split() for line in output[1:]]
+        return max(int(used) / (int(used) + int(free)) for _, _, used, free, *_ in rows)
+
+
 class InMemory(FactBase[dict[str, datetime]]):
     """Until when each loaded model stays; fails where Ollama does not answer.
 

@@ -17,6 +17,7 @@ State = Literal["unreachable", "down", "degraded", "serving"]
 WORST_FIRST: tuple[State, ...] = ("unreachable", "down", "degraded", "serving")
 THROTTLED = 0.2  # of the allowed CPU time, as the audit has it (OLS-305)
 FULL_MEMORY = 0.95
+FULL_DISK = 0.9
 LONG_WAIT = 0.5  # of gateway_queue_timeout
 
 Problem = tuple[State, str]
@@ -32,6 +33,7 @@ class Seen:
     places: tuple[int, int] | None
     asked: Asked | None
     certificate_end: datetime | None
+    disk_used: float | None = None
 
 
 def problems(seen: Seen, settings: Settings, now: datetime) -> list[str]:
@@ -54,6 +56,11 @@ def _all(seen: Seen, settings: Settings, now: datetime) -> Iterator[Problem]:
             "docker, or allow sudo -n",
         )
         return
+    if seen.disk_used and seen.disk_used >= FULL_DISK:
+        yield (
+            "degraded",
+            f"{seen.disk_used:.0%} of the disk are taken: docker system df, or a larger one",
+        )
     for container in _declared(settings):
         yield from _of_container(container, seen.states.get(container.name))
     if not _runs(seen.states, OLLAMA):

@@ -18,6 +18,7 @@ from ollama_stack.facts.memory import Look, Wanted
 from ollama_stack.facts.now import (
     AS_WHO_MAY,
     CertificateEnd,
+    DiskUsed,
     GoodRelease,
     InMemory,
     LastMinutes,
@@ -60,6 +61,10 @@ class Now(BaseModel):
     """Share of the allowed CPU time."""
     memory: int | None = None
     memory_limit: int
+    killed: int | None = None
+    """Processes that the kernel has killed for memory since Ollama's container started."""
+    disk_used: float | None = None
+    """Share of the fuller filesystem, of the service's folder's and Docker's."""
     models: dict[str, datetime] | None = None
     """Those in memory, and until when each of them stays."""
     in_flight: int | None = None
@@ -72,6 +77,8 @@ class Now(BaseModel):
     failed: int | None = None
     wait_p50: float | None = None
     wait_p95: float | None = None
+    wait_limit: int
+    """After that, a question fails."""
     certificate_end: datetime | None = None
     """null also where the address is not https."""
 
@@ -142,7 +149,7 @@ def _gone(host: str, reason: str) -> HostStatus:
 def wanted(settings: Settings) -> list[Wanted]:
     """What a host is asked; the slowest are those of the shells' different halves."""
     asked: list[Wanted] = [(States, {}), (OllamaLoad, {}), (InMemory, {})]
-    asked += [(GoodRelease, {"folder": settings.ollama_dir})]
+    asked += [(fact, {"folder": settings.ollama_dir}) for fact in (GoodRelease, DiskUsed)]
     if settings.gateway_enabled:
         port, page = settings.gateway_metrics_port, settings.app_enabled
         asked += [(LastMinutes, {}), (Places, {"port": port, "page": page})]
@@ -154,7 +161,7 @@ def wanted(settings: Settings) -> list[Wanted]:
 def told(host: str, settings: Settings, found: dict[Any, Any], now: datetime) -> HostStatus:
     """The report of one host, from the facts that it gave."""
     release, reason = _release(found.get(GoodRelease, []))
-    facts = (States, OllamaLoad, InMemory, Places, LastMinutes, CertificateEnd)
+    facts = (States, OllamaLoad, InMemory, Places, LastMinutes, CertificateEnd, DiskUsed)
     seen = Seen(*(found.get(fact) for fact in facts))
     worst, wrong = state(seen, settings, now), problems(seen, settings, now)
     more = _of_release(release) + ([reason] if reason else [])
@@ -200,7 +207,8 @@ def _now(seen: Seen, settings: Settings) -> Now:
     figures: dict[str, Any] = {}
     if seen.load:
         lost = seen.load.throttled_seconds / settings.ollama_cpus
-        figures |= {"cpus": seen.load.cpus, "throttled": lost, "memory": seen.load.memory}
+        figures |= {"cpus": seen.load.cpus, "throttled": lost}
+        figures |= {"memory": seen.load.memory, "killed": seen.load.killed}
     if seen.places:
         figures["in_flight"], figures["waiting"] = seen.places
     if asked := seen.asked:
@@ -211,7 +219,9 @@ def _now(seen: Seen, settings: Settings) -> Now:
         memory_limit=size_bytes(settings.ollama_memory),
         in_flight_limit=settings.ollama_num_parallel,
         waiting_limit=settings.ollama_max_queue,
+        wait_limit=settings.queue_seconds,
         models=seen.in_memory,
         certificate_end=seen.certificate_end,
+        disk_used=seen.disk_used,
         **figures,
     )

@@ -86,7 +86,7 @@ def test_a_noted_inventory_need_not_be_named_again(
 def test_a_watch_is_not_for_programs() -> None:
     done = front_door("status", "inventories/example.py", "--watch", "--json")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "--watch is for people, --json for programs: choose one." in done.stderr
+    assert "--watch is for people, --json and --metrics for programs: choose one." in done.stderr
 
 
 def test_a_shell_can_complete_verbs_and_options() -> None:

@@ -101,6 +101,7 @@ def test_a_host_tells_all_by_one_command(house: House, monkeypatch: pytest.Monke
     assert now.memory is not None and now.memory > 2**20
     assert (now.cpus_limit, now.memory_limit) == (2, 3 * 2**30)
     assert now.models == {"m": datetime(2026, 11, 28, 20, tzinfo=timezone.utc)}
+    assert now.disk_used is not None and 0 < now.disk_used < 1
     assert (now.in_flight, now.waiting) == (3, 3)
     assert (now.answered, now.refused, now.failed) == (4, 0, 0)
     assert (now.wait_p50, now.wait_p95) == (1, 30)
@@ -124,8 +125,11 @@ def broken(house: House, what: str) -> None:
         house.log += [LINE % (503, -1, "LR")] * 9 + [LINE % (429, -1, "LR"), LINE % (-1, 0, "CD")]
     elif what == "failed":
         house.log += [LINE % (503, 120000, "sQ"), LINE % (200, 0, "SD"), LINE % (504, 0, "sH")]
+        house.log += [LINE % (200, 0, "CD"), LINE % (503, 5, "CQ")]  # these have left
     elif what == "late":
         house.log += [LINE % (200, 80000, "--")]
+    elif what == "no disk":
+        house.program("df", "echo head; echo /dev/a 100 1 99; echo /dev/b 100 93 7")
     elif what == "changed":
         (house.ollama / "docker-compose.yml").write_text("services: {a: {}}\n")
     elif what == "half-way":
@@ -156,6 +160,7 @@ def broken(house: House, what: str) -> None:
             "one question in 20 waited 80 s or more in the last 5 minutes; at 120 s it fails "
             "(gateway_queue_timeout)",
         ),
+        ("no disk", "degraded", "93% of the disk are taken: docker system df, or a larger one"),
         ("changed", "degraded", "the host's files are no longer the release's: deploy"),
         (
             *("half-way", "degraded"),
