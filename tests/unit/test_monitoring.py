@@ -49,6 +49,7 @@ def test_what_a_host_did_not_say_has_no_line(lines: list[str]) -> None:
     found = [line for line in lines if not line.startswith("#")]
     assert 'ollama_state{host="gone",state="unreachable"} 1.0' in found
     assert 'ollama_state{host="gone",state="serving"} 0.0' in found
+    assert 'ollama_killed{host="idle"} 0.0' in found
     assert [line for line in found if '"gone"' in line and "ollama_state" not in line] == []
     assert r'ollama_wait_p50{host="a\"b"} 1.5' in found
     assert r'ollama_models{host="a\"b"} 1.0' in found
