@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lab.sshd import ADDRESSES, sshd
 from ollama_stack.inventory import Target
 from ollama_stack.reports import status as report
 from ollama_stack.reports.status import HostStatus, Release, Status, find_status, host_status
 from ollama_stack.reports.status_table import EVERY, show_status, watch_status
+from tests.door.haproxy import free_ports
 from tests.unit.conftest import group_data
 
 RECORD = '{"version": "v", "at": "2026-11-28T08:00:00", "by": "ops", "commit": "0123456789"}'
@@ -56,7 +58,17 @@ class House:
         running = {"Running": True, "Pid": os.getpid(), "Health": {"Status": "healthy"}}
         return {"Name": f"/{name}", "State": running | more}
 
-    def look(self, monkeypatch: pytest.MonkeyPatch, **own: Any) -> HostStatus:
+    def look(self, monkeypatch: pytest.MonkeyPatch) -> HostStatus:
+        self.prepare()
+        monkeypatch.setattr("ollama_stack.facts.now.SAMPLE", 0.05)
+        monkeypatch.setenv("PATH", f"{self.bin}:{os.environ['PATH']}")
+        return host_status(Target("@local", ("medium",), self.data))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return group_data("all", "medium") | {"ollama_dir": str(self.ollama)}
+
+    def prepare(self) -> None:
         said = {
             "inspect": "\n".join(map(json.dumps, self.states.values())),
             "logs": "\n".join(self.log),
@@ -76,10 +88,6 @@ class House:
 esac""",
         )
         self.program("curl", f"cat {self.bin}/metrics")
-        monkeypatch.setattr("ollama_stack.facts.now.SAMPLE", 0.05)
-        monkeypatch.setenv("PATH", f"{self.bin}:{os.environ['PATH']}")
-        data = group_data("all", "medium") | {"ollama_dir": str(self.ollama)} | own
-        return host_status(Target("@local", ("medium",), data))
 
     def program(self, name: str, script: str) -> None:
         path = self.bin / name
@@ -221,6 +229,20 @@ HUNG = {
     "b": ["sh", "-c", "echo No route to host >&2; exit 255"],
     "c": ["echo", "This account is not available."],
 }
+
+
+def test_ten_hosts_over_ssh_are_asked_at_once(house: House, tmp_path: Path) -> None:
+    house.prepare()
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    with sshd(folder, f"PATH={house.bin}:/usr/bin:/bin", free_ports(1)[0]) as server:
+        targets = [
+            Target(address, ("medium",), house.data | server.data(address)) for address in ADDRESSES
+        ]
+        told = find_status("x.py", targets)
+    assert [(host.state, host.problems, host.release) for host in told.hosts] == [
+        ("serving", [], SEVEN)
+    ] * 10
 
 
 def test_another_connector_is_a_line_too() -> None:
