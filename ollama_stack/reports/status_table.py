@@ -17,8 +17,8 @@ from ollama_stack.reports.status import HostStatus, Now, Status
 EVERY = 5  # seconds between two looks
 COLOURS = {"unreachable": "red", "down": "red", "degraded": "yellow", "serving": "green"}
 COLUMNS = (
-    *("host", "state", "release", "made", "CPU", "throttled", "GiB", "in memory", "in flight"),
-    *("waiting", "refused, failed", "wait p50, p95", "certificate"),
+    *("host", "state", "release", "made", "CPU", "throt-\ntled", "GiB", "in memory", "in\nflight"),
+    *("wait-\ning", "refused,\nfailed", "wait\np50, p95", "TLS"),
 )
 
 
@@ -37,7 +37,10 @@ def watch_status(find: Callable[[], Status], console: Console) -> None:
 
 def _page(status: Status) -> Group:
     hosts = sorted(status.hosts, key=lambda host: (WORST_FIRST.index(host.state), -len(host.problems)))  # fmt: skip
-    table = Table(*COLUMNS, caption=f"{status.inventory}, {status.time:%Y-%m-%d %H:%M:%S} UTC")
+    caption = f"{status.inventory}, {status.time:%Y-%m-%d %H:%M:%S} UTC"
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name in COLUMNS[:2], overflow="fold")
     for host in hosts:
         table.add_row(*map(escape, _row(host, status.time)), style=COLOURS[host.state])
     words = [escape(f"{host.host}: {problem}") for host in hosts for problem in host.problems]
@@ -47,18 +50,18 @@ def _page(status: Status) -> Group:
 def _row(host: HostStatus, time: datetime) -> list[str]:
     made = host.release
     number = f"{made.number}, {made.version[:8]}" if made else "none" if host.reached else ""
-    by = f"{made.at[:16]} by {made.by}" if made else ""
+    by = f"{made.at[5:16].replace('T', ' ')} by {made.by}" if made else ""
     return [host.host, host.state, number, by, *(_figures(host.now, time) if host.now else ())]
 
 
 def _figures(now: Now, time: datetime) -> list[str]:
     return [
-        f"{_said(now.cpus, '.1f')} of {now.cpus_limit:g}",
+        f"{_said(now.cpus, '.1f')}/{now.cpus_limit:g}",
         _said(now.throttled, ".0%"),
-        f"{_said(now.memory and now.memory / 2**30, '.1f')} of {now.memory_limit / 2**30:g}",
+        f"{_said(now.memory and now.memory / 2**30, '.1f')}/{now.memory_limit / 2**30:g}",
         _models(now, time),
-        f"{_said(now.in_flight)} of {now.in_flight_limit}",
-        f"{_said(now.waiting)} of {now.waiting_limit}",
+        f"{_said(now.in_flight)}/{now.in_flight_limit}",
+        f"{_said(now.waiting)}/{now.waiting_limit}",
         f"{_said(now.refused)}, {_said(now.failed)}",
         f"{_said(now.wait_p50, '.1f')}, {_said(now.wait_p95, '.1f')} s",
         f"{(now.certificate_end - time).days} days" if now.certificate_end else "",

@@ -272,12 +272,9 @@ def test_people_get_a_line_a_host_the_worst_first(
     )
     gone = HostStatus(host="gone", reached=False, state="unreachable", problems=["No route"])
     lines = shown(well, slow, gone)
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
-    assert [row[0] for row in rows] == ["gone", "slow", "well"]
-    assert rows[2] == [
-        *("well", "serving", "7, v", "2026-11-28T08:00 by ops", "1.9 of 2", "3%", "2.0 of 3"),
-        *("m, 0 s left", "3 of 3", "3 of 15", "0, 0", "1.0, 30.0 s", "41 days"),
-    ]
+    assert [line.split()[0] for line in lines[2:5]] == ["gone", "slow", "well"]
+    row = "well serving 7, v 11-28 08:00 by ops 1.9/2 3% 2.0/3 m, 0 s left 3/3 3/15 0, 0 1.0, 30.0 s 41 days"
+    assert " ".join(lines[4].split()) == row
     assert lines[-2:] == ["gone: No route", "slow: [it] is slow"]
 
 
