@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -77,8 +78,10 @@ def test_a_release_is_kept_and_gone_back_to_and_nobody_loses_an_answer() -> None
     assert done.returncode == 0, done.stderr
     assert queue() == "15"
     assert current() == before
-    done = run("make", "status", f"INVENTORY={INVENTORY}")
-    assert re.search(rf"@local +│ {before} +│ yes ", done.stdout), done.stdout
+    done = run("make", "status", f"INVENTORY={INVENTORY}", "JSON=1")
+    (host,) = json.loads(done.stdout)["hosts"]
+    assert (host["release"]["number"], host["release"]["in_place"]) == (before, True)
+    assert host["now"]["in_flight"] is not None
 
 
 @pytest.mark.slow
