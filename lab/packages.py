@@ -34,6 +34,27 @@ def have(program: str, package: str) -> None:
         subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
 
 
+def program(package: str, path: str) -> str:
+    """A program out of Debian's package, unpacked and not installed: nothing is started by that."""
+    if found := shutil.which(Path(path).name):
+        return found
+    there = cache() / "debian" / package
+    with alone():
+        _have(package, path, there)
+    return str(there / path)
+
+
+def _have(package: str, path: str, there: Path) -> None:
+    if not (there / path).exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=there.parent) as folder:
+            get = f"apt-get download {package} || {{ apt-get update --quiet; apt-get download {package}; }}"
+            words = ["sh", "-ec", f"{{ {get}; }} && dpkg -x {package}_*.deb {package}"]
+            subprocess.run(words, check=True, capture_output=True, cwd=folder)  # noqa: S603 our own words
+            shutil.rmtree(there, ignore_errors=True)
+            (Path(folder) / package).rename(there)
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """One process at a time fills the cache; others wait for it."""

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from lab.packages import alone
-from ollama_stack.pinned_wheels import cache
+from lab.packages import program
 from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
 
 NGINX = """
@@ -49,27 +44,6 @@ http://127.0.0.1:{port} {{
   reverse_proxy 127.0.0.1:{app}
 }}
 """
-
-
-def program(package: str, path: str) -> str:
-    """A program out of Debian's package, unpacked and not installed: nothing is started by that."""
-    if found := shutil.which(Path(path).name):
-        return found
-    there = cache() / "debian" / package
-    with alone():
-        _have(package, path, there)
-    return str(there / path)
-
-
-def _have(package: str, path: str, there: Path) -> None:
-    if not (there / path).exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=there.parent) as folder:
-            get = f"apt-get download {package} || {{ apt-get update --quiet; apt-get download {package}; }}"
-            words = ["sh", "-ec", f"{{ {get}; }} && dpkg -x {package}_*.deb {package}"]
-            subprocess.run(words, check=True, capture_output=True, cwd=folder)
-            shutil.rmtree(there, ignore_errors=True)
-            (Path(folder) / package).rename(there)
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])

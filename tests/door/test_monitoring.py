@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.packages import have
+from lab.packages import program
 from ollama_stack import ROOT
 from ollama_stack.reports.metrics import write_metrics
 from ollama_stack.reports.status import HostStatus, Now, Status
@@ -39,10 +39,8 @@ def lines(tmp_path: Path) -> list[str]:
 
 
 def promtool(*words: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    have("promtool", "prometheus")
-    return subprocess.run(
-        ["promtool", *words], input=said, cwd=FILES, capture_output=True, text=True
-    )
+    promtool = program("prometheus", "usr/bin/promtool")
+    return subprocess.run([promtool, *words], input=said, cwd=FILES, capture_output=True, text=True)
 
 
 def test_what_a_host_did_not_say_has_no_line(lines: list[str]) -> None:
@@ -85,8 +83,8 @@ def test_every_alarm_is_seen_red_and_green() -> None:
 def test_the_configurations_are_understood() -> None:
     done = promtool("check", "config", "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
-    have("amtool", "prometheus-alertmanager")
-    words = ["amtool", "check-config", str(FILES / "alertmanager.yml")]
+    amtool = program("prometheus-alertmanager", "usr/bin/amtool")
+    words = [amtool, "check-config", str(FILES / "alertmanager.yml")]
     checked = subprocess.run(words, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
