@@ -15,7 +15,7 @@ from pyinfra.api import DeployError, Inventory
 
 from ollama_stack import authority
 from ollama_stack.capacity.budget import least_profile
-from ollama_stack.config import tokens
+from ollama_stack.config import acme, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
@@ -103,7 +103,7 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
-    if settings.gateway_enabled and settings.gateway_tls:
+    if settings.gateway_enabled and settings.gateway_tls == "own":
         end = _end_of_authority(settings)
         if end and end < datetime.now(timezone.utc) + LAST_YEAR:
             said.append(
@@ -127,7 +127,7 @@ def _bad_certificates(settings: Settings) -> Iterator[str]:
             tokens.certificate(settings.gateway_tls_cert)
         except ValueError as error:
             yield f"gateway_tls_cert: {error}"
-    elif settings.gateway_tls:
+    elif settings.gateway_tls == "own":
         try:
             end = _end_of_authority(settings)
         except ValueError as error:
@@ -194,6 +194,7 @@ def _open_door(settings: Settings) -> Iterator[str]:
             f"gateway_tls: {settings.gateway_tls} makes a certificate, and gateway_tls_cert = "
             f"{settings.gateway_tls_cert} is a ready one; unset one of them"
         )
+    yield from acme.faults(settings)
     yield from _too_large_shares(settings)
     for name in (tokens.LOCAL, tokens.APP):
         if name in settings.gateway_tokens:

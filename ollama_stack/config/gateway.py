@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ollama_stack.config.types import (
     BodySize,
+    Directory,
+    Email,
     HostName,
     Image,
     Listed,
@@ -149,13 +151,27 @@ class GatewaySettings(BaseModel):
         "",
         rule="readable; not with `gateway_tls`",
     )
-    gateway_tls: Literal["", "own"] = setting(
+    gateway_tls: Literal["", "own", "acme"] = setting(
         "`own`: the address is https, by a certificate of the site's own authority, which the first "
-        "deploy makes (docs/tls.md)",
-        "RFC 5280",
+        "deploy makes; `acme`: by one that the host gets and renews from an ACME authority (docs/tls.md)",
+        "RFC 5280, RFC 8555",
         "",
-        rule="not with `gateway_tls_cert`",
-        examples=["own"],
+        rule="not with `gateway_tls_cert`; `acme` needs systemd, port 80 and `gateway_tls_names`",
+        examples=["own", "acme"],
+    )
+    gateway_acme_directory: Directory = setting(
+        "the authority's directory with `gateway_tls` = `acme`; a host has to trust its certificate",
+        "RFC 8555, 7.1.1",
+        "https://acme-v02.api.letsencrypt.org/directory",
+    )
+    gateway_acme_agreed: bool = setting(
+        "you have read the terms of service of that authority, and agree",
+        "RFC 8555, 7.3",
+        False,
+        rule="needed with `gateway_tls` = `acme`",
+    )
+    gateway_acme_email: Email = setting(
+        "whom that authority may write to; empty: nobody", "RFC 8555, 7.3", ""
     )
     gateway_tls_folder: str = setting(
         "folder on the controller that keeps that authority and the hosts' certificates, as the "
@@ -169,7 +185,7 @@ class GatewaySettings(BaseModel):
         "`gateway_hosts` and `app_hosts` have",
         "RFC 9525",
         [],
-        rule="the certificate has them; one of the site's own gets them",
+        rule="the certificate has them; one of the site's own gets them, one by ACME has them alone",
         examples=['["ai.school.example", "10.0.0.5"]'],
     )
 

@@ -66,6 +66,14 @@ Website = Annotated[
     ),
 ]
 Address = Annotated[str, AfterValidator(_ipv4)]
+Directory = Annotated[
+    str,
+    _form(
+        r"^https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)+$",
+        "https://ca.school.lan/acme/acme/directory",
+    ),
+]
+Email = Annotated[str, _form(r"^([A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+)?$", "it@school.example")]
 HostName = Annotated[
     str,
     _form(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "ask.school.lan"),

@@ -9,6 +9,9 @@ from typing_extensions import override
 
 from ollama_stack.containers import GATEWAY, METRICS
 from ollama_stack.facts.ollama import LOOK, address
+from ollama_stack.stack.acme import LINEAGE, Kept
+
+END = "-----END CERTIFICATE-----"
 
 
 class TokenDigest(FactBase[str | None]):
@@ -44,6 +47,41 @@ class CertificateIssuer(FactBase[str]):
             return ""
         names = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
         return str(names[0].value) if names else ""
+
+
+class KeptCertificate(FactBase[Kept]):
+    """What certbot keeps for the gateway in its folder; no key is shown."""
+
+    default = Kept
+
+    @override
+    def command(self, folder: str, shown: str) -> StringCommand:
+        """``shown``: the file that the gateway reads."""
+        live = f"{folder}/live/{LINEAGE}"
+        parts = [QuoteString(f"{live}/{part}.pem") for part in ("fullchain", "privkey")]
+        return StringCommand(
+            *("cat", QuoteString(f"{live}/cert.pem"), "2>/dev/null &&"),
+            *("sed -n 's/^server = //p'", QuoteString(f"{folder}/renewal/{LINEAGE}.conf"), "&&"),
+            *(
+                "cat",
+                *parts,
+                "| cmp -s -",
+                QuoteString(shown),
+                "&& stat -c 'in place %a'",
+                QuoteString(shown),
+            ),
+            "|| true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> Kept:
+        text, last, rest = "\n".join(output).partition(END)
+        try:
+            certificate = x509.load_pem_x509_certificate(f"{text}{last}\n".encode())
+        except ValueError:
+            return Kept()
+        directory, _, place = rest.strip().partition("\n")
+        return Kept(certificate, directory, place == "in place 600")
 
 
 class GatewayVersion(FactBase[str | None]):

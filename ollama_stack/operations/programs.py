@@ -16,7 +16,9 @@ from ollama_stack.facts.memory import known
 from ollama_stack.shell import ours, placed
 
 SOURCES = Path(__file__).parents[1] / "host"
-TEXTS = {name: (SOURCES / name).read_text() for name in ("lock", "release", "service")}
+TEXTS = {
+    name: (SOURCES / name).read_text() for name in ("lock", "release", "service", "certificate")
+}
 DIGESTS = {name: sha256(text.encode()).hexdigest() for name, text in TEXTS.items()}
 VERSION = sha256("".join(DIGESTS.values()).encode()).hexdigest()[:12]
 UNIT = "/etc/systemd/system/ollama-stack-release.service"

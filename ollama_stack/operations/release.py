@@ -29,6 +29,7 @@ from ollama_stack.stack.compose import CLEAN, COMMAND
 
 LOG = "/run/ollama-stack.log"  # of the last change
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
+TLS = "tls.pem"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -41,6 +42,8 @@ class Declared:
     secrets: Mapping[str, str]
     loaded: str = ""
     """What its gateway says of the configuration that it has loaded; "" without a gateway."""
+    renewed: bool = False
+    """Its gateway's certificate is the host's own affair: certbot keeps it."""
 
     @property
     def version(self) -> str:
@@ -86,7 +89,7 @@ def staged(
     if host.state.config.DIFF:
         _show_changes(folder, declared)
     new = f"{folder}/releases/new"
-    yield from _written(new, declared, record, owner)
+    yield from _written(folder, new, declared, record, owner)
     compose = StringCommand(COMMAND, "--file", QuoteString(f"{new}/{COMPOSE_FILE}"))
     yield or_explain(
         StringCommand(compose, "config --quiet"),
@@ -105,7 +108,9 @@ def staged(
     yield at_once("stage", folder)
 
 
-def _written(new: str, declared: Declared, record: Mapping[str, str], owner: int) -> Commands:
+def _written(
+    folder: str, new: str, declared: Declared, record: Mapping[str, str], owner: int
+) -> Commands:
     yield StringCommand(
         *("rm -rf", QuoteString(new), "&& umask 022 && mkdir -p", QuoteString(f"{new}/gateway"))
     )
@@ -117,6 +122,9 @@ def _written(new: str, declared: Declared, record: Mapping[str, str], owner: int
     public = [QuoteString(f"{new}/{path}") for path in declared.files if path.startswith(GATEWAY)]
     if public:
         yield StringCommand(f"chown {owner}:{owner}", *public)
+    if declared.renewed:
+        certificate = QuoteString(f"{new}/{GATEWAY}{TLS}")
+        yield StringCommand(program(folder, "certificate"), certificate, ">&2")
     for name, text in declared.secrets.items():
         yield from written(f"{new}/{GATEWAY}{name}", text, str(owner))
 
@@ -151,6 +159,8 @@ def switched(folder: str, declared: Declared, patience: Patience, up_failed: str
     path = f"{folder}/releases/{which}/{COMPOSE_FILE}"
     text = known(FileContents, path=f"{folder}/{COMPOSE_FILE}")
     live = known(FileDigests, folder=f"{folder}/gateway")
+    if declared.renewed:
+        live = {name: digest for name, digest in live.items() if name != TLS}
     modes = {name: "600" if name in declared.secrets else "644" for name in declared.gateway}
     stale = stale_services(path)
     if (

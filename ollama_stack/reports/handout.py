@@ -64,7 +64,9 @@ def _sheet(target: Target) -> Sheet:
             qr=segno.make_qr(url, error="m").svg_inline(omitsize=True) if url else "",
             rules=RULES,
             teacher=f"{url or settings.app_url}/teacher" if settings.app_enabled else "",
-            authority=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls else "",
+            authority=f"{settings.gateway_tls_folder}/ca.crt"
+            if settings.gateway_tls == "own"
+            else "",
             token_command=token_command(target, f"{settings.app_dir}/teacher.token"),
             mark=MARK,
         )

@@ -39,6 +39,8 @@ def page_address(settings: Settings, reached: str) -> PageAddress:
     address = reached if ip_address(settings.app_bind).is_unspecified else settings.app_bind
     if settings.app_hosts and address not in settings.app_hosts:
         address = settings.app_hosts[0]
+    if settings.gateway_tls == "acme" and address not in settings.gateway_tls_names:
+        address = settings.gateway_tls_names[0]
     if address.startswith("@") or _is_loopback(address):
         return PageAddress(
             "",

@@ -1,4 +1,4 @@
-"""A certificate for each host, of the site's own authority, where no ready one is named."""
+"""A certificate for each host, of the site's own authority, or of an ACME one, where no ready one is named."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import Host, State
-from pyinfra.operations import python
+from pyinfra.operations import python, systemd
 
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
+from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.gateway import CertificateIssuer
 from ollama_stack.facts.memory import known, still_true
+from ollama_stack.operations import certificate, packages
 from ollama_stack.rules import refuse
 from ollama_stack.stack.certificates import (
     OWN,
@@ -29,11 +31,14 @@ from ollama_stack.tasks.summary import inventory_argument
 
 
 def have_certificate(settings: Settings) -> str:
-    """PEM of this host's certificate, the kept one while it is good; "" where none is made here.
+    """PEM of this host's certificate, the kept one while it is good; "" where the controller makes none.
 
     Only a run that changes hosts keeps what is made: a plan leaves nothing behind.
     """
     if not (settings.gateway_enabled and settings.gateway_tls):
+        return ""
+    if settings.gateway_tls == "acme":
+        _from_authority(settings)
         return ""
     folder = authority.folder_of(settings.gateway_tls_folder)
     called = names(settings, host.name, host.data.get("ssh_hostname") or "")
@@ -61,6 +66,24 @@ def have_certificate(settings: Settings) -> str:
     first = "" if there else " and the site's certificate authority"
     python.call(name=f"Make the certificate{first}", function=keep)
     return made
+
+
+def _from_authority(settings: Settings) -> None:
+    """A certificate that never leaves the host, which renews it by its own timer."""
+    if known(InitSystem) != "systemd":
+        fault = "gateway_tls: acme needs systemd, whose timer renews; set gateway_tls = own, or gateway_tls_cert"
+        refuse({host.name: [fault]})
+    packages.installed(
+        name="Install the ACME client", packages=["certbot"], proxy=settings.proxy, _retries=1
+    )
+    certificate.ordered(
+        name="Have a certificate of the ACME authority",
+        folder=settings.ollama_dir,
+        called=settings.gateway_tls_names,
+        directory=settings.gateway_acme_directory,
+        email=settings.gateway_acme_email,
+    )
+    systemd.service(name="Renew it in time", service="certbot.timer", running=True, enabled=True)
 
 
 def _name() -> str:

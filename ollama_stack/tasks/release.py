@@ -142,9 +142,11 @@ def declared_release(
             "GATEWAY": version,
             "SCHEME": "https" if settings.gateway_has_tls else "http",
             "TOKENS": "yes" if settings.gateway_tokens else "",
+            "ACME": "yes" if settings.gateway_tls == "acme" else "",
         }
     files["release.env"] = "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
-    return release.Declared(files, secrets, version)
+    renewed = settings.gateway_enabled and settings.gateway_tls == "acme"
+    return release.Declared(files, secrets, version, renewed)
 
 
 @deploy("Release")

@@ -8,12 +8,14 @@ from cryptography import x509
 
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
+from ollama_stack.stack import acme
 from ollama_stack.stack.certificates import LOCAL, covers, names, names_in, signed
 from tests.audit.control import Blocked, Finding, NotApplicable, Unreadable, control
 from tests.audit.conversation import Output
 from tests.audit.live import Live
 
 CERTIFICATE_DAYS = 14
+DAY = timedelta(days=1)
 
 
 @control(
@@ -36,12 +38,14 @@ def test_the_address_speaks_tls_alone(live: Live) -> Finding:
     "OLS-610", "The certificate does not end soon", "high", "RFC 5280", "renew it, then {deploy}"
 )
 def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
-    """On the day it ends nobody gets in; with `gateway_tls` a deploy in its last month renews it."""
+    """On the day it ends nobody gets in; with `own` a deploy renews it, with `acme` the host does so long before."""
     said, shown = _shown(live)
-    left = shown.not_valid_after_utc - datetime.now(timezone.utc) if shown else timedelta()
+    least, now = timedelta(days=CERTIFICATE_DAYS), datetime.now(timezone.utc)
+    if shown and live.settings.gateway_tls == "acme":
+        least = acme.least(shown)
+    left = shown.not_valid_after_utc - now if shown else timedelta()
     line = said.text.splitlines()[0] if shown else "no certificate"
-    enough = left > timedelta(days=CERTIFICATE_DAYS)
-    return said.reading(line, line).meets(f"more than {CERTIFICATE_DAYS} days", enough)
+    return said.reading(line, line).meets(f"more than {least / DAY:.3g} days", left > least)
 
 
 @control(
@@ -65,8 +69,8 @@ def test_the_certificate_has_the_names_in_use(live: Live) -> Finding:
 )
 def test_the_certificate_is_the_own_authority_s(live: Live) -> Finding:
     """Clients that trust its file refuse every other one."""
-    if not live.settings.gateway_tls:
-        raise NotApplicable("gateway_tls is empty")
+    if live.settings.gateway_tls != "own":
+        raise NotApplicable("gateway_tls is not own")
     said, shown = _shown(live)
     if not shown:
         raise Blocked("OLS-610")
@@ -96,7 +100,7 @@ def _wanted(live: Live) -> tuple[list[str], str]:
     """Names, and whether all of them are needed: the site knows best what its ready certificate is for."""
     settings: Settings = live.settings
     called = names(settings, live.target.name, live.target.data.get("ssh_hostname") or "")
-    if settings.gateway_tls:
+    if settings.gateway_tls == "own":
         return called, ""
     if settings.gateway_tls_names:
         return [name for name in called if name in settings.gateway_tls_names], ""

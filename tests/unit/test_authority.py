@@ -177,8 +177,8 @@ def test_a_ready_certificate_and_one_of_our_own_are_one_too_many() -> None:
         "gateway_tls: own makes a certificate, and gateway_tls_cert = /tls.pem is a ready one; unset "
         "one of them"
     ]
-    (fault,) = faults(["medium"], data | {"gateway_tls": "acme"})
-    assert fault.startswith("gateway_tls: 'acme' is refused: input should be '' or 'own'")
+    (fault,) = faults(["medium"], data | {"gateway_tls": "public"})
+    assert fault.startswith("gateway_tls: 'public' is refused: input should be '', 'own' or 'acme'")
 
 
 def _begun(folder: str, host: str) -> str:

@@ -87,6 +87,17 @@ def test_one_that_ends_soon_is_found(shown: Shown) -> None:
     assert look(has_names, shown(ago=383)).conforms
 
 
+def test_one_that_the_host_should_have_renewed_is_found(shown: Shown) -> None:
+    acme = {"gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]}
+    good = look(does_not_end, shown(ago=296, called=["ai.school.example"], **acme))
+    assert (good.conforms, good.expected) == (True, "more than 99.2 days")
+    assert not look(does_not_end, shown(ago=298, **acme)).conforms
+    assert look(has_names, shown(called=["ai.school.example"], **acme)).conforms
+    assert not look(has_names, shown(**acme)).conforms
+    with pytest.raises(NotApplicable, match="gateway_tls is not own"):
+        look(is_ours, shown(**acme))
+
+
 def test_a_name_that_students_use_and_it_has_not_is_found(shown: Shown) -> None:
     assert not look(has_names, shown(gateway_tls_names=["ai.lan"])).conforms
     few = shown(called=["localhost", "127.0.0.1"])
@@ -140,7 +151,7 @@ def test_a_ready_one_has_a_name_in_use_or_all_that_are_declared(
     pem = issue(ours, called, NOW).partition("-----BEGIN PRIVATE")[0]
     ready = Host(pem, gateway_tls_cert="/tls.pem", **own)
     assert look(has_names, ready).conforms is conforms
-    with pytest.raises(NotApplicable, match="gateway_tls is empty"):
+    with pytest.raises(NotApplicable, match="gateway_tls is not own"):
         look(is_ours, ready)
 
 

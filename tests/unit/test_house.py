@@ -10,6 +10,7 @@ from pyinfra.api.arguments import all_argument_meta
 
 from ollama_stack.operations import (
     app,
+    certificate,
     docker,
     gateway,
     guard,
@@ -32,7 +33,21 @@ def test_deploy_is_a_table_of_contents() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [app, docker, gateway, guard, lock, model, packages, programs, release, secrets, slice, smoke],
+    [
+        app,
+        certificate,
+        docker,
+        gateway,
+        guard,
+        lock,
+        model,
+        packages,
+        programs,
+        release,
+        secrets,
+        slice,
+        smoke,
+    ],
 )
 def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(module: object) -> None:
     operations = [member for member in vars(module).values() if hasattr(member, "_inner")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def current(version: str = DECLARED.version, touched: int = 0, begun: int = 0) -
 
 def digests(owner: int = 99, other: dict[str, str] | None = None) -> dict[Any, Any]:
     texts = {"haproxy.cfg": CONFIG_TEXT, "tokens.map": TOKENS} | (other or {})
-    modes = {"haproxy.cfg": "644", "tokens.map": "600"}
+    modes = {"haproxy.cfg": "644", "tokens.map": "600", "tls.pem": "600"}
     return {"sum=$(": [f"{n} {file_digest(t, modes[n], owner)}" for n, t in texts.items()]}
 
 
@@ -200,3 +201,14 @@ def test_the_program_goes_on_without_the_line() -> None:
         f"'{FOLDER}' back current >>{log} 2>&1 </dev/null & change=$!; "
         f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {log}; wait $change"
     )
+
+
+def test_a_certificate_that_the_host_keeps_is_taken_there_and_its_renewal_is_no_change() -> None:
+    renewed = replace(DECLARED, renewed=True)
+    own = digests(other={"tls.pem": "renewed"})
+    assert plan(release.switched, AS_DECLARED | own, **SWITCH | {"declared": renewed}) == []
+    assert plan(release.switched, AS_DECLARED | own, **SWITCH) != []
+    commands = plan(release.staged, {}, **STAGE | {"declared": renewed})
+    wanted = f"sh '/opt/o k/bin/{VERSION}/certificate' '/opt/o k/releases/new/gateway/tls.pem' >&2"
+    assert wanted in commands
+    assert wanted not in plan(release.staged, {}, **STAGE)
