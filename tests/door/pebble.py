@@ -1,0 +1,85 @@
+"""Let's Encrypt's own small ACME server, Pebble, on loopback, with a DNS in which every name is this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from lab.packages import alone, have
+from ollama_stack.pinned_wheels import cache
+from ollama_stack.stack.certificates import issue, new_authority
+from tests.door.haproxy import free_ports
+
+VERSION = "v2.8.0"
+PROGRAMS = ("pebble", "pebble-challtestsrv")
+QUICK = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+
+
+def built() -> Path:
+    """Folder with the programs, built once from Go's modules, whose checksums Go looks up."""
+    folder = cache() / f"pebble-{VERSION}"
+    with alone():
+        if not all((folder / name).exists() for name in PROGRAMS):
+            have("go", "golang-go")
+            module = "github.com/letsencrypt/pebble/v2/cmd"
+            words = ["go", "install", *(f"{module}/{name}@{VERSION}" for name in PROGRAMS)]
+            done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"GOBIN": str(folder)})  # fmt: skip
+            assert done.returncode == 0, f"Pebble cannot be built: {done.stderr[-300:]}"
+    return folder
+
+
+class Pebble:
+    """A running authority; ``trust`` is the file by which a client trusts its directory."""
+
+    def __init__(self, folder: Path) -> None:
+        port, management, self.challenges, dns, hand = free_ports(5)
+        now, self.directory = datetime.now(timezone.utc), f"https://127.0.0.1:{port}/dir"
+        site = new_authority("pebble", now)
+        self.trust, pem, config = folder / "ca.crt", folder / "pebble.pem", folder / "pebble.json"
+        self.trust.write_text(site.pem)
+        pem.write_text(issue(site, ["127.0.0.1"], now))
+        listen = {"listenAddress": f"127.0.0.1:{port}", "certificate": str(pem), "privateKey": str(pem)}  # fmt: skip
+        more = {"managementListenAddress": f"127.0.0.1:{management}", "httpPort": self.challenges}
+        wait = {"retryAfter": {"authz": 1, "order": 1}}
+        config.write_text(json.dumps({"pebble": listen | more | wait | {"tlsPort": 1}}))
+        authority, names = (str(built() / name) for name in PROGRAMS)
+        nothing = ("-http01=", "-https01=", "-tlsalpn01=", "-doh=", "-defaultIPv6=")
+        commands = (
+            [names, *nothing, f"-dns01=127.0.0.1:{dns}", f"-management=127.0.0.1:{hand}"],
+            [authority, "-config", str(config), "-dnsserver", f"127.0.0.1:{dns}"],
+        )
+        self.log = folder / "pebble.log"
+        with self.log.open("wb") as log:
+            self.processes = [
+                subprocess.Popen(words, stdout=log, stderr=log, env=os.environ | QUICK)
+                for words in commands
+            ]
+        end = time.monotonic() + 10
+        for each in (port, hand):
+            while True:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", each), timeout=1):
+                    break
+                assert time.monotonic() < end, self.log.read_text()
+                time.sleep(0.02)
+
+    def end(self) -> None:
+        """End these processes and no others."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def shown(port: int, name: str) -> bytes:
+    """The certificate that an address shows for a name, whoever has signed it."""
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    one = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with trust.wrap_socket(one, server_hostname=name) as secured:
+        return secured.getpeercert(binary_form=True) or b""
