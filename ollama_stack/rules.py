@@ -103,6 +103,12 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
+    served = len({settings.model_name, *settings.gateway_models})
+    if settings.gateway_enabled and served > settings.ollama_max_loaded_models:
+        said.append(
+            f"gateway_models: {served} models take turns in {settings.ollama_max_loaded_models} "
+            "(ollama_max_loaded_models); every change waits for answers to end and for a load"
+        )
     if settings.gateway_enabled and settings.gateway_tls == "own":
         end = _end_of_authority(settings)
         if end and end < datetime.now(timezone.utc) + LAST_YEAR:

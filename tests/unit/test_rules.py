@@ -149,3 +149,15 @@ def test_more_students_than_places_are_warned_of() -> None:
         "students: 30 at once find 24 places (ollama_num_parallel + ollama_max_queue); the others "
         "have to ask again"
     ]
+
+
+def test_models_that_take_turns_in_memory_are_warned_of() -> None:
+    data = group_data("all", "medium") | {"gateway_models": ["nomic-embed-text:v1.5"]}
+    assert faults(["medium"], data) == []
+    assert warnings(data) == [
+        "gateway_models: 2 models take turns in 1 (ollama_max_loaded_models); every change waits "
+        "for answers to end and for a load"
+    ]
+    assert warnings(data | {"ollama_max_loaded_models": 2}) == []
+    assert warnings(data | {"gateway_models": ["qwen2.5:1.5b"]}) == []
+    assert warnings(data | {"gateway_enabled": False}) == []
