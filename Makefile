@@ -13,7 +13,7 @@ export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-f
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -89,6 +89,9 @@ audit: .venv/ok ## is it so? Reads the live hosts, changes nothing; DEEP=1 REPOR
 	@$(RUN)/ollama-stack audit $(HOSTS_OF) $(if $(filter-out 0,$(DEEP)),--deep) $(REPORT:%=--report %) \
 	$(SINCE:%=--since %)
 
+load: .venv/load ## students as load on the hosts of INVENTORY: STUDENTS=15 MINUTES=3
+	@$(RUN)/ollama-stack load $(HOSTS_OF) $(STUDENTS:%=--students %) $(MINUTES:%=--minutes %) $(AS_JSON)
+
 audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.audit_times
 
@@ -142,7 +145,13 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Locust, of which the verb load alone has need: an environment of its own, as its gevent and pytest are its own.
+.venv/load: requirements-load.txt .venv/ok
+	@python3 -m venv --clear $(@D)/locust
+	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 # What the lab, the tests and the benchmarks need besides.
-.venv/dev: requirements-dev.txt .venv/ok
+.venv/dev: requirements-dev.txt .venv/load
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@touch $@

@@ -11,3 +11,5 @@ ollama_cpus = 2.0
 ollama_memory = "3G"
 ollama_cpu_reservation = 1.0
 ollama_memory_reservation = "2G"
+
+slo_success = 0.95

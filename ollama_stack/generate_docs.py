@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ollama_stack import ROOT
 from ollama_stack.config.settings import Settings
 from ollama_stack.reports.audit import Report
+from ollama_stack.reports.load import Load
 from ollama_stack.reports.plan import Plan
 from ollama_stack.reports.status import Status
 
@@ -35,6 +36,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.schema.json": _for_editors(),
         DOCS / "plan.schema.json": _schema(Plan),
         DOCS / "audit.schema.json": _schema(Report),
+        DOCS / "load.schema.json": _schema(Load),
         DOCS / "status.schema.json": _schema(Status),
     }
 

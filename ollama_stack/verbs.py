@@ -11,7 +11,8 @@ import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoeve
 from rich.console import Console
 
 from ollama_stack.check import Checked, check
-from ollama_stack.inventory import only, read_inventory
+from ollama_stack.inventory import Target, only, read_inventory
+from ollama_stack.load import Scenario
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.status import find_status
 from ollama_stack.reports.status_table import show_status, watch_status
@@ -79,9 +80,7 @@ def handout(inventory: str, limit: Sequence[str], folder: Path) -> int:
     """A sheet for every host, none of which is asked; 1 if students cannot open the page of one."""
     from ollama_stack.reports.handout import make_sheets, write_sheets
 
-    targets = read_inventory(inventory, limit, asked)
-    if words := refusal({target.name: faults(target.groups, target.data) for target in targets}):
-        raise ValueError(words)
+    targets = _declared(inventory, limit)
     sheets = make_sheets(targets)
     for path in write_sheets(sheets.values(), folder):
         sys.stdout.write(f"{path} is written\n")
@@ -89,6 +88,49 @@ def handout(inventory: str, limit: Sequence[str], folder: Path) -> int:
     for name, problem in closed.items():
         sys.stderr.write(f"{name}: {problem}\n")
     return int(bool(closed))
+
+
+def load(
+    inventory: str,
+    limit: Sequence[str],
+    students: int,
+    minutes: float,
+    scenario: Scenario,
+    folder: str | None,
+    as_json: bool,
+) -> int:
+    """A class at one host after the other; what stops it is no broken bound."""
+    from ollama_stack.load.aim import locust
+    from ollama_stack.reports.load import EXIT, measure, refuse_others, show_load, write_load
+
+    try:
+        locust()
+        if folder:
+            refuse_others(Path(folder))
+        targets = _declared(inventory, limit)
+        sys.stderr.write(
+            f"{students} students ask {', '.join(target.name for target in targets)} for {minutes:g} min each ...\n"
+        )
+        found = measure(inventory, targets, students, minutes, scenario)
+        written = write_load(found, Path(folder)) if folder else []
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT["unmeasured"]
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        show_load(found, Console())
+    for path in written:
+        sys.stderr.write(f"{path} is written\n")
+    return EXIT[found.verdict]
+
+
+def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
+    """The hosts, none of which is asked; ValueError with the faults of their settings."""
+    targets = read_inventory(inventory, limit, asked)
+    if words := refusal({target.name: faults(target.groups, target.data) for target in targets}):
+        raise ValueError(words)
+    return targets
 
 
 def _faultless(inventory: str, limit: Sequence[str]) -> Checked:

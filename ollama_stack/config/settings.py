@@ -107,6 +107,20 @@ class Settings(GatewaySettings, AppSettings):
         rule="a smaller profile is refused",
         ge=1,
     )
+    slo_p95_wait: float = setting(
+        "bound that `load` holds the host to: 95 of 100 answers wait no longer for their turn",
+        "ours",
+        unit="seconds",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    slo_success: float = setting(
+        "bound that `load` holds the host to: the answered share of all questions",
+        "ours",
+        unit="ratio",
+        gt=0,
+        le=1,
+    )
     ollama_bind: Address = setting(
         "address the API is published on",
         "rule of thumb: every address; the API has no lock",

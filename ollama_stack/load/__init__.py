@@ -1,0 +1,6 @@
+"""Students as load; what Locust runs (class_hour, corpus) needs nothing but Locust and Python."""
+
+from typing import Literal
+
+Scenario = Literal["lesson", "burst", "cold", "rude", "leave"]
+MOST_STUDENTS, MOST_MINUTES = 60, 30.0

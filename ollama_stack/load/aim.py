@@ -1,0 +1,106 @@
+"""Where a class goes: the gateway of a host that the inventory has, and no other place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ollama_stack import ROOT
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import Settings
+from ollama_stack.inventory import Target
+from ollama_stack.load import Scenario
+
+LEAVE_OVER = 60  # seconds in which Locust starts and ends
+
+
+@dataclass(frozen=True)
+class Task:
+    """What Locust is told; the secrets are in no representation."""
+
+    base: str
+    metrics: str
+    trust: str
+    tokens: list[str] = field(repr=False)
+    model: str
+    most: int
+    """Tokens of the longest answer."""
+    patience: int
+    """Seconds that a student waits for one answer."""
+    students: int
+    seconds: float
+    scenario: Scenario
+
+
+def aim(
+    target: Target, settings: Settings, students: int, minutes: float, scenario: Scenario
+) -> Task:
+    """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
+    local = target.name == "@local"
+    bind = ip_address(settings.ollama_bind)
+    if bind.is_loopback and not local:
+        raise ValueError(
+            f"ollama_bind: at {bind} the API is open to the host itself alone; set ollama_bind to the host's own "
+            "address (with gateway_tokens), or run load on the host with an inventory of @local"
+        )
+    own = "127.0.0.1" if local else target.address
+    host = own if bind.is_unspecified else str(bind)
+    names = [name for name in settings.gateway_tokens if name != "admin"]
+    if settings.gateway_tokens and not names:
+        raise ValueError(
+            "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
+        )
+    tls = settings.gateway_tls or settings.gateway_tls_cert
+    return Task(
+        base=f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.ollama_port}",
+        metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics"
+        if local and settings.gateway_enabled
+        else "",
+        trust=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls else "",
+        tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
+        model=settings.model_name,
+        most=min(settings.app_max_answer, settings.model_num_predict),
+        patience=settings.queue_seconds + LEAVE_OVER,
+        students=students,
+        seconds=60 * minutes,
+        scenario=scenario,
+    )
+
+
+def locust() -> Path:
+    """The Python that has Locust; ValueError says how to get it."""
+    python = Path(sys.prefix) / "locust" / "bin" / "python"
+    if not python.exists():
+        raise ValueError(f"load: Locust is not installed; run make .venv/load in {ROOT}")
+    return python
+
+
+def hold(task: Task) -> Iterator[dict[str, Any]]:
+    """All that happened in the class; ValueError if it could not be held, in words for the operator."""
+    try:
+        done = subprocess.run(  # noqa: S603 no shell
+            [locust(), "-m", "ollama_stack.load.class_hour"],
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT)},
+            input=json.dumps(asdict(task)),
+            capture_output=True,
+            text=True,
+            timeout=task.seconds + 2 * LEAVE_OVER,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(
+            f"{task.base} kept the class longer than its time; look at it with status"
+        ) from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ValueError(f"Locust has failed: {last}; make .venv/load installs it anew")
+    for line in map(json.loads, done.stdout.splitlines()):
+        if line["kind"] == "obstacle":
+            raise ValueError(f"{task.base} {line['why']}")
+        yield line

@@ -1,0 +1,219 @@
+"""A class as load: its arithmetic, its bounds, and what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ollama_stack.config.settings import read_settings
+from ollama_stack.inventory import Target
+from ollama_stack.load import corpus
+from ollama_stack.load.aim import Task, aim, locust
+from ollama_stack.load.figures import Places, Question, Spread, broken, figures, spread
+from ollama_stack.reports.load import EXIT, HostLoad, Load, show_load, write_load
+from tests.unit.commands import command
+from tests.unit.conftest import group_data
+
+
+def question(end: str = "answered", wait: float = 1.0, **more: Any) -> Question:
+    told: dict[str, Any] = {"who": "student", "came": 0.0, "took": 4.0, "status": 200, "end": end}
+    if end == "answered":
+        told |= {"first": 2.0, "wait": wait, "tokens": 20, "writing": 2.0}
+    return Question.model_validate(told | more)
+
+
+def aimed(name: str = "class-1", **data: Any) -> Task:
+    target = Target(name, ("medium",), group_data("all", "medium") | data)
+    return aim(target, read_settings(target.data), 15, 3.0, "lesson")
+
+
+def host(**found: Any) -> HostLoad:
+    told = {"host": "class-1", "profile": "medium", "slo_p95_wait": 30.0, "slo_success": 0.95}
+    return HostLoad.model_validate(told | found)
+
+
+def load(*hosts: HostLoad) -> Load:
+    return Load(
+        time=datetime(2026, 11, 28, tzinfo=timezone.utc),
+        inventory="<b>x.py",
+        scenario="lesson",
+        students=15,
+        minutes=3,
+        verdict=max((one.verdict for one in hosts), key=EXIT.__getitem__),
+        hosts=list(hosts),
+    )
+
+
+def test_quantiles_of_many_of_one_and_of_none() -> None:
+    found = spread([*map(float, range(101)), None])
+    assert found == Spread(p50=50.0, p95=95.0, p99=99.0)
+    assert spread([7.0]) == Spread(p50=7.0, p95=7.0, p99=7.0)
+    assert spread([None]) is None
+
+
+def test_success_is_of_those_who_stayed_and_goodput_of_those_within_the_bound() -> None:
+    asked = [question(wait=1.0), question(wait=2.0), question(wait=31.0)]
+    asked += [question("refused"), question("left"), question("left")]
+    asked += [question("refused", who="rude"), question(who="rude")]
+    places = [Places(at=0, flight=3, queue=1), Places(at=1, flight=2, queue=9)]
+    found = figures(asked, places, seconds=30, most_wait=30)
+    assert (found.asked, found.success, found.goodput) == (4, 0.75, 4.0)
+    assert found.ends == {"answered": 3, "refused": 1, "left": 2}
+    assert found.rude == {"answered": 1, "refused": 1}
+    assert (found.most_in_flight, found.most_waiting) == (3, 9)
+    assert found.rate == Spread(p50=10, p95=10, p99=10)
+
+
+def test_a_class_without_a_question_is_no_success() -> None:
+    with pytest.raises(ValueError, match="no question was asked to its end; let the class take"):
+        figures([question("left"), question(who="rude")], [], 30, 30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings"),
+    [
+        ([question()] * 19 + [question("late")], []),
+        ([question()] * 18 + [question("late")], ["slo_success"]),
+        ([question(wait=30.0)] * 20, []),
+        ([question(wait=30.1)] * 20, ["slo_p95_wait"]),
+        ([question("failed", status=500)], ["slo_success"]),
+    ],
+)
+def test_a_bound_breaks_above_it_and_not_at_it(asked: list[Question], settings: list[str]) -> None:
+    words = broken(figures(asked, [], 30, 30), p95_wait=30, success=0.95)
+    assert [one.partition(":")[0] for one in words] == settings
+
+
+def test_a_class_goes_to_the_gateway_of_the_host() -> None:
+    assert aimed("@local").base == "http://127.0.0.1:11434"
+    assert aimed("@local").metrics == "http://127.0.0.1:8404/metrics"
+    there = aimed(ollama_bind="0.0.0.0", ssh_hostname="10.0.0.5", gateway_tls="own")
+    assert (there.base, there.metrics) == ("https://10.0.0.5:11434", "")
+    assert there.trust == "secrets/tls/ca.crt"
+    assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "ollama_bind: at 127.0.0.1 the API is open to the host itself alone; set ollama_bind"),
+        (
+            {"ollama_bind": "0.0.0.0", "gateway_tokens": {"admin": "env:A"}},
+            "gateway_tokens: admin alone may ask, and no class has that token; add one",
+        ),
+        (
+            {"ollama_bind": "0.0.0.0", "gateway_tokens": {"one": "file:/no/such"}},
+            "/no/such cannot be read",
+        ),
+    ],
+)
+def test_who_cannot_be_asked_is_told(data: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        aimed(**data)
+
+
+def test_admin_s_token_is_no_student_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A", "a" * 16)
+    monkeypatch.setenv("B", "b" * 16)
+    task = aimed("@local", gateway_tokens={"admin": "env:A", "class": "env:B"})
+    assert task.tokens == ["b" * 16]
+    assert "bbb" not in repr(task)
+
+
+def test_without_locust_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locust().exists()
+    monkeypatch.setattr(sys, "prefix", "/no/such")
+    with pytest.raises(
+        ValueError, match=r"load: Locust is not installed; run make \.venv/load in /"
+    ):
+        locust()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--students", "0"],
+        ["--students", "61"],
+        ["--minutes", "0"],
+        ["--minutes", "31"],
+        ["--minutes", "nan"],
+        ["--scenario", "flood"],
+    ],
+)
+def test_a_class_has_an_end_and_a_number(words: list[str]) -> None:
+    done = command("tests.unit.alone", "load", "inventories/example.py", *words)
+    assert done.returncode == 3
+    assert f"Invalid value for '{words[0]}'" in done.stderr
+
+
+def test_what_stops_a_measurement_is_no_broken_bound(tmp_path: Path) -> None:
+    faulty = tmp_path / "hosts.py"
+    faulty.write_text("medium = [('a.invalid', {'slo_success': 2.0}), ('b.invalid', {})]")
+    for words, said in (
+        ([str(faulty)], "a.invalid: slo_success: 2.0 is refused"),
+        ([str(faulty), "--limit", "10.0.0.9"], "no host matches 10.0.0.9"),
+        ([str(tmp_path / "none.py")], "there is no such inventory"),
+    ):
+        done = command("ollama_stack.cli", "load", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_the_success_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = figures([question(), question("refused", status=503)], [], 60, 30)
+    reasons = broken(found, 30, 0.95)
+    one = host(verdict="broken", figures=found, reasons=reasons)
+    show_load(load(one, host(verdict="unmeasured", reasons=["down"])), Console(width=100))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "class-1: 50.0% answered (1 of 2), 1.0 a minute within 30 s of wait: the bounds are broken"
+    )
+    assert "1 refused, the gateway's metrics cannot be read from here" in lines
+    assert lines[-2:] == ["class-1: not measured", "class-1: down"]
+
+
+def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> None:
+    found = figures([question()], [], 60, 30)
+    places = [{"at": 0, "flight": 0, "queue": 0}, {"at": 2, "flight": 3, "queue": 15}]
+    one = load(host(verdict="held", figures=found, places=places, questions=[question()]))
+    paths = write_load(one, tmp_path / "out")
+    assert write_load(one, tmp_path / "out") == paths
+    assert [path.name for path in paths] == ["load.json", "load.csv", "load.html"]
+    page = paths[2].read_text()
+    assert "<b>" not in page
+    assert "default-src 'none'" in page
+    assert 'points="0.0,160.0 720.0,0.0"' not in page  # the lines begin where nobody is
+    assert 'points="0.0,200.0 720.0,0.0"' in page
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "load.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"load\.csv is no report of load's and stays as it is"):
+        write_load(one, tmp_path / "mine")
+    assert (tmp_path / "mine" / "load.csv").read_text() == "mine"
+    words = ("load", "inventories/example.py", "--report", str(tmp_path / "mine"))
+    done = command("ollama_stack.cli", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "students ask" not in done.stderr, "the class was held for nothing"
+
+
+def test_the_corpus_is_a_class_s() -> None:
+    chance = Random(0)  # noqa: S311 no secret
+    assert all(280 <= len(text.split()) <= 330 for _, text in corpus.TEXTS)
+    for texts in (corpus.SHORT, corpus.TASKS):
+        russian = [text for text in texts if "а" <= text.lower()[0] <= "я"]
+        assert len(russian) * 2 == len(texts)
+    thinks = [corpus.think(chance) for _ in range(9000)]
+    assert 22 < median(thinks) < 28
+    assert max(thinks) == corpus.LONGEST_THINK
+    lengths = [corpus.length(chance, 512) for _ in range(2000)]
+    assert (min(lengths), max(lengths)) == (corpus.LEAST_ANSWER, 512)
+    assert corpus.length(chance, 8) == 8
+    asked = {corpus.question(chance, 1) for _ in range(100)}
+    assert len(asked) > 90
+    assert max(map(len, asked)) < 2100  # within app_max_prompt and the gateway's bodies
