@@ -56,7 +56,7 @@ test-all: lab-able check door ## all tests: each control broken alone, the whole
 	@$(LAB_TESTS)
 
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
-door: .venv/dev
+door: .venv/dev .venv/load
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto tests/door tests/door_app
 
 lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows
@@ -152,6 +152,6 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 	@touch $@
 
 # What the lab, the tests and the benchmarks need besides.
-.venv/dev: requirements-dev.txt .venv/load
+.venv/dev: requirements-dev.txt .venv/ok
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@touch $@
