@@ -70,7 +70,7 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 
 # No plugins but the one named here: to import the others takes longer than most tests.
-unit: .venv/dev
+unit: .venv/dev .venv/load
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
 
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines

@@ -56,13 +56,15 @@ def aim(
         raise ValueError(
             "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
         )
-    tls = settings.gateway_tls or settings.gateway_tls_cert
+    if settings.gateway_tls == "acme":
+        host = settings.gateway_tls_names[0]  # its certificate has no address
+    scheme = settings.url.partition("://")[0]
     return Task(
-        base=f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.ollama_port}",
+        base=f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.ollama_port}",
         metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics"
         if local and settings.gateway_enabled
         else "",
-        trust=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls else "",
+        trust=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls == "own" else "",
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         model=settings.model_name,
         most=min(settings.app_max_answer, settings.model_num_predict),

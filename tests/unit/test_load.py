@@ -98,6 +98,9 @@ def test_a_class_goes_to_the_gateway_of_the_host() -> None:
     assert (there.base, there.metrics) == ("https://10.0.0.5:11434", "")
     assert there.trust == "secrets/tls/ca.crt"
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
+    public: dict[str, Any] = {"gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]}
+    known = aimed(ollama_bind="0.0.0.0", **public)
+    assert (known.base, known.trust) == ("https://ai.school.example:11434", "")
 
 
 @pytest.mark.parametrize(
