@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
 from ollama_stack.capacity.budget import (
     IMAGES,
+    SHAPES,
     WIDEST,
     Shape,
     budget,
@@ -103,17 +104,27 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
     running = measured.ollama if measured else None
     llama_server = runs_llama_server(settings.ollama_image, running)
     guessed = llama_server and not known[0].feed_forward
-    return Sum(
-        available=size_bytes(settings.ollama_memory),
-        terms=budget(
-            known[0],
+
+    def terms(shape: Shape) -> dict[str, int]:
+        return budget(
+            shape,
             settings.ollama_image,
             settings.ollama_num_parallel,
             settings.model_num_ctx,
             settings.ollama_cache_ram,
             running,
-        ),
-        source=known[1] + (f", feed_forward taken as {WIDEST} x embedding" if guessed else ""),
+        )
+
+    others = set(settings.gateway_models) - {settings.model_name}
+    sizes = {name: sum(terms(SHAPES.get(name, known[0])).values()) for name in sorted(others)}
+    beside = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models - 1]
+    unknown = [name for name in beside if name not in SHAPES]
+    return Sum(
+        available=size_bytes(settings.ollama_memory),
+        terms=terms(known[0]) | {f"{name} beside it": sizes[name] for name in beside},
+        source=known[1]
+        + (f", feed_forward taken as {WIDEST} x embedding" if guessed else "")
+        + (f", {' and '.join(unknown)} taken as large as {settings.model_name}" if unknown else ""),
         formula=formula(llama_server),
     )
 

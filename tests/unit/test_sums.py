@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.capacity.budget import MIB, SHAPES, Shape
+from ollama_stack.capacity.budget import MIB, SHAPES, Shape, budget
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.capacity.sums import Measured, disk_sum, image_sum, memory_sum
@@ -73,6 +73,29 @@ def test_the_memory_sum_says_where_its_figures_are_from(
     assert total
     assert (total.terms["weights"], total.source) == (weights, source)
     assert total.formula.startswith("Ollama 0.30 and later: ")
+
+
+def test_the_memory_sum_counts_as_many_models_as_are_let_in_at_once() -> None:
+    own: dict[str, Any] = {
+        "gateway_models": ["qwen2.5:0.5b", "qwen2.5:3b", "qwen2.5:1.5b", "phi:3b"]
+    }
+    alone, two, all_of_them = (
+        memory_sum(settings(**own, ollama_max_loaded_models=loaded), SERVING)
+        for loaded in (1, 2, 9)
+    )
+    assert alone
+    assert two
+    assert all_of_them
+    assert alone == memory_sum(settings(), SERVING)
+    own_size, usual = alone.needed, settings()
+    assert list(two.terms) == [*alone.terms, "qwen2.5:3b beside it"]
+    assert two.source == "the server"
+    assert two.needed == own_size + sum(
+        budget(SHAPES["qwen2.5:3b"], usual.ollama_image, 3, 4096, usual.ollama_cache_ram).values()
+    )
+    assert all_of_them.terms["phi:3b beside it"] == own_size
+    assert all_of_them.source == "the server, phi:3b taken as large as qwen2.5:1.5b"
+    assert len(all_of_them.terms) == len(alone.terms) + 3
 
 
 @pytest.mark.parametrize(
