@@ -112,16 +112,15 @@ def load(
             f"{students} students ask {', '.join(target.name for target in targets)} for {minutes:g} min each ...\n"
         )
         found = measure(inventory, targets, students, minutes, scenario)
-        written = write_load(found, Path(folder)) if folder else []
+        if as_json:
+            sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        else:
+            show_load(found, Console())
+        for path in write_load(found, Path(folder)) if folder else []:
+            sys.stderr.write(f"{path} is written\n")
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT["unmeasured"]
-    if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-    else:
-        show_load(found, Console())
-    for path in written:
-        sys.stderr.write(f"{path} is written\n")
     return EXIT[found.verdict]
 
 
@@ -145,9 +144,10 @@ def _change(inventory: str, story: str, names: Sequence[str], *words: str) -> in
 
 
 def _write_metrics(checked: Checked, path: str) -> int:
-    from ollama_stack.reports.metrics import write_metrics
+    from ollama_stack.reports.metrics import refuse_others, write_metrics
 
     try:
+        refuse_others(path)
         write_metrics(find_status(checked.inventory, checked.targets), path)
     except OSError as error:
         raise ValueError(

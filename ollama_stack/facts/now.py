@@ -21,6 +21,7 @@ from ollama_stack.facts.ollama import address
 AS_WHO_MAY = """docker() { timeout 3 docker "$@"; }
 test "$(id -u)" = 0 || ! sudo -n true || docker() { sudo -n timeout 3 docker "$@"; }
 """
+PROC, CGROUPS = "/proc", "/sys/fs/cgroup"
 SAMPLE = 0.5  # seconds between two looks at the kernel's counters
 MINUTES = 5
 
@@ -61,8 +62,8 @@ class OllamaLoad(FactBase[Load]):
 
     @override
     def command(self) -> str:
-        return rf"""pid=$(docker inspect --format '{{{{.State.Pid}}}}' {OLLAMA.name}) && own=$(cat "/proc/$pid/cgroup") &&
-of() {{ echo "/sys/fs/cgroup/$1$(echo "$own" | sed -nE "s/^[0-9]+:([^:]*,)?$1(,[^:]*)?://p")"; }} &&
+        return rf"""pid=$(docker inspect --format '{{{{.State.Pid}}}}' {OLLAMA.name}) && own=$(cat "{PROC}/$pid/cgroup") &&
+of() {{ echo "{CGROUPS}/$1$(echo "$own" | sed -nE "s/^[0-9]+:([^:]*,)?$1(,[^:]*)?://p")"; }} &&
 if echo "$own" | grep -qE '^[0-9]+:([^:]*,)?memory[,:]'; then cpu=$(of cpu); used=$(of cpuacct); memory=$(of memory);
 else cpu=$(of ''); used=$cpu; memory=$cpu; fi &&
 counters() {{ echo "at $(date +%s%N)"; cat "$cpu/cpu.stat"; echo "usage_time $(cat "$used/cpuacct.usage")"; }} &&
@@ -194,10 +195,11 @@ class LastMinutes(FactBase[Asked]):
         refused = rf'^\{{"time":{text},"client":{text},"app":"/(api/ask)?","status":(503|429),.*"end":"--"\}}$'
         page = r'^\{"time": "[^"]*", "outcome": "([a-z_]+)", "wait_ms": ([0-9]+).*$'
         return (
-            f"page={address(APP)}; {{ docker logs --since {MINUTES}m {GATEWAY.name} |"
-            ' grep -vF ""client":"${page:-nobody}","token"" |'
+            f"page={address(APP)}; gateway=$(docker logs --since {MINUTES}m {GATEWAY.name}) &&"
+            f' students=$(test -z "$page" || docker logs --since {MINUTES}m {APP.name} 2>&1) &&'
+            """ { echo "$gateway" | grep -vF '"client":"'"${page:-nobody}"'","token"' |"""
             f" sed -nE -e 's#{api}#\\5 \\6 \\7#p' -e 's#{refused}#\\2 -1 L#p';"
-            f" docker logs --since {MINUTES}m {APP.name} 2>&1 | sed -nE 's#{page}#\\1 \\2 page#p'; }}"
+            f" echo \"$students\" | sed -nE 's#{page}#\\1 \\2 page#p'; }}"
             " | sort | uniq -c"
         )
 
@@ -230,8 +232,8 @@ def _of_gateway(status: int, end: str) -> str:
     return "answered" if status == 200 else "mistaken"
 
 
-class CertificateEnd(FactBase[datetime | None]):
-    """Until when the certificate holds that an address shows; None if it shows none."""
+class ShownCertificate(FactBase[x509.Certificate | None]):
+    """The certificate that an address shows; None if it shows none."""
 
     @override
     def command(self, address: str) -> StringCommand:
@@ -241,8 +243,8 @@ class CertificateEnd(FactBase[datetime | None]):
         )
 
     @override
-    def process(self, output: list[str]) -> datetime | None:
-        return x509.load_pem_x509_certificate("\n".join(output).encode()).not_valid_after_utc
+    def process(self, output: list[str]) -> x509.Certificate:
+        return x509.load_pem_x509_certificate("\n".join(output).encode())
 
 
 class GoodRelease(FactBase[list[str]]):

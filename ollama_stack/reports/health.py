@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from cryptography import x509
+
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.containers import CONTAINERS, GATEWAY, OLLAMA, Container
 from ollama_stack.facts.now import MINUTES, Asked, Load
+from ollama_stack.stack.acme import least
 from ollama_stack.stack.certificates import RENEW
 
 State = Literal["unreachable", "down", "degraded", "serving"]
@@ -32,7 +35,7 @@ class Seen:
     in_memory: dict[str, datetime] | None
     places: tuple[int, int] | None
     asked: Asked | None
-    certificate_end: datetime | None
+    certificate: x509.Certificate | None
     disk_used: float | None = None
 
 
@@ -123,7 +126,7 @@ def _of_gateway(seen: Seen, settings: Settings, now: datetime) -> Iterator[Probl
     if seen.asked:
         yield from _of_questions(seen.asked, settings)
     if settings.gateway_has_tls:
-        yield from _of_certificate(seen.certificate_end, settings, now)
+        yield from _of_certificate(seen.certificate, settings, now)
 
 
 def _of_questions(asked: Asked, settings: Settings) -> Iterator[Problem]:
@@ -141,13 +144,21 @@ def _of_questions(asked: Asked, settings: Settings) -> Iterator[Problem]:
         )
 
 
-def _of_certificate(end: datetime | None, settings: Settings, now: datetime) -> Iterator[Problem]:
-    way_out = (
-        "deploy makes a new one" if settings.gateway_tls else "replace gateway_tls_cert, deploy"
-    )
-    if end is None:
+WAYS_OUT = {
+    "": "replace gateway_tls_cert, deploy",
+    "own": "deploy makes a new one",
+    "acme": "the host has not renewed it; journalctl --unit certbot there says why",
+}
+
+
+def _of_certificate(
+    shown: x509.Certificate | None, settings: Settings, now: datetime
+) -> Iterator[Problem]:
+    if shown is None:
         yield "degraded", "the address shows no certificate: is openssl on the host?"
-    elif end <= now:
+        return
+    end, way_out = shown.not_valid_after_utc, WAYS_OUT[settings.gateway_tls]
+    if end <= now:
         yield "down", f"the certificate has ended on {end:%Y-%m-%d}: {way_out}"
-    elif end - now < RENEW:
+    elif end - now < (least(shown) if settings.gateway_tls == "acme" else RENEW):
         yield "degraded", f"the certificate ends on {end:%Y-%m-%d}: {way_out}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from ollama_stack.reports.health import WORST_FIRST
@@ -28,10 +30,22 @@ FIGURES = {
 }
 
 
+LOOKED_AT = "ollama_looked_at"
+
+
+def refuse_others(path: str) -> None:
+    """ValueError if a file is there that no status has written."""
+    there = Path(path)
+    if there.exists() and LOOKED_AT not in there.read_text(errors="replace"):
+        raise ValueError(
+            f"--metrics: {path} is no file of ours and stays as it is; name another file"
+        )
+
+
 def write_metrics(status: Status, path: str) -> None:
     """Whole or not at all; what a host did not say has no line."""
     registry = CollectorRegistry()
-    Gauge("ollama_looked_at", "When, in Unix time", registry=registry).set(status.time.timestamp())
+    Gauge(LOOKED_AT, "When, in Unix time", registry=registry).set(status.time.timestamp())
     states = Gauge(
         "ollama_state", "1 for the state of a host", ["host", "state"], registry=registry
     )

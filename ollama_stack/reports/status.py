@@ -17,13 +17,13 @@ from ollama_stack.config.types import size_bytes
 from ollama_stack.facts.memory import Look, Wanted
 from ollama_stack.facts.now import (
     AS_WHO_MAY,
-    CertificateEnd,
     DiskUsed,
     GoodRelease,
     InMemory,
     LastMinutes,
     OllamaLoad,
     Places,
+    ShownCertificate,
     States,
 )
 from ollama_stack.inventory import Target
@@ -132,6 +132,10 @@ def host_status(target: Target) -> HostStatus:
         )
     except ValueError as error:  # no way for us to come there
         return gone(str(error))
+    except OSError as error:
+        return gone(
+            f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
+        )
     except subprocess.TimeoutExpired:
         return gone(f"the host has said nothing for {PATIENCE} s: it hangs, or its login does")
     if look.end not in said.stdout:
@@ -154,14 +158,14 @@ def wanted(settings: Settings) -> list[Wanted]:
         port, page = settings.gateway_metrics_port, settings.app_enabled
         asked += [(LastMinutes, {}), (Places, {"port": port, "page": page})]
     if settings.gateway_enabled and settings.gateway_has_tls:
-        asked += [(CertificateEnd, {"address": settings.url.partition("://")[2]})]
+        asked += [(ShownCertificate, {"address": settings.url.partition("://")[2]})]
     return asked
 
 
 def told(host: str, settings: Settings, found: dict[Any, Any], now: datetime) -> HostStatus:
     """The report of one host, from the facts that it gave."""
     release, reason = _release(found.get(GoodRelease, []))
-    facts = (States, OllamaLoad, InMemory, Places, LastMinutes, CertificateEnd, DiskUsed)
+    facts = (States, OllamaLoad, InMemory, Places, LastMinutes, ShownCertificate, DiskUsed)
     seen = Seen(*(found.get(fact) for fact in facts))
     worst, wrong = state(seen, settings, now), problems(seen, settings, now)
     more = _of_release(release) + ([reason] if reason else [])
@@ -221,7 +225,7 @@ def _now(seen: Seen, settings: Settings) -> Now:
         waiting_limit=settings.ollama_max_queue,
         wait_limit=settings.queue_seconds,
         models=seen.in_memory,
-        certificate_end=seen.certificate_end,
+        certificate_end=seen.certificate.not_valid_after_utc if seen.certificate else None,
         disk_used=seen.disk_used,
         **figures,
     )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 LINEAGE = "ollama-stack"  # as certbot calls what it keeps together
-REST = 4  # a host renews with a third of the days left; where less than a quarter is, it has failed for days
+REST = 4  # a host renews with a third of the days left (older certbots: with 30 days); where less than a quarter is, it has failed for days
 
 
 @dataclass(frozen=True)

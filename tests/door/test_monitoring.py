@@ -12,7 +12,7 @@ import pytest
 
 from lab.packages import program
 from ollama_stack import ROOT
-from ollama_stack.reports.metrics import write_metrics
+from ollama_stack.reports.metrics import refuse_others, write_metrics
 from ollama_stack.reports.status import HostStatus, Now, Status
 
 FILES = ROOT / "templates" / "monitoring"
@@ -41,6 +41,15 @@ def lines(tmp_path: Path) -> list[str]:
 def promtool(*words: str, said: str = "") -> subprocess.CompletedProcess[str]:
     promtool = program("prometheus", "usr/bin/promtool")
     return subprocess.run([promtool, *words], input=said, cwd=FILES, capture_output=True, text=True)
+
+
+def test_a_file_of_others_stays_as_it_is(lines: list[str], tmp_path: Path) -> None:
+    refuse_others(str(tmp_path / "ollama.prom"))
+    refuse_others(str(tmp_path / "none"))
+    other = tmp_path / "school.py"
+    other.write_text("low = []")
+    with pytest.raises(ValueError, match=r"--metrics: .*school\.py is no file of ours and stays"):
+        refuse_others(str(other))
 
 
 def test_what_a_host_did_not_say_has_no_line(lines: list[str]) -> None:

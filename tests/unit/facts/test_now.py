@@ -6,12 +6,13 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from ollama_stack.facts.now import Asked, CertificateEnd, LastMinutes, Load, OllamaLoad, Places
+from ollama_stack.facts.now import Asked, LastMinutes, Load, OllamaLoad, Places, ShownCertificate
 from ollama_stack.stack.certificates import issue, new_authority
 
 V2 = """at 1000000000
@@ -56,6 +57,31 @@ def test_the_page_tells_of_its_own_questions() -> None:
     assert LastMinutes().process(said) == Asked(3, 40, 2, {2000: 3, 7000: 2})  # type: ignore[arg-type]  # a Counter is one
 
 
+PAGE = '{"time":"t","client":"172.18.0.4","token":"","route":"/api/chat","model":"m","status":200,"wait_ms":5,"total_ms":9,"bytes":1,"end":"--"}'
+SCRIPT = PAGE.replace("172.18.0.4", "172.18.0.1").replace('"wait_ms":5', '"wait_ms":7')
+STUDENT = '{"time": "t", "outcome": "answered", "wait_ms": 5, "tokens": 3}'
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [("echo 172.18.0.4", Asked(2, 0, 0, Counter({5: 1, 7: 1}))), ("true", Asked(1, 0, 0, Counter({7: 1})))],
+)  # fmt: skip
+def test_a_question_of_the_page_counts_once(page: str, found: Asked) -> None:
+    gateway = f"{PAGE}\n{SCRIPT}" if page != "true" else SCRIPT
+    double = (
+        f"docker() {{ case \"$*\" in *NetworkSettings*) {page};; *gateway) echo '{gateway}';;"
+        f" *) echo '{STUDENT}';; esac; }}"
+    )
+    words = ["sh", "-c", f"{double}\n{LastMinutes().command()}"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert LastMinutes().process(said.splitlines()) == found
+
+
+def test_logs_that_cannot_be_read_are_no_silence() -> None:
+    words = ["sh", "-c", f"docker() {{ false; }}\n{LastMinutes().command()}"]
+    assert subprocess.run(words).returncode
+
+
 def test_the_page_s_queue_counts() -> None:
     gateway = ['haproxy_backend_current_queue{proxy="generations"} 2', "app_waiting 4.0"]
     assert Places().process(gateway) == (0, 6)
@@ -74,12 +100,11 @@ def test_a_certificate_s_end_is_what_the_address_shows(tmp_path: Path) -> None:
     context.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_greet, args=(server, context), daemon=True).start()
-        command = CertificateEnd().command(f"127.0.0.1:{server.getsockname()[1]}")
+        command = ShownCertificate().command(f"127.0.0.1:{server.getsockname()[1]}")
         shell = ["sh", "-c", f"( {command}\n) </dev/null 2>/dev/null"]
         said = subprocess.run(shell, capture_output=True, text=True).stdout
-    end = CertificateEnd().process(said.splitlines())
-    assert end is not None
-    assert timedelta(days=390) < end - now < timedelta(days=397)
+    left = ShownCertificate().process(said.splitlines()).not_valid_after_utc - now
+    assert timedelta(days=390) < left < timedelta(days=397)
 
 
 def _greet(server: socket.socket, context: ssl.SSLContext) -> None:
