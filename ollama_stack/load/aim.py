@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from ssl import get_default_verify_paths
 from typing import Any
 
-from ollama_stack import ROOT
+from ollama_stack import ROOT, authority
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings
 from ollama_stack.inventory import Target
@@ -57,14 +58,19 @@ def aim(
             "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
         )
     if settings.gateway_tls == "acme":
-        host = settings.gateway_tls_names[0]  # its certificate has no address
+        if bind.is_loopback:
+            raise ValueError(
+                f"ollama_bind: at {bind} nobody has the name that the certificate is for; load asks hosts whose API is "
+                "open (ollama_bind, gateway_tokens)"
+            )
+        host = settings.gateway_tls_names[0]
     scheme = settings.url.partition("://")[0]
     return Task(
         base=f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.ollama_port}",
         metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics"
         if local and settings.gateway_enabled
         else "",
-        trust=f"{settings.gateway_tls_folder}/ca.crt" if settings.gateway_tls == "own" else "",
+        trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         model=settings.model_name,
         most=min(settings.app_max_answer, settings.model_num_predict),
@@ -73,6 +79,15 @@ def aim(
         seconds=60 * minutes,
         scenario=scenario,
     )
+
+
+def _trust(settings: Settings) -> str:
+    """The file of those whose certificates count: the site's own authority, or whom this machine trusts."""
+    if settings.gateway_tls != "own":
+        return get_default_verify_paths().cafile or ""
+    folder = authority.folder_of(settings.gateway_tls_folder)
+    authority.certificate(folder)
+    return str(folder / authority.CERTIFICATE)
 
 
 def locust() -> Path:

@@ -148,12 +148,16 @@ def watch(metrics: str, began: float) -> None:
 
 def places(metrics: str) -> tuple[int, int] | None:
     """In flight and waiting, of HAProxy's metrics."""
-    names = ("haproxy_server_current_sessions", "haproxy_backend_current_queue")
-    found = [
-        re.search(rf'^{name}\{{proxy="generations".*\}} (\d+)', metrics, re.M) for name in names
-    ]
-    flight, queue = (int(match[1]) if match else None for match in found)
-    return None if flight is None or queue is None else (flight, queue)
+    flight = re.findall(
+        r'^haproxy_server_current_sessions\{proxy="generations".*\} (\d+)', metrics, re.M
+    )
+    # A token's own places stand before the common ones.
+    queue = re.findall(
+        r'^haproxy_backend_current_queue\{proxy="(?:generations|share-[^"]*)"\} (\d+)',
+        metrics,
+        re.M,
+    )
+    return (sum(map(int, flight)), sum(map(int, queue))) if flight and queue else None
 
 
 def obstacle(work: Line) -> str:

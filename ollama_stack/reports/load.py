@@ -151,10 +151,15 @@ def _counted(found: Figures) -> str:
 
 
 def refuse_others(folder: Path) -> None:
-    """ValueError if the folder has files of these names that are no report: a class would be held for nothing."""
+    """ValueError if the folder has files of these names that are no report, or takes none: a class would be held for nothing."""
     page = folder / FILES[-1]
-    others = [folder / name for name in FILES if (folder / name).exists()]
-    if others and not (page.is_file() and MARK in page.read_text(errors="replace")):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [folder / name for name in FILES if (folder / name).exists()]
+        ours = page.is_file() and MARK in page.read_text(errors="replace")
+    except OSError as error:
+        raise _not_written(error) from error
+    if others and not ours:
         raise ValueError(
             f"load: {others[0]} is no report of load's and stays as it is; name another folder with --report"
         )
@@ -166,14 +171,17 @@ def write_load(load: Load, folder: Path) -> list[Path]:
     texts = load.model_dump_json(indent=2) + "\n", as_csv(load), as_page(load)
     paths = dict(zip((folder / name for name in FILES), texts, strict=True))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for path, text in paths.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ValueError(
-            f"load: {error.filename} cannot be written ({error.strerror}); name another folder with --report"
-        ) from error
+        raise _not_written(error) from error
     return list(paths)
+
+
+def _not_written(error: OSError) -> ValueError:
+    return ValueError(
+        f"load: {error.filename} cannot be written ({error.strerror}); name another folder with --report"
+    )
 
 
 def as_csv(load: Load) -> str:

@@ -17,7 +17,7 @@ from ollama_stack.inventory import Target
 from ollama_stack.load import corpus
 from ollama_stack.load.aim import Task, aim, locust
 from ollama_stack.load.figures import Places, Question, Spread, broken, figures, spread
-from ollama_stack.reports.load import EXIT, HostLoad, Load, show_load, write_load
+from ollama_stack.reports.load import EXIT, HostLoad, Load, refuse_others, show_load, write_load
 from tests.unit.commands import command
 from tests.unit.conftest import group_data
 
@@ -91,16 +91,18 @@ def test_a_bound_breaks_above_it_and_not_at_it(asked: list[Question], settings: 
     assert [one.partition(":")[0] for one in words] == settings
 
 
-def test_a_class_goes_to_the_gateway_of_the_host() -> None:
+def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed("@local").base == "http://127.0.0.1:11434"
     assert aimed("@local").metrics == "http://127.0.0.1:8404/metrics"
-    there = aimed(ollama_bind="0.0.0.0", ssh_hostname="10.0.0.5", gateway_tls="own")
+    own = {"gateway_tls": "own", "gateway_tls_folder": str(made)}
+    there = aimed(ollama_bind="0.0.0.0", ssh_hostname="10.0.0.5", **own)
     assert (there.base, there.metrics) == ("https://10.0.0.5:11434", "")
-    assert there.trust == "secrets/tls/ca.crt"
+    assert there.trust == str(made / "ca.crt")
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
     public: dict[str, Any] = {"gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]}
     known = aimed(ollama_bind="0.0.0.0", **public)
-    assert (known.base, known.trust) == ("https://ai.school.example:11434", "")
+    assert known.base == "https://ai.school.example:11434"
+    assert known.trust != str(made / "ca.crt")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,14 @@ def test_a_class_goes_to_the_gateway_of_the_host() -> None:
         (
             {"ollama_bind": "0.0.0.0", "gateway_tokens": {"one": "file:/no/such"}},
             "/no/such cannot be read",
+        ),
+        (
+            {"ollama_bind": "0.0.0.0", "gateway_tls": "own", "gateway_tls_folder": "/no/such"},
+            "/no/such/ca.crt cannot be read .* copy it from the controller",
+        ),
+        (
+            {"name": "@local", "gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]},
+            "ollama_bind: at 127.0.0.1 nobody has the name that the certificate is for",
         ),
     ],
 )
@@ -203,6 +213,8 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     done = command("ollama_stack.cli", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "students ask" not in done.stderr, "the class was held for nothing"
+    with pytest.raises(ValueError, match=r"load: .*load\.csv cannot be written .*; name another"):
+        refuse_others(tmp_path / "mine" / "load.csv")
 
 
 def test_the_corpus_is_a_class_s() -> None:
