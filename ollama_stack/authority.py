@@ -35,7 +35,7 @@ def read(folder: Path) -> Authority | None:
     try:
         return _read(folder)
     except ValueError:
-        if not (folder / LOCK).exists():
+        if not os.access(folder / LOCK, os.W_OK):
             raise
     # Another run may be half-way through what it writes: only what stays so is refused.
     with _plain_words(folder, "read"), _locked(folder):

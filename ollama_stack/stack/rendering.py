@@ -57,9 +57,8 @@ def gateway_files(
     secrets = {}
     if settings.gateway_tokens:
         secrets["tokens.map"] = "".join(f"{key} {name}\n" for key, name in digests.items())
-    if (
-        settings.gateway_has_tls and settings.gateway_tls != "acme"
-    ):  # that one never leaves its host
+    # One by ACME never leaves its host.
+    if settings.gateway_has_tls and settings.gateway_tls != "acme":
         secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
     looks = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
     draft = {CONFIG: haproxy_config(settings, version=""), **looks, **secrets}
