@@ -110,6 +110,12 @@ class Door:
         flight, queue = (int(match[1]) for match in found if match)
         return flight, queue
 
+    def source(self, address: str) -> str:
+        """What is counted of an address."""
+        with socket.create_connection(("127.0.0.1", self.runtime)) as runtime:
+            runtime.sendall(f"show table sources key ::ffff:{address}\n".encode())
+            return runtime.makefile().read()
+
     def lines(self) -> list[dict[str, Any]]:
         """What was logged of requests, each a line of JSON."""
         time.sleep(0.1)

@@ -31,7 +31,7 @@ def built() -> Path:
             module = "github.com/letsencrypt/pebble/v2/cmd"
             words = ["go", "install", *(f"{module}/{name}@{VERSION}" for name in PROGRAMS)]
             done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"GOBIN": str(folder)})  # fmt: skip
-            assert done.returncode == 0, f"Pebble cannot be built: {done.stderr[-300:]}"
+            assert done.returncode == 0, f"Pebble needs Go 1.24 or newer: {done.stderr[-300:]}"
     return folder
 
 

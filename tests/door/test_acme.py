@@ -148,7 +148,15 @@ def serial(acme: Acme) -> int:
 
 
 def at(port: int) -> int:
+    """Of the certificate that a client is shown."""
     return x509.load_der_x509_certificate(shown(port, NAME)).serial_number
+
+
+def shows_another(door: Door, before: int) -> bool:
+    """Whoever comes while the gateway is loaded anew by this double may be turned away."""
+    with suppress(OSError):
+        return at(door.api) != before
+    return False
 
 
 def test_a_bare_host_gets_one_whose_keys_are_root_s_alone(acme: Acme, door: Door) -> None:
@@ -169,7 +177,7 @@ def test_the_host_s_own_timer_renews_it_and_no_answer_is_lost(acme: Acme, door: 
             "unset RENEWED_LINEAGE; certbot renew --force-renewal --no-random-sleep-on-renew"
         )
         assert timer.returncode == 0, timer.stdout + timer.stderr
-        until(lambda: at(door.api) != before)
+        until(lambda: shows_another(door, before), 60)
         assert at(door.api) == serial(acme)
         door.ollama.hold.set()
         assert status(asking) == 200
@@ -191,7 +199,7 @@ def test_a_host_with_another_name_gets_another_one_by_one_order(acme: Acme, door
     ordered, renewed = acme.deploy(NAME, OTHER)
     for done in (ordered, renewed):
         assert done.returncode == 0, done.stdout + done.stderr
-    until(lambda: at(door.api) != before)
+    until(lambda: shows_another(door, before), 60)
     assert at(door.api) == serial(acme)
     assert acme.deploy(OTHER, NAME) == []
     for done in acme.deploy(NAME):

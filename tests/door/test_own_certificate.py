@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from time import sleep
 
 import httpx
 import pytest
@@ -20,7 +19,7 @@ from ollama_stack.stack.certificates import issue, names, new_authority
 from ollama_stack.stack.rendering import gateway_files
 from tests.audit.controls import specs
 from tests.audit.looking import look
-from tests.door.conftest import SECRETS, TOKENS, Door, bearer
+from tests.door.conftest import SECRETS, TOKENS, Door, bearer, until
 from tests.unit.conftest import group_data
 
 NOW = datetime.now(timezone.utc)
@@ -92,7 +91,7 @@ def test_who_shakes_hands_without_end_is_turned_away_and_others_are_not(
     for _ in range(15 * secured.settings.gateway_source_connections):
         with suppress(ConnectionResetError):
             secured.connect(source="127.0.0.7").close()
-    sleep(0.5)  # all of them are closed by now
+    until(lambda: "conn_cur=0" in secured.source("127.0.0.7"))
     assert not greeted("127.0.0.7")
     assert greeted("127.0.0.8")
 
