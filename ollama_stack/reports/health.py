@@ -21,7 +21,6 @@ WORST_FIRST: tuple[State, ...] = ("unreachable", "down", "degraded", "serving")
 THROTTLED = 0.2  # of the allowed CPU time, as the audit has it (OLS-305)
 FULL_MEMORY = 0.95
 FULL_DISK = 0.9
-LONG_WAIT = 0.5  # of gateway_queue_timeout
 
 Problem = tuple[State, str]
 
@@ -136,11 +135,11 @@ def _of_questions(asked: Asked, settings: Settings) -> Iterator[Problem]:
         yield "degraded", f"{asked.failed} of {asked_in_all} questions failed {last}"
     if asked.refused:
         yield "degraded", f"{asked.refused} questions were refused {last}: no place was free"
-    wait, most = asked.wait(0.95), settings.queue_seconds
-    if wait is not None and wait >= LONG_WAIT * most:
+    wait, most = asked.wait(0.95), settings.slo_p95_wait
+    if wait is not None and wait > most:
         yield (
             "degraded",
-            f"one question in 20 waited {wait:.0f} s or more {last}; at {most} s it fails (gateway_queue_timeout)",
+            f"one question in 20 waited {wait:.0f} s or more {last}; the bound is {most:g} s (slo_p95_wait)",
         )
 
 

@@ -77,7 +77,8 @@ class Now(BaseModel):
     failed: int | None = None
     wait_p50: float | None = None
     wait_p95: float | None = None
-    wait_limit: int
+    wait_limit: float
+    """slo_p95_wait."""
     """After that, a question fails."""
     certificate_end: datetime | None = None
     """null also where the address is not https."""
@@ -223,7 +224,7 @@ def _now(seen: Seen, settings: Settings) -> Now:
         memory_limit=size_bytes(settings.ollama_memory),
         in_flight_limit=settings.ollama_num_parallel,
         waiting_limit=settings.ollama_max_queue,
-        wait_limit=settings.queue_seconds,
+        wait_limit=settings.slo_p95_wait,
         models=seen.in_memory,
         certificate_end=seen.certificate.not_valid_after_utc if seen.certificate else None,
         disk_used=seen.disk_used,

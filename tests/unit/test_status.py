@@ -191,8 +191,7 @@ def broken(house: House, what: str) -> None:
         ("failed", "degraded", "3 of 7 questions failed in the last 5 minutes"),
         (
             *("late", "degraded"),
-            "one question in 20 waited 80 s or more in the last 5 minutes; at 120 s it fails "
-            "(gateway_queue_timeout)",
+            "one question in 20 waited 80 s or more in the last 5 minutes; the bound is 30 s (slo_p95_wait)",
         ),
         ("no disk", "degraded", "93% of the disk are taken: docker system df, or a larger one"),
         ("changed", "degraded", "the host's files are no longer the release's: deploy"),
