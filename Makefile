@@ -39,7 +39,7 @@ lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
 	echo "the lab needs root on a Debian-like x86-64 machine; make check runs the offline part"; exit 1; }
 
-check: .venv/dev ## lint and unit tests, in half a minute
+check: .venv/dev ## lint and unit tests, in a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
 # The lab waits more than it computes: what needs no lab runs beside it and gives way.
