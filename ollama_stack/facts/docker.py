@@ -11,6 +11,7 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from ollama_stack.paths import CONTAINERD_ROOT
 from ollama_stack.stack.compose import COMMAND, ComposeProject
 
 # ``PID memory.swap.max memory.low`` of each control group of a process; of v1 nothing.
@@ -20,7 +21,6 @@ UP_TO_THE_ROOT = (
     ' echo "$pid $(cat memory.swap.max) $(cat memory.low)"; group=${group%/*}; done;'
 )
 IMAGES = r"""sed -n 's/^ *"image": "\(.*\)".*/\1/p'"""  # of Compose's own JSON
-CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 class InitSystem(FactBase[str]):

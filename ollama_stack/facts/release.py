@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-LOCK = "/run/ollama-stack.lock"  # gone after a reboot, as its holder is
+from ollama_stack.paths import LOCK
 
 
 class LastRun(FactBase[str]):

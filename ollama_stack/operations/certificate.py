@@ -13,10 +13,10 @@ from pyinfra.facts.files import FileContents
 from ollama_stack.facts.gateway import KeptCertificate
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.release import GATEWAY, TLS, at_once
+from ollama_stack.paths import CERTBOT
 from ollama_stack.shell import MARK, or_explain, ours, renamed
 from ollama_stack.stack.acme import LINEAGE, to_order
 
-CERTBOT = "/etc/letsencrypt"  # root's alone: the account's key, certificates and theirs
 HOOK = f"{CERTBOT}/renewal-hooks/deploy/ollama-stack"  # whatever the host renews, it runs
 
 Commands = Generator[PyinfraCommand | str, None, None]

@@ -23,17 +23,13 @@ from ollama_stack.facts.docker import (
     Engine,
 )
 from ollama_stack.facts.memory import known
+from ollama_stack.paths import CLI_PLUGIN, DAEMON_JSON, DROP_IN, ENGINE_LOG, ENGINE_PIDFILE
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
 from ollama_stack.shell import MARK, or_explain, ours, renamed, uploaded
 from ollama_stack.stack.compose import STARTING
 
-PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`
-DAEMON_JSON = "/etc/docker/daemon.json"
 DOCKERD = '"$(command -v dockerd || echo /usr/sbin/dockerd)"'  # docker-ce has it in /usr/bin
-DROP_IN = "/etc/systemd/system/docker.service.d/ollama-stack.conf"
-ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"
-ENGINE_LOG = "/var/log/dockerd.log"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -45,14 +41,14 @@ def compose_plugin() -> Commands:
     if version and _numbers(version) >= OLDEST_COMPOSE:
         host.noop(f"Compose {version} is already there")
         return
-    yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(PLUGIN).parent))
+    yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(CLI_PLUGIN).parent))
     (binary,) = unpacked(COMPOSE_PLUGIN, known(Arch)).glob("*.data/scripts/docker-compose")
     checksum = sha256(binary.read_bytes()).hexdigest()
-    yield uploaded(host, str(binary), f"{PLUGIN}.new")
-    yield f"chmod 755 {PLUGIN}.new"
-    yield f"echo '{checksum}  {PLUGIN}.new' | sha256sum --check --quiet"
-    yield f"{PLUGIN}.new version"
-    yield renamed(f"{PLUGIN}.new", PLUGIN)
+    yield uploaded(host, str(binary), f"{CLI_PLUGIN}.new")
+    yield f"chmod 755 {CLI_PLUGIN}.new"
+    yield f"echo '{checksum}  {CLI_PLUGIN}.new' | sha256sum --check --quiet"
+    yield f"{CLI_PLUGIN}.new version"
+    yield renamed(f"{CLI_PLUGIN}.new", CLI_PLUGIN)
 
 
 @operation()

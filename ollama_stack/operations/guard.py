@@ -11,9 +11,8 @@ from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.guard import GuardRules
 from ollama_stack.facts.memory import known
+from ollama_stack.paths import GUARD_UNIT
 from ollama_stack.shell import or_explain, ours, placed
-
-UNIT = "/etc/systemd/system/ollama-stack-guard.service"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -25,7 +24,7 @@ def closed(path: str, rules: str, revision: str, unit: str) -> Commands:
     ``rules``: nft(8)'s own words, kept in ``path``; each rule has ``revision`` as its comment. ``unit``: the
     text of the systemd unit that loads them; "" where there is no systemd.
     """
-    texts = {path: rules} | ({UNIT: unit} if unit else {})
+    texts = {path: rules} | ({GUARD_UNIT: unit} if unit else {})
     missing = {
         file: text
         for file, text in texts.items()
@@ -38,7 +37,7 @@ def closed(path: str, rules: str, revision: str, unit: str) -> Commands:
     for file, text in missing.items():
         yield ours(file, f"guard: {file} is not ours; move it away, and run again")
         yield from placed(host, file, text)
-    if UNIT in missing:
+    if GUARD_UNIT in missing:
         yield "systemctl daemon-reload && systemctl enable ollama-stack-guard.service"
     yield or_explain(
         StringCommand("nft --file", QuoteString(path)),

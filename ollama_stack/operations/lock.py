@@ -10,8 +10,9 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.memory import known, still_true
-from ollama_stack.facts.release import LOCK, LastRun
+from ollama_stack.facts.release import LastRun
 from ollama_stack.operations.programs import program
+from ollama_stack.paths import LOCK
 from ollama_stack.shell import run_now
 
 

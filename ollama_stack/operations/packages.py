@@ -16,15 +16,11 @@ from pyinfra.facts.files import FileContents, Sha256File
 from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.facts.memory import known
+from ollama_stack.paths import KEYRING, NEW_KEYRING, OLD_PIN, PIN, SOURCES
 from ollama_stack.shell import or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
-# Not docker.asc and docker.sources: those names are of Docker's own guide, so they are the site's.
-KEYRING = "/etc/apt/keyrings/ollama-stack-docker.asc"
-SOURCES = "/etc/apt/sources.list.d/ollama-stack-docker.sources"
-PIN = "/etc/apt/preferences.d/ollama-stack-docker"
-OLD_PIN = "/etc/apt/preferences.d/docker"
 OURS = r"Package: docker-ce docker-ce-cli\nPin: version 5:[0-9.]+-\*\nPin-Priority: 990"
 ENGINE = ["docker-ce", "docker-ce-cli"]  # of one version
 # Who comes between the wait and the step is waited for by apt itself.
@@ -143,7 +139,7 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
     if listed and known(Sha256File, path=KEYRING) == key_sha256:
         host.noop(f"{url} is already known")
         return
-    new = "/etc/apt/keyrings/new"  # apt looks at nothing there
+    new = NEW_KEYRING
     yield f"rm -rf {new} && mkdir -p -m 755 {new}"
     yield from _tried(
         url, suite, key_sha256, proxy, text.replace(KEYRING, f"{new}/docker.asc"), new

@@ -13,6 +13,7 @@ from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.memory import known
+from ollama_stack.paths import RELEASE_UNIT
 from ollama_stack.shell import ours, placed
 
 SOURCES = Path(__file__).parents[1] / "host"
@@ -21,7 +22,6 @@ TEXTS = {
 }
 DIGESTS = {name: sha256(text.encode()).hexdigest() for name, text in TEXTS.items()}
 VERSION = sha256("".join(DIGESTS.values()).encode()).hexdigest()[:12]
-UNIT = "/etc/systemd/system/ollama-stack-release.service"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -41,7 +41,7 @@ def installed(folder: str, unit: str) -> Commands:
     place = f"{folder}/bin/{VERSION}"
     declared = {name: f"{digest} 755 0" for name, digest in DIGESTS.items()}
     missing = known(FileDigests, folder=place) != declared
-    started = not unit or known(FileContents, path=UNIT) == unit.splitlines()
+    started = not unit or known(FileContents, path=RELEASE_UNIT) == unit.splitlines()
     if started and not missing:
         host.noop("the host has the programs")
         return
@@ -50,6 +50,8 @@ def installed(folder: str, unit: str) -> Commands:
         for name, text in TEXTS.items():
             yield from placed(host, f"{place}/{name}", text, mode="755")
     if not started:
-        yield ours(UNIT, f"release: {UNIT} is not ours; move it away, and run again")
-        yield from placed(host, UNIT, unit)
+        yield ours(
+            RELEASE_UNIT, f"release: {RELEASE_UNIT} is not ours; move it away, and run again"
+        )
+        yield from placed(host, RELEASE_UNIT, unit)
         yield "systemctl daemon-reload && systemctl enable ollama-stack-release.service"

@@ -20,14 +20,14 @@ from ollama_stack.facts.docker import Compose, Engine
 from ollama_stack.facts.files import FileDigests, file_digest
 from ollama_stack.facts.gateway import GatewayVersion
 from ollama_stack.facts.memory import known
-from ollama_stack.facts.release import LOCK, CurrentRelease
+from ollama_stack.facts.release import CurrentRelease
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
+from ollama_stack.paths import LOCK, RELEASE_LOG
 from ollama_stack.shell import or_explain, run_now
 from ollama_stack.stack.compose import CLEAN, COMMAND
 
-LOG = "/run/ollama-stack.log"  # of the last change
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
 TLS = "tls.pem"
 
@@ -235,9 +235,9 @@ def begun(folder: str, patience: Patience) -> StringCommand:
 def on_host(verb: str, folder: str, patience: Patience, *words: str) -> StringCommand:
     """The program at work on the host, even if nobody listens any more; its words as they come."""
     return StringCommand(
-        *(f"(umask 077; : >{LOG}); setsid env", *patience.variables),
-        *(at_once(verb, folder, *words), f">>{LOG} 2>&1 </dev/null & change=$!;"),
-        f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {LOG}; wait $change",
+        *(f"(umask 077; : >{RELEASE_LOG}); setsid env", *patience.variables),
+        *(at_once(verb, folder, *words), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),
+        f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {RELEASE_LOG}; wait $change",
     )
 
 

@@ -11,9 +11,8 @@ from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.docker import SliceMemory
 from ollama_stack.facts.memory import known
+from ollama_stack.paths import UNITS
 from ollama_stack.shell import MARK, or_explain, ours, placed
-
-UNITS = "/etc/systemd/system"
 
 Commands = Generator[PyinfraCommand | str, None, None]
 

@@ -31,7 +31,8 @@ from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
 from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
 from ollama_stack.facts.release import CurrentRelease, LastRun
-from ollama_stack.operations import docker, guard, programs, release, slice
+from ollama_stack.operations import programs, release
+from ollama_stack.paths import DAEMON_JSON, DATA_ROOT, DROP_IN, GUARD_UNIT, RELEASE_UNIT, UNITS
 from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
@@ -39,8 +40,6 @@ HOST: tuple[type[FactBase[Any]], ...] = (
     *(Arch, Cpus, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
 )
-
-DATA_ROOT = "/var/lib/docker"  # of most
 
 
 def usual(settings: Settings) -> list[Wanted]:
@@ -53,9 +52,9 @@ def _host(settings: Settings) -> Iterator[Wanted]:
     yield Which, {"command": "dockerd"}
     yield FreeDisk, {"path": DATA_ROOT}
     yield SliceMemory, {"unit": settings.slice}
-    yield File, {"path": docker.DAEMON_JSON}
-    units = (guard.UNIT, programs.UNIT, f"{slice.UNITS}/{settings.slice}")
-    for path in (docker.DROP_IN, settings.guard_file, *units):
+    yield File, {"path": DAEMON_JSON}
+    units = (GUARD_UNIT, RELEASE_UNIT, f"{UNITS}/{settings.slice}")
+    for path in (DROP_IN, settings.guard_file, *units):
         yield FileContents, {"path": path}
 
 

@@ -28,7 +28,6 @@ from ollama_stack.capacity.sums import MEASUREMENTS, MEASUREMENTS_PATH, Measured
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
-    CONTAINERD_ROOT,
     DaemonConfig,
     Engine,
     OtherEngine,
@@ -40,6 +39,7 @@ from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.page_image import REQUIREMENTS
+from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
 from ollama_stack.tasks import login
@@ -105,7 +105,7 @@ def _measure(one: Host, pulls: bool) -> Measured | list[str]:
 def _measured(settings: Settings, pulls: bool) -> Measured:
     look(usual(settings))
     daemon, engine = known(DaemonConfig), known(Engine)
-    data_root = engine.root or (daemon or {}).get("data-root", "/var/lib/docker")
+    data_root = engine.root or (daemon or {}).get("data-root", DATA_ROOT)
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
         release=" ".join(os_release()).strip(),

@@ -12,9 +12,8 @@ import yaml
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from ollama_stack import ROOT
+from ollama_stack import ROOT, paths
 from ollama_stack.cli import cli
-from ollama_stack.operations import docker, guard, packages, programs, slice
 from tests.audit.controls import specs
 
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -82,14 +81,10 @@ def test_the_first_page_has_the_number_of_controls() -> None:
 
 def test_what_is_uninstalled_is_what_is_installed() -> None:
     page = (ROOT / "docs/operate.md").read_text()
-    files = [
-        guard.UNIT,
-        programs.UNIT,
-        f"{slice.UNITS}/ollama.slice",
-        docker.DROP_IN,
-        docker.PLUGIN,
-    ]
-    files += [docker.DAEMON_JSON, packages.SOURCES, packages.KEYRING, packages.PIN]
+    passing = {"NEW_KEYRING", "OLD_PIN", "UNITS", "DATA_ROOT", "CONTAINERD_ROOT"}
+    stay = {name: path for name, path in vars(paths).items() if name.isupper()}
+    files = [f"{paths.UNITS}/ollama.slice"]
+    files += [path for name, path in stay.items() if name not in passing]
     assert not [path for path in files if path not in page]
 
 

@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api import FileUploadCommand
 
 from lab.operations import project
-from ollama_stack import pinned_wheels
+from ollama_stack import paths, pinned_wheels
 from ollama_stack.operations import docker
 from ollama_stack.shell import MARK
 from ollama_stack.stack.compose import COMMAND
@@ -40,7 +40,7 @@ def test_compose_is_this_machine_s(
 
     monkeypatch.setattr(docker, "unpacked", fetched)
     commands = plan(docker.compose_plugin, {"uname -m": machine})
-    assert f"{docker.PLUGIN}.new version" in commands  # it runs there before it has its name
+    assert f"{paths.CLI_PLUGIN}.new version" in commands  # it runs there before it has its name
 
 
 def test_compose_is_pinned_for_both_machines() -> None:
@@ -102,7 +102,7 @@ def test_the_engine_is_led_through_the_proxy_by_a_file_of_ours() -> None:
     assert plan(docker.engine_variables, there, variables=WAY) == []
     assert plan(docker.engine_variables, variables={}) == []
     _, remove, restart = plan(docker.engine_variables, there, variables={})
-    assert remove == f"rm -f {docker.DROP_IN}"
+    assert remove == f"rm -f {paths.DROP_IN}"
     assert restart.endswith("restart docker")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pyinfra.api import StringCommand
 
+from ollama_stack import paths
 from ollama_stack.facts.apt import AptSources
 from ollama_stack.operations import packages
 from tests.unit.harness import plan
@@ -161,7 +162,7 @@ Signed-By: /etc/apt/keyrings/ollama-stack-docker.asc"""
 
 
 def test_a_repository_that_is_known_is_left_alone() -> None:
-    known = {"docker.sources": SOURCES.splitlines(), "sha256sum": f"{'1' * 64}  {packages.KEYRING}"}
+    known = {"docker.sources": SOURCES.splitlines(), "sha256sum": f"{'1' * 64}  {paths.KEYRING}"}
     assert plan(packages.repository, known, **REPOSITORY) == []
     for other in ({"key_sha256": "2" * 64}, {"suite": "trixie"}):
         assert plan(packages.repository, known, **REPOSITORY | other) != []
@@ -181,7 +182,7 @@ ENTRIES = """/etc/apt/sources.list:deb http://deb.debian.org/debian bookworm mai
 /etc/apt/sources.list.d/debian.sources:Suites: bookworm"""
 LIST = "/etc/apt/sources.list.d/docker.list"
 FOREIGN = f"{LIST}:deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.gpg] https://m.lan/docker/debian/ bookworm stable"
-BOTH = [f"{packages.SOURCES}:{line}" for line in SOURCES.splitlines()]
+BOTH = [f"{paths.SOURCES}:{line}" for line in SOURCES.splitlines()]
 
 
 def test_both_forms_of_apt_s_sources_are_read() -> None:
@@ -205,13 +206,13 @@ def test_an_entry_of_the_site_s_own_is_used_and_not_doubled() -> None:
     guide = [f"/etc/apt/sources.list.d/docker.sources:{line}" for line in SOURCES.splitlines()]
     assert plan(packages.repository, {"grep -sH": guide}, **REPOSITORY) == []
     doubled = {"grep -sH": [FOREIGN, *BOTH]}
-    assert plan(packages.repository, doubled, **REPOSITORY) == [f"rm -f {packages.SOURCES}"]
+    assert plan(packages.repository, doubled, **REPOSITORY) == [f"rm -f {paths.SOURCES}"]
     other = {"grep -sH": [FOREIGN.replace("bookworm", "trixie")]}
     assert len(plan(packages.repository, other, **REPOSITORY)) > 1
     ours = {
         "grep -sH": BOTH,
         "docker.sources": SOURCES.splitlines(),
-        "sha256sum": f"{'1' * 64}  {packages.KEYRING}",
+        "sha256sum": f"{'1' * 64}  {paths.KEYRING}",
     }
     assert plan(packages.repository, ours, **REPOSITORY) == []
 
@@ -224,14 +225,14 @@ def test_a_pin_of_somebody_else_s_stays() -> None:
         "preferences.d/docker ": ["Package: docker-ce", "Pin: release o=us", "Pin-Priority: 1"]
     }
     assert plan(packages.pinned, theirs, version="") == []
-    ours = {f"cat {packages.OLD_PIN}": PINNED}
-    assert plan(packages.pinned, ours, version="") == [f"rm -f {packages.OLD_PIN}"]
+    ours = {f"cat {paths.OLD_PIN}": PINNED}
+    assert plan(packages.pinned, ours, version="") == [f"rm -f {paths.OLD_PIN}"]
     write, _, rename = plan(packages.pinned, version="5:28.5.2-*")
     assert "Pin: version 5:28.5.2-*" in write
-    assert packages.PIN in rename
+    assert paths.PIN in rename
     there = {"preferences.d/ollama-stack-docker": PINNED}
     assert plan(packages.pinned, there, version="5:28.5.2-*") == []
-    assert plan(packages.pinned, there, version="") == [f"rm -f {packages.PIN}"]
+    assert plan(packages.pinned, there, version="") == [f"rm -f {paths.PIN}"]
 
 
 def test_apt_learns_of_a_repository_last() -> None:
@@ -244,4 +245,4 @@ def test_apt_learns_of_a_repository_last() -> None:
     *_, known, clean, asked = commands
     assert "sources.list.d" in known
     assert clean.startswith("rm -rf ")
-    assert f"apt-cache policy >/dev/null || {{ rm -f {packages.SOURCES};" in asked
+    assert f"apt-cache policy >/dev/null || {{ rm -f {paths.SOURCES};" in asked

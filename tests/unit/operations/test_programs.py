@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from ollama_stack import paths
 from ollama_stack.config.settings import read_settings
 from ollama_stack.operations import programs
 from ollama_stack.tasks.release import boot_unit
@@ -17,12 +18,12 @@ DECLARED: dict[str, Any] = {"folder": "/opt/o k", "unit": UNIT}
 
 
 def test_programs_that_are_there_are_left_alone() -> None:
-    there = {"sha256sum": THERE, programs.UNIT: UNIT.splitlines()}
+    there = {"sha256sum": THERE, paths.RELEASE_UNIT: UNIT.splitlines()}
     assert plan(programs.installed, there, **DECLARED) == []
 
 
 def test_a_program_is_checked_before_it_has_its_name() -> None:
-    commands = plan(programs.installed, {programs.UNIT: UNIT.splitlines()}, **DECLARED)
+    commands = plan(programs.installed, {paths.RELEASE_UNIT: UNIT.splitlines()}, **DECLARED)
     place = f"/opt/o k/bin/{programs.VERSION}"
     assert commands[0] == f"mkdir -p --mode=755 '{place}'"
     for name, digest in programs.DIGESTS.items():
