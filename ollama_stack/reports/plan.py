@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ollama_stack.capacity.budget import MIB
+from ollama_stack.capacity.eras import upgrade
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.sums import (
     MEASUREMENTS,
@@ -51,6 +52,8 @@ class HostPlan(BaseModel):
     verdict: Verdict
     reasons: list[str]
     warnings: list[str] = []
+    upgrade: list[str] = []
+    """What the declared version of Ollama does otherwise than the one that runs."""
     declared: Settings | None = None
     threads: int | None = None
     memory: Sum | None = None
@@ -161,6 +164,7 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
         verdict=verdict,
         reasons=reasons,
         warnings=warnings(target.data),
+        upgrade=upgrade(settings, measured) if measured else [],
         declared=settings,
         threads=settings.num_thread,
         memory=memory_sum(settings, measured),
@@ -212,6 +216,8 @@ def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
         yield "changes", "not known while a host is refused" if host.changes is None else known
     for warning in host.warnings:
         yield "warning", escape(warning)
+    for change in host.upgrade:
+        yield "upgrade", escape(change)
     for reason in host.reasons:
         yield "reason", escape(reason)
     yield "verdict", f"[{COLOURS[host.verdict]}]{host.verdict}[/]"
