@@ -42,6 +42,26 @@ class PathFromRoot(click.Path):
         return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
+@click.command(cls=Verb)
+@click.argument("inventory", type=PathFromRoot())
+def use(inventory: str) -> None:
+    """Note an INVENTORY: every verb takes it where none is named.
+
+    \b
+      ollama-stack use inventories/school.py && ollama-stack status
+
+    Exit: 0 it is noted, 1 there is no such file.
+    """
+    if not (ROOT / inventory).is_file():
+        raise ValueError(f"{inventory}: there is no such file; ollama-stack init writes one")
+    try:
+        USED.write_text(f"{inventory}\n")
+    except OSError as error:
+        raise ValueError(
+            f"{USED} cannot be written ({error.strerror}); name the inventory at each verb, or correct the owner"
+        ) from error
+
+
 def of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
     """An inventory, and which of its hosts."""
     limit = click.option(

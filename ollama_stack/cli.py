@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from ollama_stack import ROOT, __version__, arguments
+from ollama_stack import ROOT, __version__, arguments, supply
 from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, of_hosts
 from ollama_stack.load import Scenario
 from ollama_stack.load.arguments import of_a_class
@@ -65,24 +65,7 @@ def init(
     start(name, Given(hosts, user, key, students, lan, api), Path.cwd(), ROOT)
 
 
-@cli.command()
-@click.argument("inventory", type=PathFromRoot())
-def use(inventory: str) -> None:
-    """Note an INVENTORY: every verb takes it where none is named.
-
-    \b
-      ollama-stack use inventories/school.py && ollama-stack status
-
-    Exit: 0 it is noted, 1 there is no such file.
-    """
-    if not (ROOT / inventory).is_file():
-        raise ValueError(f"{inventory}: there is no such file; ollama-stack init writes one")
-    try:
-        arguments.USED.write_text(f"{inventory}\n")
-    except OSError as error:
-        raise ValueError(
-            f"{arguments.USED} cannot be written ({error.strerror}); name the inventory at each verb, or correct the owner"
-        ) from error
+cli.add_command(arguments.use)
 
 
 @cli.command()
@@ -262,6 +245,10 @@ def load(
     from ollama_stack import verbs
 
     return verbs.load(inventory, limit, students, minutes, scenario, report, as_json)
+
+
+for verb in supply.VERBS:
+    cli.add_command(verb)
 
 
 @cli.command()

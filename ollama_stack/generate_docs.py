@@ -12,6 +12,7 @@ from ollama_stack import ROOT
 from ollama_stack.config.settings import Settings
 from ollama_stack.reports.audit import Report
 from ollama_stack.reports.load import Load
+from ollama_stack.reports.outdated import Outdated
 from ollama_stack.reports.plan import Plan
 from ollama_stack.reports.status import Status
 
@@ -37,6 +38,7 @@ def pages() -> dict[Path, str]:
         DOCS / "plan.schema.json": _schema(Plan),
         DOCS / "audit.schema.json": _schema(Report),
         DOCS / "load.schema.json": _schema(Load),
+        DOCS / "outdated.schema.json": _schema(Outdated),
         DOCS / "status.schema.json": _schema(Status),
     }
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
 
 from gevent.lock import BoundedSemaphore
 from packaging.markers import Marker
+from packaging.utils import canonicalize_name
 from pyinfra.api import DeployError
 
 COMPOSE_PLUGIN = Path(__file__).with_name("compose-plugin.txt")
@@ -45,6 +48,38 @@ def unpacked(requirements: Path, machine: str = MACHINE) -> Path:
 def downloaded(requirements: Path, python: str, machine: str = MACHINE) -> Path:
     """The same with the wheels themselves, for one version of Python, like ``3.13``."""
     return _fetched(requirements, python, machine, unpack=False)
+
+
+def pinned(requirements: str) -> dict[str, str]:
+    """Versions by name."""
+    return dict(re.findall(r"(?m)^([\w.-]+)==(\S+)", requirements))
+
+
+def newest(names: Iterable[str], python: str, machine: str = MACHINE) -> dict[str, str]:
+    """The newest versions there are, each by itself, as the index of this machine's pip has them.
+
+    DeployError with pip's words if it cannot say.
+    """
+    with tempfile.TemporaryDirectory() as temp:
+        report = Path(temp) / "report.json"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"]
+        pip += ["--target", temp, "--report", str(report), *_target(python, machine), *names]
+        done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+        if done.returncode:
+            raise DeployError(_last_words(done.stderr))
+        found = [one["metadata"] for one in json.loads(report.read_text())["install"]]
+    return {canonicalize_name(one["name"]): one["version"] for one in found}
+
+
+def _last_words(said: str) -> str:
+    lines = said.strip().splitlines() or ["pip said nothing"]
+    return next((line for line in lines if line.startswith("ERROR:")), lines[-1])
+
+
+def _target(python: str, machine: str) -> list[str]:
+    platforms = [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
+    return [*platforms, "--implementation=cp", f"--python-version={python}"]
 
 
 def for_python(requirements: str, python: str, machine: str = MACHINE) -> str:
@@ -101,8 +136,7 @@ def _download(requirements: Path, python: str, machine: str, folder: Path) -> No
         "--requirement",
         str(pins),
     ]
-    pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
-    pip += ["--implementation=cp", f"--python-version={python}"]
+    pip += _target(python, machine)
     done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
     pins.unlink()
     if done.returncode:

@@ -90,6 +90,22 @@ def handout(inventory: str, limit: Sequence[str], folder: Path) -> int:
     return int(bool(closed))
 
 
+def outdated(inventory: str, limit: Sequence[str], as_json: bool) -> int:
+    """What registries have that is newer; no host is asked."""
+    from ollama_stack.reports.outdated import EXIT, find_outdated, show_outdated
+
+    try:
+        report = find_outdated(inventory, _declared(inventory, limit))
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return NO_REPORT
+    if as_json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+    else:
+        show_outdated(report, Console())
+    return EXIT[report.verdict]
+
+
 def load(
     inventory: str,
     limit: Sequence[str],

@@ -8,13 +8,7 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 from ollama_stack.capacity.manifest import Manifest
-
-FORMS = (
-    "application/vnd.docker.distribution.manifest.v2+json, "
-    "application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.oci.image.index.v1+json"
-)
+from ollama_stack.registry import FORMS
 
 
 class RegistryManifest(FactBase[Manifest]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,12 @@ from ollama_stack.capacity.eras import upgrade, version_of
 from tests.unit.test_fit import BARE, settings
 
 
-def said(running: str | None, image: str, **own: object) -> dict[str, str]:
+def said(running: str | None, image: str, **own: Any) -> dict[str, str]:
     """Words by subject."""
     lines = upgrade(settings(ollama_image=image, **own), replace(BARE, ollama=running))
     for line in lines:
         assert line.startswith(f"{running} runs, {image} is declared: ")
-    return dict(line.split(": ", 2)[1:] for line in lines)  # type: ignore[misc]
+    return dict(line.split(": ", 2)[1:] for line in lines)
 
 
 def test_a_version_is_read_from_a_tag_or_not_at_all() -> None:
