@@ -14,6 +14,7 @@ from ollama_stack.reports.audit import Report
 from ollama_stack.reports.load import Load
 from ollama_stack.reports.outdated import Outdated
 from ollama_stack.reports.plan import Plan
+from ollama_stack.reports.sizing import Sizing
 from ollama_stack.reports.status import Status
 
 DOCS = ROOT / "docs"
@@ -39,6 +40,7 @@ def pages() -> dict[Path, str]:
         DOCS / "audit.schema.json": _schema(Report),
         DOCS / "load.schema.json": _schema(Load),
         DOCS / "outdated.schema.json": _schema(Outdated),
+        DOCS / "sizing.schema.json": _schema(Sizing),
         DOCS / "status.schema.json": _schema(Status),
     }
 

@@ -140,6 +140,21 @@ def load(
     return EXIT[found.verdict]
 
 
+def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
+    """What each host carries; hosts that nobody can measure are told too."""
+    from ollama_stack.reports.load import EXIT
+    from ollama_stack.reports.sizing import find_sizing, show_sizing
+
+    targets = _declared(inventory, limit)
+    sys.stderr.write(f"{len(targets)} hosts are asked a few questions ...\n")
+    found = find_sizing(inventory, targets)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        show_sizing(found, Console())
+    return EXIT[found.verdict]
+
+
 def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
     """The hosts, none of which is asked; ValueError with the faults of their settings."""
     targets = read_inventory(inventory, limit, asked)

@@ -17,6 +17,7 @@ from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings
 from ollama_stack.inventory import Target
 from ollama_stack.load import Scenario
+from ollama_stack.load.sizing import longest
 
 LEAVE_OVER = 60  # seconds in which Locust starts and ends
 
@@ -73,7 +74,7 @@ def aim(
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         model=settings.model_name,
-        most=min(settings.app_max_answer, settings.model_num_predict),
+        most=longest(settings),
         patience=settings.queue_seconds + LEAVE_OVER,
         students=students,
         seconds=60 * minutes,

@@ -32,6 +32,8 @@ from ollama_stack.capacity.sums import (
 from ollama_stack.check import Checked
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Pyinfra, Target, only
+from ollama_stack.load import speeds
+from ollama_stack.load.sizing import Speeds, too_many
 from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.rules import warnings
 
@@ -106,7 +108,17 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     refused = {name: files + wrong.get(name, []) for name in names}
     asked = [name for name in names if not refused[name] and name not in gone]
     run = _dry_run(checked.inventory, asked, pyinfra) if asked else DryRun({}, "", None)
-    hosts = [_host_plan(t, refused[t.name], gone.get(t.name, []), run) for t in checked.targets]
+    known = speeds.kept()
+    hosts = [
+        _host_plan(
+            target,
+            refused[target.name],
+            gone.get(target.name, []),
+            run,
+            known.get(speeds.place(checked.inventory, target.name)),
+        )
+        for target in checked.targets
+    ]
     measured = [host for host in hosts if host.host in asked]
     if asked and run.changes is None and not any(host.verdict == "refused" for host in measured):
         failed = {"verdict": "refused", "reasons": [f"the dry run failed: {run.failure}"]}
@@ -145,7 +157,9 @@ def _dry_run(inventory: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
     return DryRun(looks, run.stderr, changes)
 
 
-def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -> HostPlan:
+def _host_plan(
+    target: Target, wrong: list[str], gone: list[str], run: DryRun, known: Speeds | None
+) -> HostPlan:
     profile = profile_of(target.groups)
     if wrong:
         return HostPlan(host=target.name, profile=profile, verdict="refused", reasons=wrong)
@@ -158,12 +172,13 @@ def _host_plan(target: Target, wrong: list[str], gone: list[str], run: DryRun) -
     elif look is not None:
         reasons = look if isinstance(look, list) else misfits(settings, profile, look)
         verdict = "refused" if reasons else "fits"
+    too_slow = [too_many(known, settings)] if known and known.are_of(settings) else []
     return HostPlan(
         host=target.name,
         profile=profile,
         verdict=verdict,
         reasons=reasons,
-        warnings=warnings(target.data),
+        warnings=[*warnings(target.data), *filter(None, too_slow)],
         upgrade=upgrade(settings, measured) if measured else [],
         declared=settings,
         threads=settings.num_thread,

@@ -22,7 +22,9 @@ from tests.unit.commands import command
 from tests.unit.test_plan import BARE, as_fakes
 from tests.unit.test_report import FITS, GONE, KEYLESS, REFUSED
 
-OF_HOSTS = ("plan", "deploy", "status", "rollback", "audit", "handout", "load", "outdated")
+OF_HOSTS = (
+    *("plan", "deploy", "status", "rollback", "audit", "handout", "load", "sizing", "outdated"),
+)
 
 
 def front_door(*words: str) -> subprocess.CompletedProcess[str]:

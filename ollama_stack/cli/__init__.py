@@ -11,8 +11,7 @@ import click
 
 from ollama_stack import ROOT, __version__, arguments, supply
 from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, of_hosts
-from ollama_stack.load import Scenario
-from ollama_stack.load.arguments import of_a_class
+from ollama_stack.cli.students import load, sizing
 
 MISTYPED, INTERRUPTED = 3, 130
 
@@ -214,37 +213,8 @@ def handout(inventory: str, limit: tuple[str, ...], out: str) -> int:
     return verbs.handout(inventory, limit, Path(out))
 
 
-@cli.command()
-@of_hosts
-@of_a_class
-@click.option(
-    "--report",
-    type=PathFromRoot(),
-    metavar="FOLDER",
-    help="Write load.html, load.json (docs/load.schema.json) and load.csv there.",
-)
-@as_json_flag("The report (docs/load.schema.json)")
-def load(
-    inventory: str,
-    limit: tuple[str, ...],
-    students: int,
-    minutes: float,
-    scenario: Scenario,
-    report: str | None,
-    as_json: bool,
-) -> int:
-    """Does every host keep its profile's bounds with a class before it? Asks as students do.
-
-    \b
-      ollama-stack load inventories/school.py
-      ollama-stack load inventories/school.py --students 12 --minutes 10
-      ollama-stack load inventories/staging.py --scenario burst --report reports/load
-
-    Exit: 0 the bounds held (slo_p95_wait, slo_success), 1 one is broken, 2 it could not be measured.
-    """
-    from ollama_stack import verbs
-
-    return verbs.load(inventory, limit, students, minutes, scenario, report, as_json)
+cli.add_command(load)
+cli.add_command(sizing)
 
 
 for verb in supply.VERBS:
@@ -280,7 +250,3 @@ def main() -> NoReturn:
         sys.stderr.write(f"{refused}\n")
         code = 1
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""``python -m ollama_stack.cli``."""
+
+from ollama_stack.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""Verbs that ask how a class fares on the hosts."""
+
+from __future__ import annotations
+
+import click
+
+from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
+from ollama_stack.load import Scenario
+from ollama_stack.load.arguments import of_a_class
+
+
+@click.command(cls=Verb)
+@of_hosts
+@of_a_class
+@click.option(
+    "--report",
+    type=PathFromRoot(),
+    metavar="FOLDER",
+    help="Write load.html, load.json (docs/load.schema.json) and load.csv there.",
+)
+@as_json_flag("The report (docs/load.schema.json)")
+def load(
+    inventory: str,
+    limit: tuple[str, ...],
+    students: int,
+    minutes: float,
+    scenario: Scenario,
+    report: str | None,
+    as_json: bool,
+) -> int:
+    """Does every host keep its profile's bounds with a class before it? Asks as students do.
+
+    \b
+      ollama-stack load inventories/school.py
+      ollama-stack load inventories/school.py --students 12 --minutes 10
+      ollama-stack load inventories/staging.py --scenario burst --report reports/load
+
+    Exit: 0 the bounds held (slo_p95_wait, slo_success), 1 one is broken, 2 it could not be measured.
+    """
+    from ollama_stack import verbs
+
+    return verbs.load(inventory, limit, students, minutes, scenario, report, as_json)
+
+
+@click.command(cls=Verb)
+@of_hosts
+@as_json_flag("The report (docs/sizing.schema.json)")
+def sizing(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+    """How many students does every host carry? Asks it a few questions, then reckons.
+
+    \b
+      ollama-stack sizing inventories/school.py
+      ollama-stack sizing inventories/school.py --json | jq '.hosts[].servers[0].carries'
+
+    Exit: 0 every host carries its students, if it says how many; 1 one does not; 2 one could not be
+    measured.
+    """
+    from ollama_stack import verbs
+
+    return verbs.sizing(inventory, limit, as_json)

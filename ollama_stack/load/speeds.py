@@ -1,0 +1,140 @@
+"""A few questions to a host on its own loopback, from which its speeds follow; the last ones of each host are kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from secrets import token_hex
+from shlex import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from ollama_stack import ROOT
+from ollama_stack.config.settings import Settings
+from ollama_stack.generate_response import Answer
+from ollama_stack.inventory import Target
+from ollama_stack.load.corpus import TEXTS
+from ollama_stack.load.sizing import Pace, Speeds
+
+KEPT = ROOT / ".speeds.json"  # which git ignores
+KNOWN = TypeAdapter(dict[str, Speeds])
+TOKENS = 32  # of an answer
+SHORT = "Hi"
+ENGLISH, RUSSIAN = "".join(TEXTS[0])[:600], "".join(TEXTS[1])[:300]
+BUSY = 1.0  # seconds of wait, which somebody else has caused
+
+
+def measure(target: Target, settings: Settings) -> Speeds:
+    """Seconds on most hosts; ValueError says why there are no figures."""
+    mark = token_hex(8)  # which nothing on a host can foresee
+    texts = [SHORT, ENGLISH, RUSSIAN]  # the first one has the model loaded
+    texts += [(ENGLISH, RUSSIAN)[number % 2] for number in range(settings.ollama_num_parallel)]
+    script = "\n".join(_script(settings, mark, [f"{token_hex(3)} {text}" for text in texts]))
+    try:
+        said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+            target.shell,
+            input=script,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=5 * settings.smoke_seconds,
+        )
+    except OSError as error:
+        raise ValueError(
+            f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("its answers do not end; look at it with status") from error
+    lines = [line[len(mark) :] for line in said.stdout.splitlines() if line.startswith(mark)]
+    if len(lines) != len(texts):
+        raise ValueError((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    return _speeds(settings, [Answer.parse(line.strip()) for line in lines])
+
+
+def _script(settings: Settings, mark: str, texts: Sequence[str]) -> Iterator[str]:
+    """Three questions one after the other, the rest of them at once; each answer in one write."""
+    header = ""
+    if settings.token_header_file:
+        file = quote(settings.token_header_file)
+        header = f"--header @{file}"
+        yield (
+            f'test -r {file} || {{ sudo -n test -r {file} && curl() {{ sudo -n curl "$@"; }}; }} || '
+            f"{{ echo the login may not read {file}: let it use sudo -n >&2; exit 1; }}"
+        )
+    yield (
+        "ask() { said=$(curl -sS --insecure --noproxy '*' --write-out ' %{http_code} %{time_total}'"
+        f' --max-time {settings.smoke_seconds} {header} --data "$1" {quote(settings.url)}/api/generate'
+        f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$said\"; }}"
+    )
+    for number, text in enumerate(texts):
+        options = {"num_predict": TOKENS, "temperature": 0}
+        body = {"model": settings.model_name, "prompt": text, "stream": False, "options": options}
+        yield f"ask {quote(json.dumps(body))}" + (" &" if number > 2 else "")
+    yield "wait"
+
+
+def _speeds(settings: Settings, answers: Sequence[Answer]) -> Speeds:
+    for answer in answers:
+        if answer.status in (429, 503) or (not answer.fault and answer.wait > BUSY):
+            raise ValueError("others ask it now; measure while nobody does")
+        if answer.fault:
+            raise ValueError(f"{settings.model_name} answered {answer.fault}; look with status")
+    short, english, russian = (answer.body.get("prompt_eval_count", 0) for answer in answers[:3])
+    letters = len(RUSSIAN) - sum(map(str.isascii, RUSSIAN))
+    latin = (english - short) / (len(ENGLISH) - len(SHORT))
+    cyrillic = (russian - short - latin * (len(RUSSIAN) - letters)) / letters
+    if min(short, latin, cyrillic) <= 0:
+        raise ValueError("it does not say how many tokens it has read; update Ollama")
+    return Speeds(
+        at=datetime.now(timezone.utc),
+        image=settings.ollama_image_ref,
+        model=settings.model_name,
+        cpus=settings.ollama_cpus,
+        parallel=settings.ollama_num_parallel,
+        alone=_pace(answers[1:3]),
+        together=_pace(answers[3:]),
+        overhead=short,
+        latin=latin,
+        cyrillic=cyrillic,
+    )
+
+
+def _pace(answers: Sequence[Answer]) -> Pace:
+    read, write = (
+        sum(answer.body[f"{part}_count"] for answer in answers)
+        / sum(answer.body[f"{part}_duration"] / 1e9 for answer in answers)
+        for part in ("prompt_eval", "eval")
+    )
+    return Pace(read=read, write=write)
+
+
+def kept() -> dict[str, Speeds]:
+    """By inventory and host; ValueError names a file that is not ours."""
+    try:
+        return KNOWN.validate_json(KEPT.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        raise ValueError(
+            f"{KEPT} is not understood; remove it, and measure again (ollama-stack sizing)"
+        ) from error
+
+
+def keep(speeds: dict[str, Speeds]) -> None:
+    """Beside those of other hosts; ValueError names what is in the way."""
+    text = KNOWN.dump_json(kept() | speeds, indent=2)
+    try:
+        new = KEPT.with_suffix(".new")
+        new.write_bytes(text)
+        new.replace(KEPT)
+    except OSError as error:
+        raise ValueError(
+            f"{KEPT} cannot be written ({error.strerror}); correct the owner"
+        ) from error
+
+
+def place(inventory: str, host: str) -> str:
+    """The name under which a host's speeds are kept."""
+    return f"{inventory} {host}"

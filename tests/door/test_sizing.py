@@ -1,0 +1,122 @@
+"""What sizing measures of a host: real shells and curl, through a real gateway, of a double whose speeds are known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_stack.inventory import Target
+from ollama_stack.load import speeds
+from ollama_stack.reports.sizing import HostSizing, find_sizing
+from tests.door.conftest import SECRETS, Door, Opener
+from tests.door.double import Handler, whole
+from tests.unit.conftest import group_data
+
+READ, WRITE = 100.0, 20.0  # tokens a second, shared by those who are answered at once
+OVERHEAD, LATIN, CYRILLIC = 30, 4, 2  # tokens, and characters a token
+
+
+class Clocked(Handler):
+    """Says how long it would have taken, and answers soon."""
+
+    waited = 0.0  # seconds
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._note(json.dumps(asked).encode())
+        with self.server.lock:
+            self.server.now += 1
+        time.sleep(0.3)  # those who ask at once are here now
+        beside = self.server.now
+        prompt = asked["prompt"]
+        latin = sum(map(str.isascii, prompt))
+        read = round(OVERHEAD + latin / LATIN + (len(prompt) - latin) / CYRILLIC)
+        spent = {"prompt_eval": read / READ * beside, "eval": 32 / WRITE * beside}
+        spent["total"] = sum(spent.values()) + self.waited
+        took = {f"{name}_duration": int(1e9 * seconds) for name, seconds in spent.items()}
+        counts = {"prompt_eval_count": read, "eval_count": 32}
+        self._send(json.dumps(whole(self.path) | counts | took).encode())
+        time.sleep(0.1)
+        with self.server.lock:
+            self.server.now -= 1
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(speeds, "KEPT", tmp_path / "speeds.json")
+    return tmp_path / "speeds.json"
+
+
+@pytest.fixture(scope="module")
+def clocked(opened: Opener) -> Iterator[Door]:
+    door = opened(gateway_tokens={"one": "env:A"})
+    door.ollama.RequestHandlerClass = Clocked
+    yield door
+
+
+def sized(door: Door, folder: Path, **own: Any) -> HostSizing:
+    data: dict[str, Any] = group_data("all", "medium") | {"ollama_port": door.api}
+    data |= {"gateway_tokens": {"one": "env:A"}, "ollama_dir": str(folder)} | own
+    header = folder / "local-token.header"
+    header.write_text(f"Authorization: Bearer {SECRETS['local']}\n")
+    (host,) = find_sizing("x.py", [Target("@local", ("medium",), data)]).hosts
+    return host
+
+
+def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) -> None:
+    found = sized(clocked, tmp_path)
+    assert found.verdict == "held", found.reasons
+    told = found.speeds
+    assert told is not None
+    assert (told.alone.read, told.alone.write) == pytest.approx((READ, WRITE), rel=0.01)
+    assert (told.together.read, told.together.write) == pytest.approx(
+        (READ / 3, WRITE / 3), rel=0.01
+    )
+    # A prompt's own number before it is counted with what stands beside every prompt.
+    assert told.overhead == pytest.approx(OVERHEAD, abs=4)
+    assert told.latin == pytest.approx(1 / LATIN, rel=0.05)
+    assert told.cyrillic == pytest.approx(1 / CYRILLIC, rel=0.05)
+    assert speeds.kept() == {"x.py @local": told}
+    prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came]
+    assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
+
+
+def test_too_many_students_break_the_bound(clocked: Door, tmp_path: Path, kept: Path) -> None:
+    found = sized(clocked, tmp_path, students=15)
+    assert found.verdict == "broken"
+    assert found.reasons[0].startswith("students: 15 at once wait ")
+    here, more = found.servers
+    assert (here.cpus, here.estimated, more.cpus, more.estimated) == (2, False, 4, True)
+    assert 1 <= here.carries < more.carries < 15
+    assert [row.holds for row in here.rows] == [row.students <= here.carries for row in here.rows]
+
+
+def test_what_cannot_be_measured_is_told_and_not_kept(
+    clocked: Door, tmp_path: Path, kept: Path
+) -> None:
+    gone = sized(clocked, tmp_path, ollama_port=1)
+    assert (gone.verdict, gone.speeds) == ("unmeasured", None)
+    assert gone.reasons == ["qwen2.5:1.5b answered HTTP 0: no answer; look with status"]
+    clocked.ollama.RequestHandlerClass = Handler  # who says no durations
+    try:
+        odd = sized(clocked, tmp_path)
+    finally:
+        clocked.ollama.RequestHandlerClass = Clocked
+    assert odd.reasons == ["qwen2.5:1.5b answered no eval_count or eval_duration; look with status"]
+    assert speeds.kept() == {}
+
+
+def test_a_busy_host_is_not_measured(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clocked, "waited", 1.5)
+    busy = ["others ask it now; measure while nobody does"]
+    assert sized(clocked, tmp_path).reasons == busy
+    monkeypatch.setattr(Clocked, "waited", 0.0)
+    monkeypatch.setattr(clocked.ollama, "status", 503)
+    assert sized(clocked, tmp_path).reasons == busy

@@ -1,0 +1,129 @@
+"""How many students a host carries: by speeds that were measured, told by sizing and by plan."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ollama_stack.check import Checked
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.inventory import Target
+from ollama_stack.load import speeds
+from ollama_stack.load.sizing import Pace, Speeds, carried, demand, expected, holds, too_many
+from ollama_stack.reports.plan import make_plan
+from ollama_stack.reports.sizing import Sizing, _host_sizing, show_sizing
+from tests.unit.conftest import group_data
+
+AT = datetime(2026, 11, 28, tzinfo=timezone.utc)
+
+
+def settings(**own: Any) -> Settings:
+    return read_settings(group_data("all", "medium") | own)
+
+
+def measured(**own: Any) -> Speeds:
+    told = {
+        "at": AT,
+        "image": settings().ollama_image_ref,
+        "model": "qwen2.5:1.5b",
+        "cpus": 2.0,
+        "parallel": 3,
+        "alone": Pace(read=120, write=45),
+        "together": Pace(read=40, write=15),
+        "overhead": 30,
+        "latin": 0.25,
+        "cyrillic": 0.5,
+    }
+    return Speeds.model_validate(told | own)
+
+
+def test_a_question_takes_what_it_reads_and_writes() -> None:
+    assert measured().tokens("four чары") == 30 + 5 * 0.25 + 4 * 0.5
+    class_hour = demand(measured(), 512)
+    assert class_hour.together == pytest.approx(3 * class_hour.alone)
+    assert 20 < class_hour.think < 40
+    longer = demand(measured(latin=0.5, cyrillic=1.0), 512)
+    assert longer.alone > class_hour.alone
+    assert demand(measured(), 64).alone < class_hour.alone
+
+
+def test_what_a_host_carries_is_where_its_bounds_still_hold() -> None:
+    most = carried(measured(), settings())
+    assert 5 < most < 15
+    for students, true in ((most, True), (most + 1, False)):
+        assert holds(expected(students, measured(), settings()), settings()) is true
+    assert carried(measured().doubled(), settings()) > most
+    assert carried(measured(alone=Pace(read=1, write=0.1), together=Pace(read=1, write=0.1)), settings()) == 3  # fmt: skip
+
+
+def test_refusals_break_a_bound_as_waits_do() -> None:
+    patient = settings(slo_p95_wait=10_000)
+    assert not holds(expected(60, measured(), patient), patient)
+    unbounded = settings(slo_p95_wait=10_000, gateway_enabled=False)
+    assert holds(expected(60, measured(), unbounded), unbounded)
+
+
+def test_too_many_students_are_told_with_the_way_out() -> None:
+    assert too_many(measured(), settings()) == ""
+    assert too_many(measured(), settings(students=3)) == ""
+    told = too_many(measured(), settings(students=15))
+    assert told.startswith("students: 15 at once wait ")
+    assert "(slo_p95_wait: 30 s)" in told
+    assert "by the speeds measured on 2026-11-28; this host carries " in told
+
+
+def planned(**own: Any) -> list[str]:
+    target = Target("class-1", ("medium",), group_data("all", "medium") | own)
+    gone = subprocess.CompletedProcess[str]([], 1, "", "--> it is off")
+    (host,) = make_plan(Checked("x.py", [target], {}, {}), lambda *words: gone).hosts
+    return host.warnings
+
+
+def test_the_plan_warns_by_speeds_of_the_host_as_it_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speeds, "KEPT", tmp_path / "speeds.json")
+    assert planned(students=15) == []
+    speeds.keep({"x.py class-1": measured(), "y.py class-1": measured(cpus=4.0)})
+    (warning,) = planned(students=15)
+    assert warning.startswith("students: 15 at once wait ")
+    assert planned() == planned(students=3) == []
+    assert planned(students=15, ollama_cpus=1) == []
+    assert planned(students=15, model_name="smollm2:135m") == []
+
+
+def test_speeds_of_others_stay_and_what_is_not_ours_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speeds, "KEPT", tmp_path / "speeds.json")
+    speeds.keep({"x.py one": measured()})
+    speeds.keep({"x.py two": measured(cpus=4.0)})
+    assert {name: one.cpus for name, one in speeds.kept().items()} == {"x.py one": 2, "x.py two": 4}
+    (tmp_path / "speeds.json").write_text("notes")
+    with pytest.raises(ValueError, match="is not understood; remove it, and measure again"):
+        speeds.keep({})
+    assert (tmp_path / "speeds.json").read_text() == "notes"
+
+
+def test_a_host_that_lets_nobody_in_is_told() -> None:
+    host = _host_sizing(Target("nobody.invalid", ("medium",), group_data("all", "medium")))
+    (reason,) = host.reasons
+    assert "nobody.invalid" in reason
+    assert (host.verdict, host.speeds) == ("unmeasured", None)
+
+
+def test_the_table_says_what_is_carried_first() -> None:
+    host = _host_sizing(Target("@docker/x", ("medium",), group_data("all", "medium")))
+    assert host.reasons == ["@docker/x: only @local and SSH hosts are looked at"]
+    out = io.StringIO()
+    show_sizing(
+        Sizing(time=AT, inventory="x.py", verdict="unmeasured", hosts=[host]),
+        Console(file=out, width=80),
+    )
+    assert out.getvalue().startswith("@docker/x: not measured\n")
