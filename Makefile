@@ -13,7 +13,7 @@ export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-f
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm sizing sizing-check
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -97,6 +97,9 @@ sizing: .venv/ok ## how many students each host of INVENTORY carries
 
 sizing-check: lab .venv/load ## what sizing reckons beside what a class meets, 15 minutes; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.sizing
+
+bench-compare: lab ## ours beside a stock Ollama and the rules of thumb, 15 minutes; tables and plot in docs/benchmarks.md
+	@$(RUN)/python -m bench.compare
 
 audit-times: lab ## how long an audit takes over SSH, and whether it cries wolf; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.audit_times
