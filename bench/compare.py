@@ -44,6 +44,7 @@ WINDOW, PATIENCE = (
     30.0,
 )  # seconds in which students ask, and for which each waits for an answer
 AGAIN = 2.0  # seconds until somebody who is refused without a Retry-After asks again
+PLOT = "\n![Answers a minute by students](compare.svg)\n"
 HEAD = (
     *("students", "server", "asked", "answered", "success", "answers a minute", "/ ours"),
     *("to the answer, p50", "p95", "/ ours"),
@@ -229,7 +230,7 @@ def main() -> None:
         deploy()
     sys.stdout.write(markdown(HEAD, wide) + markdown(HEAD, narrow))
     if not few:
-        publish("compare", markdown(HEAD, wide) + note())
+        publish("compare", markdown(HEAD, wide) + note() + PLOT)
         publish("compare-collapse", markdown(HEAD, narrow) + note())
         draw(wide)
 

@@ -16,35 +16,60 @@ from ollama_stack.reports.status import HostStatus, Now, Status
 
 EVERY = 5  # seconds between two looks
 COLOURS = {"unreachable": "red", "down": "red", "degraded": "yellow", "serving": "green"}
-COLUMNS = (
-    *("host", "state", "release", "made", "CPU", "throt-\ntled", "GiB", "in memory", "in\nflight"),
-    *("wait-\ning", "refused,\nfailed", "wait\np50, p95", "TLS"),
-)
+COLUMNS = {
+    "host": "host",
+    "state": "state",
+    "release": "release",
+    "made": "made",
+    "cpu": "CPU",
+    "throttled": "throt-\ntled",
+    "memory": "GiB",
+    "models": "in memory",
+    "flight": "in\nflight",
+    "waiting": "wait-\ning",
+    "failed": "refused,\nfailed",
+    "wait": "wait\np50, p95",
+    "tls": "TLS",
+}
+# Where a terminal is too narrow, these are left out, from the first on; --json has them all.
+LEFT_OUT = ("made", "models", "release", "tls", "memory", "throttled", "failed", "cpu")
 
 
 def show_status(status: Status, console: Console) -> None:
     """Once."""
-    console.print(_page(status))
+    console.print(_page(status, console))
 
 
 def watch_status(find: Callable[[], Status], console: Console) -> None:
     """Again and again, until somebody interrupts it."""
-    with Live(_page(find()), console=console, auto_refresh=False) as live:
+    with Live(_page(find(), console), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY)
-            live.update(_page(find()), refresh=True)
+            live.update(_page(find(), console), refresh=True)
 
 
-def _page(status: Status) -> Group:
+def _page(status: Status, console: Console) -> Group:
     hosts = sorted(status.hosts, key=lambda host: (WORST_FIRST.index(host.state), -len(host.problems)))  # fmt: skip
-    caption = f"{status.inventory}, {status.time:%Y-%m-%d %H:%M:%S} UTC"
-    table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name in COLUMNS[:2], overflow="fold")
-    for host in hosts:
-        table.add_row(*map(escape, _row(host, status.time)), style=COLOURS[host.state])
+    whole = console.options.update(max_width=10_000)
+    tables = [
+        _table(status, hosts, [name for name in COLUMNS if name not in LEFT_OUT[:count]])
+        for count in range(len(LEFT_OUT) + 1)
+    ]
+    fitting = (one for one in tables if console.measure(one, options=whole).maximum <= console.width)  # fmt: skip
+    table = next(fitting, tables[-1])
     words = [escape(f"{host.host}: {problem}") for host in hosts for problem in host.problems]
     return Group(table, *words)
+
+
+def _table(status: Status, hosts: list[HostStatus], names: list[str]) -> Table:
+    caption = f"{status.inventory}, {status.time:%Y-%m-%d %H:%M:%S} UTC"
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
+    for name in names:
+        table.add_column(COLUMNS[name], no_wrap=True)
+    for host in hosts:
+        cells = dict(zip(COLUMNS, map(escape, _row(host, status.time)), strict=False))
+        table.add_row(*(cells.get(name, "") for name in names), style=COLOURS[host.state])
+    return table
 
 
 def _row(host: HostStatus, time: datetime) -> list[str]:

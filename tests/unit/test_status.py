@@ -306,11 +306,11 @@ def test_another_connector_is_a_line_too() -> None:
     assert found.reason == "@docker/x: only @local and SSH hosts are looked at"
 
 
-def shown(*hosts: HostStatus) -> list[str]:
+def shown(*hosts: HostStatus, width: int = 250) -> list[str]:
     said = io.StringIO()
     time = datetime(2026, 11, 28, 20, tzinfo=timezone.utc)
     told = Status(time=time, inventory="x.py", hosts=list(hosts))
-    show_status(told, Console(file=said, width=250))
+    show_status(told, Console(file=said, width=width))
     return said.getvalue().splitlines()
 
 
@@ -332,6 +332,13 @@ def test_people_get_a_line_a_host_the_worst_first(
     row = "well serving 7, v 11-28 08:00 by ops 1.9/2 3% 2.0/3 m, 0 s left 3/3 3/15 0, 0 1.0, 30.0 s 41 days"
     assert " ".join(lines[4].split()) == row
     assert lines[-2:] == ["gone: No route", "slow: [it] is slow"]
+
+    narrow = shown(well, slow, gone, width=80)
+    assert max(map(len, narrow)) <= 80
+    assert len(narrow) == len(lines), "a cell has two lines"
+    row = "well serving 1.9/2 3% 2.0/3 3/3 3/15 0, 0 1.0, 30.0 s 41 days"
+    assert " ".join(narrow[4].split()) == row
+    assert " ".join(shown(well, width=50)[2].split()) == "well serving 1.9/2 3/3 3/15 1.0, 30.0 s"
 
 
 def test_who_watches_sees_the_newest_until_he_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
