@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ollama_stack.check import Checked, check
 from ollama_stack.inventory import Target, only, read_inventory
-from ollama_stack.load import Scenario
+from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.status import find_status
 from ollama_stack.reports.status_table import show_status, watch_status
@@ -112,6 +112,7 @@ def load(
     students: int,
     minutes: float,
     scenario: Scenario,
+    through: Through,
     folder: str | None,
     as_json: bool,
 ) -> int:
@@ -127,7 +128,7 @@ def load(
         sys.stderr.write(
             f"{students} students ask {', '.join(target.name for target in targets)} for {minutes:g} min each ...\n"
         )
-        found = measure(inventory, targets, students, minutes, scenario)
+        found = measure(inventory, targets, students, minutes, scenario, through)
         if as_json:
             sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         else:
@@ -146,7 +147,7 @@ def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     from ollama_stack.reports.sizing import find_sizing, show_sizing
 
     targets = _declared(inventory, limit)
-    sys.stderr.write(f"{len(targets)} hosts are asked a few questions ...\n")
+    sys.stderr.write(f"a few questions go to {', '.join(target.name for target in targets)} ...\n")
     found = find_sizing(inventory, targets)
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
-from ollama_stack.load import Scenario
+from ollama_stack.load import Scenario, Through
 from ollama_stack.load.arguments import of_a_class
 
 
@@ -25,6 +25,7 @@ def load(
     students: int,
     minutes: float,
     scenario: Scenario,
+    through: Through,
     report: str | None,
     as_json: bool,
 ) -> int:
@@ -39,7 +40,7 @@ def load(
     """
     from ollama_stack import verbs
 
-    return verbs.load(inventory, limit, students, minutes, scenario, report, as_json)
+    return verbs.load(inventory, limit, students, minutes, scenario, through, report, as_json)
 
 
 @click.command(cls=Verb)

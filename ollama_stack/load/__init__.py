@@ -3,4 +3,6 @@
 from typing import Literal
 
 Scenario = Literal["lesson", "burst", "cold", "rude", "leave"]
+Through = Literal["api", "page"]
 MOST_STUDENTS, MOST_MINUTES = 60, 30.0
+UNTRUSTED = "shows a certificate that is not trusted"

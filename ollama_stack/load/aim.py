@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from ssl import get_default_verify_paths
+from ssl import get_default_verify_paths, get_server_certificate
 from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from ollama_stack import ROOT, authority
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import Scenario
+from ollama_stack.load import UNTRUSTED, Scenario, Through
 from ollama_stack.load.sizing import longest
 
 LEAVE_OVER = 60  # seconds in which Locust starts and ends
+LOOK = 5.0  # seconds for a look at a certificate
 
 
 @dataclass(frozen=True)
@@ -38,38 +42,52 @@ class Task:
     students: int
     seconds: float
     scenario: Scenario
+    through: Through
 
 
 def aim(
-    target: Target, settings: Settings, students: int, minutes: float, scenario: Scenario
+    target: Target,
+    settings: Settings,
+    students: int,
+    minutes: float,
+    scenario: Scenario,
+    through: Through = "api",
 ) -> Task:
     """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
-    local = target.name == "@local"
-    bind = ip_address(settings.ollama_bind)
+    local, page = target.name == "@local", through == "page"
+    if page and not settings.app_enabled:
+        raise ValueError("app_enabled: there is no page; leave --through page out, or deploy one")
+    if page and scenario == "cold":
+        raise ValueError(
+            "--scenario cold: the API alone says what is in memory; leave --through page out"
+        )
+    setting, what = ("app_bind", "page") if page else ("ollama_bind", "API")
+    port = settings.app_port if page else settings.ollama_port
+    bind = ip_address(getattr(settings, setting))
     if bind.is_loopback and not local:
         raise ValueError(
-            f"ollama_bind: at {bind} the API is open to the host itself alone; set ollama_bind to the host's own "
-            "address (with gateway_tokens), or run load on the host with an inventory of @local"
+            f"{setting}: at {bind} the {what} is open to the host itself alone; set {setting} to the host's own "
+            "address, or run load on the host with an inventory of @local"
         )
     own = "127.0.0.1" if local else target.address
     host = own if bind.is_unspecified else str(bind)
-    names = [name for name in settings.gateway_tokens if name != "admin"]
-    if settings.gateway_tokens and not names:
+    names = [name for name in settings.gateway_tokens if name != "admin" and not page]
+    if settings.gateway_tokens and not names and not page:
         raise ValueError(
             "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
         )
     if settings.gateway_tls == "acme":
         if bind.is_loopback:
             raise ValueError(
-                f"ollama_bind: at {bind} nobody has the name that the certificate is for; load asks hosts whose API is "
-                "open (ollama_bind, gateway_tokens)"
+                f"{setting}: at {bind} nobody has the name that the certificate is for; load asks hosts whose {what} is "
+                f"open ({setting})"
             )
         host = settings.gateway_tls_names[0]
     scheme = settings.url.partition("://")[0]
     return Task(
-        base=f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.ollama_port}",
+        base=f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}",
         metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics"
-        if local and settings.gateway_enabled
+        if local and settings.gateway_enabled and not page
         else "",
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
@@ -79,6 +97,7 @@ def aim(
         students=students,
         seconds=60 * minutes,
         scenario=scenario,
+        through=through,
     )
 
 
@@ -120,5 +139,22 @@ def hold(task: Task) -> Iterator[dict[str, Any]]:
         raise ValueError(f"Locust has failed: {last}; make .venv/load installs it anew")
     for line in map(json.loads, done.stdout.splitlines()):
         if line["kind"] == "obstacle":
-            raise ValueError(f"{task.base} {line['why']}")
+            why = untrusted(task) if line["why"] == UNTRUSTED else line["why"]
+            raise ValueError(f"{task.base} {why}")
         yield line
+
+
+def untrusted(task: Task) -> str:
+    """Which certificate the host shows, and whom it would have to be of."""
+    place = urlsplit(task.base)
+    trusted = task.trust or "the authorities that this machine trusts"
+    way = f"{UNTRUSTED} by {trusted}; deploy it anew, or correct gateway_tls_folder or the address"
+    try:
+        shown = get_server_certificate((str(place.hostname), place.port or 443), timeout=LOOK)
+        found = x509.load_pem_x509_certificate(shown.encode())
+    except (OSError, ValueError):
+        return way
+    return (
+        f"{way} (subject {found.subject.rfc4514_string()}, issuer {found.issuer.rfc4514_string()}, ends on "
+        f"{found.not_valid_after_utc:%Y-%m-%d})"
+    )

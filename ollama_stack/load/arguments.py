@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from ollama_stack.load import MOST_MINUTES, MOST_STUDENTS, Scenario
+from ollama_stack.load import MOST_MINUTES, MOST_STUDENTS, Scenario, Through
 
 
 def of_a_class(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +34,13 @@ def of_a_class(verb: Callable[..., Any]) -> Callable[..., Any]:
         default="lesson",
         help="What the class does (docs/load.md); lesson unless said.",
     )
-    return students(minutes(scenario(verb)))
+    through = click.option(
+        "--through",
+        type=click.Choice(get_args(Through)),
+        default="api",
+        help="Ask the page as browsers do, or the API; api unless said.",
+    )
+    return students(minutes(scenario(through(verb))))
 
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:

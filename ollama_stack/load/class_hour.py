@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from locust.env import Environment
 import gevent
 import requests
 
-from ollama_stack.load import corpus
+from ollama_stack.load import UNTRUSTED, corpus
 
 RAMP = 30.0  # seconds in which a lesson's students begin, one after the other
 PATIENCE = 60.0  # seconds that students wait for answers at the end
@@ -56,6 +56,8 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
         self.client.verify = self.work["trust"] or True
         if tokens := self.work["tokens"]:
             self.client.headers["Authorization"] = f"Bearer {tokens[self.number % len(tokens)]}"
+        if self.work["through"] == "page":
+            self.client.get("/", timeout=CONNECT, allow_redirects=False)  # a browser's cookie
 
     def ask(self, who: str, prompt: str, most: int, leaves: bool = False) -> None:
         """One question, noted whatever becomes of it: also if the class is over."""
@@ -73,10 +75,16 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
             tell(kind="question", took=time.monotonic() - start, **said)
 
     def _read(self, said: Line, start: float, prompt: str, most: int) -> None:
-        body = {"model": self.work["model"], "prompt": prompt, "options": {"num_predict": most}}
+        page = self.work["through"] == "page"
+        body = (
+            {"prompt": prompt, "max_tokens": most}
+            if page
+            else {"model": self.work["model"], "prompt": prompt, "options": {"num_predict": most}}
+        )
         with self.client.post(
-            "/api/generate",
+            "/api/ask" if page else "/api/generate",
             json=body,
+            headers={"Accept": "text/event-stream"} if page else {},
             stream=True,
             catch_response=True,
             allow_redirects=False,
@@ -87,18 +95,48 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
             if answer.status_code != 200:
                 said["end"] = "refused" if answer.status_code in (429, 503) else "failed"
                 return
-            for raw in answer.iter_lines():
-                line = json.loads(raw)
-                if "first" not in said and (line.get("response") or line.get("thinking")):
-                    said["first"] = time.monotonic() - start
-                if line.get("done") and line.get("eval_count") and "first" in said:
-                    took = time.monotonic() - start
-                    spent = sum(line.get(part, 0) for part in SPENT) / 1e9
-                    writing = line.get("eval_duration", 0) / 1e9 or took - said["first"]
-                    said |= {"end": "answered", "wait": max(0.0, took - spent)}
-                    said |= {"tokens": line["eval_count"], "writing": writing}
+            lines = answer.iter_lines()
+            for found in of_page(lines, start) if page else of_api(lines, start):
+                said |= found
             if said["end"] != "answered":
                 said["end"] = "broken"  # it ended without its last line
+
+
+def of_api(lines: Iterable[bytes], start: float) -> Iterator[Line]:
+    """What is known of an answer of Ollama's, as it comes."""
+    first = 0.0
+    for line in map(json.loads, lines):
+        if not first and (line.get("response") or line.get("thinking")):
+            first = time.monotonic() - start
+            yield {"first": first}
+        if line.get("done") and line.get("eval_count") and first:
+            took = time.monotonic() - start
+            spent = sum(line.get(part, 0) for part in SPENT) / 1e9
+            writing = line.get("eval_duration", 0) / 1e9 or took - first
+            yield {"end": "answered", "wait": max(0.0, took - spent)}
+            yield {"tokens": line["eval_count"], "writing": writing}
+
+
+def of_page(lines: Iterable[bytes], start: float) -> Iterator[Line]:
+    """The same of the page's server-sent events: the wait ends with the student's turn."""
+    event, turn, first = b"", False, 0.0
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        if name == b"event":
+            event = value
+        if name != b"data":
+            continue
+        if not turn and event in (b"turn", b"text"):
+            turn = True
+            yield {"wait": time.monotonic() - start}
+        if not first and event == b"text":
+            first = time.monotonic() - start
+            yield {"first": first}
+        if event == b"done" and first and not (done := json.loads(value))["broken"]:
+            writing = time.monotonic() - start - first
+            yield {"end": "answered", "tokens": done["tokens"], "writing": writing}
+        if event == b"failed":
+            yield {"error": json.loads(value)["error"]}
 
 
 class Student(Client):
@@ -167,8 +205,15 @@ def obstacle(work: Line) -> str:
         if work["tokens"]:
             session.headers["Authorization"] = f"Bearer {work['tokens'][0]}"
         try:
+            if work["through"] == "page":
+                page = session.get(
+                    f"{work['base']}/healthz", timeout=CONNECT, allow_redirects=False
+                )
+                return "" if page.ok else f"answers {page.status_code}: has it a page? deploy it"
             answer = session.get(f"{work['base']}/api/ps", timeout=CONNECT, allow_redirects=False)
             loaded = answer.json().get("models") if answer.status_code == 200 else None
+        except requests.exceptions.SSLError:
+            return UNTRUSTED
         except (requests.RequestException, ValueError, AttributeError) as error:
             return f"does not answer ({type(error).__name__}); deploy it, or look at it with status"
     if loaded is None:

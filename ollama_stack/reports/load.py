@@ -16,9 +16,10 @@ from rich.table import Table
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import Scenario
+from ollama_stack.load import Scenario, Through
 from ollama_stack.load.aim import aim, hold
 from ollama_stack.load.figures import Figures, Places, Question, Spread, broken, figures
+from ollama_stack.reports.load_watch import Moment, watched
 from ollama_stack.stack.rendering import TEMPLATES
 
 Verdict = Literal["held", "broken", "unmeasured"]
@@ -41,7 +42,9 @@ class HostLoad(BaseModel):
     reasons: list[str] = []
     figures: Figures | None = None
     places: list[Places] = []
-    """Over time; empty where the gateway's metrics cannot be read from here."""
+    """Over time; empty where the host does not tell them."""
+    moments: list[Moment] = []
+    """What Ollama's container took meanwhile."""
     questions: list[Question] = []
 
 
@@ -54,6 +57,7 @@ class Load(BaseModel):
     time: datetime
     inventory: str
     scenario: Scenario
+    through: Through = "api"
     students: int
     minutes: float
     verdict: Verdict
@@ -61,14 +65,20 @@ class Load(BaseModel):
 
 
 def measure(
-    inventory: str, targets: Sequence[Target], students: int, minutes: float, scenario: Scenario
+    inventory: str,
+    targets: Sequence[Target],
+    students: int,
+    minutes: float,
+    scenario: Scenario,
+    through: Through = "api",
 ) -> Load:
     """A class at each host, one host after the other; their settings must be free of faults."""
-    hosts = [_host_load(target, students, minutes, scenario) for target in targets]
+    hosts = [_host_load(target, students, minutes, scenario, through) for target in targets]
     return Load(
         time=datetime.now(timezone.utc),
         inventory=inventory,
         scenario=scenario,
+        through=through,
         students=students,
         minutes=minutes,
         verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
@@ -76,12 +86,17 @@ def measure(
     )
 
 
-def _host_load(target: Target, students: int, minutes: float, scenario: Scenario) -> HostLoad:
+def _host_load(
+    target: Target, students: int, minutes: float, scenario: Scenario, through: Through
+) -> HostLoad:
     settings = read_settings(target.data)
     try:
-        lines = list(hold(aim(target, settings, students, minutes, scenario)))
+        task = aim(target, settings, students, minutes, scenario, through)
+        with watched(target, settings) as moments:
+            lines = list(hold(task))
         questions = [Question.model_validate(line) for line in lines if line["kind"] == "question"]
         places = [Places.model_validate(line) for line in lines if line["kind"] == "places"]
+        places = places or list(_places(moments))
         found = figures(questions, places, 60 * minutes, settings.slo_p95_wait)
     except ValueError as error:
         return _told(target, settings, verdict="unmeasured", reasons=[str(error)])
@@ -93,8 +108,15 @@ def _host_load(target: Target, students: int, minutes: float, scenario: Scenario
         reasons=reasons,
         figures=found,
         places=places,
+        moments=moments,
         questions=sorted(questions, key=lambda question: question.came),
     )
+
+
+def _places(moments: Sequence[Moment]) -> Iterator[Places]:
+    for moment in moments:
+        if moment.flight is not None and moment.waiting is not None:
+            yield Places(at=moment.at, flight=moment.flight, queue=moment.waiting)
 
 
 def _told(target: Target, settings: Settings, **found: object) -> HostLoad:
@@ -112,7 +134,7 @@ def show_load(load: Load, console: Console) -> None:
             for name, unit, found in spreads(host.figures):
                 table.add_row(f"{name}, {unit}", *(f"{part:.1f}" for _, part in found))
             console.print(table)
-            console.print(escape(_counted(host.figures)), soft_wrap=True)
+            console.print(escape(_counted(host, host.figures)), soft_wrap=True)
         for reason in host.reasons:
             console.print(escape(f"{host.host}: {reason}"), soft_wrap=True)
 
@@ -140,14 +162,26 @@ def spreads(found: Figures) -> Iterator[tuple[str, str, Spread]]:
             yield name, unit, values
 
 
-def _counted(found: Figures) -> str:
+def _counted(host: HostLoad, found: Figures) -> str:
     words = [f"{count} {end}" for end, count in found.ends.items() if end != "answered"]
     words += [f"rude client: {count} {end}" for end, count in found.rude.items()]
     if found.most_in_flight is None:
-        words.append("the gateway's metrics cannot be read from here")
+        words.append("in flight and waiting are not known")
     else:
         words.append(f"at most {found.most_in_flight} in flight, {found.most_waiting} waiting")
-    return ", ".join(words)
+    return ", ".join([*words, taken(host.moments)])
+
+
+def taken(moments: Sequence[Moment]) -> str:
+    """The most that Ollama's container took, in words."""
+    throttled = [moment.throttled for moment in moments if moment.throttled is not None]
+    memory = [moment.memory for moment in moments if moment.memory is not None]
+    killed = [moment.killed for moment in moments if moment.killed is not None]
+    if not throttled or not memory:
+        return "throttling and memory are not known (the login needs Docker)"
+    words = f"throttled for {max(throttled):.0%} of the CPU time at most, {max(memory) / 2**30:.1f} GiB at most"
+    lost = killed[-1] - killed[0]
+    return words + (f", {lost} processes killed for memory" if lost else "")
 
 
 def refuse_others(folder: Path) -> None:
@@ -203,6 +237,7 @@ def as_page(load: Load) -> str:
         mark=MARK,
         hosts=[(host, first_line(host), list(plots(host))) for host in load.hosts],
         spreads=spreads,
+        taken=taken,
         width=WIDTH,
         height=HEIGHT,
     )
@@ -216,6 +251,15 @@ def plots(host: HostLoad) -> Iterator[tuple[str, float, float, list[tuple[str, s
             "waiting": [(place.at, place.queue) for place in host.places],
         }
         yield plot("Places of the gateway, by second of the class", ways)
+    own: dict[str, list[tuple[float, float | None]]] = {
+        "Throttling, as a share of the CPU time": [(one.at, one.throttled) for one in host.moments],
+        "Memory of Ollama's container, in GiB": [
+            (one.at, one.memory and one.memory / 2**30) for one in host.moments
+        ],
+    }
+    for title, way in own.items():
+        if known := [(at, figure) for at, figure in way if figure is not None]:
+            yield plot(f"{title}, by second since the start", {"Ollama": known})
     waits = [
         (question.came, question.wait)
         for question in host.questions

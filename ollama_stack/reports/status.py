@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -119,9 +118,18 @@ def find_status(inventory: str, targets: Sequence[Target]) -> Status:
 
 def host_status(target: Target) -> HostStatus:
     """One host, by one command."""
-    settings, gone = read_settings(target.data), partial(_gone, target.name)
+    settings = read_settings(target.data)
+    try:
+        found = look_at(target, wanted(settings))
+    except ValueError as error:
+        return _gone(target.name, str(error))
+    return told(target.name, settings, found, datetime.now(timezone.utc))
+
+
+def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
+    """Facts by their class, those that the host told; ValueError says why it told nothing."""
     look = Look()
-    script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(wanted(settings))}\n"
+    script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
         said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
             target.shell,
@@ -131,18 +139,17 @@ def host_status(target: Target) -> HostStatus:
             errors="replace",
             timeout=PATIENCE,
         )
-    except ValueError as error:  # no way for us to come there
-        return gone(str(error))
     except OSError as error:
-        return gone(
+        raise ValueError(
             f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
-        )
-    except subprocess.TimeoutExpired:
-        return gone(f"the host has said nothing for {PATIENCE} s: it hangs, or its login does")
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(
+            f"the host has said nothing for {PATIENCE} s: it hangs, or its login does"
+        ) from error
     if look.end not in said.stdout:
-        return gone((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
-    found = {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
-    return told(target.name, settings, found, datetime.now(timezone.utc))
+        raise ValueError((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    return {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
 
 
 def _gone(host: str, reason: str) -> HostStatus:

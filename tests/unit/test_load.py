@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+import subprocess
 import sys
+import time
+from dataclasses import replace
 from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from random import Random
 from statistics import median
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,12 +21,24 @@ from rich.console import Console
 
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import corpus
-from ollama_stack.load.aim import Task, aim, locust
+from ollama_stack.load import Scenario, Through, corpus
+from ollama_stack.load.aim import Task, aim, hold, locust
 from ollama_stack.load.figures import Places, Question, Spread, broken, figures, spread
-from ollama_stack.reports.load import EXIT, HostLoad, Load, refuse_others, show_load, write_load
+from ollama_stack.reports.load import (
+    EXIT,
+    HostLoad,
+    Load,
+    plots,
+    refuse_others,
+    show_load,
+    taken,
+    write_load,
+)
+from ollama_stack.reports.load_watch import watched
+from tests.door.conftest import until
 from tests.unit.commands import command
 from tests.unit.conftest import group_data
+from tests.unit.test_status import House
 
 
 def question(end: str = "answered", wait: float = 1.0, **more: Any) -> Question:
@@ -29,9 +48,11 @@ def question(end: str = "answered", wait: float = 1.0, **more: Any) -> Question:
     return Question.model_validate(told | more)
 
 
-def aimed(name: str = "class-1", **data: Any) -> Task:
+def aimed(
+    name: str = "class-1", through: Through = "api", scenario: Scenario = "lesson", **data: Any
+) -> Task:
     target = Target(name, ("medium",), group_data("all", "medium") | data)
-    return aim(target, read_settings(target.data), 15, 3.0, "lesson")
+    return aim(target, read_settings(target.data), 15, 3.0, scenario, through)
 
 
 def host(**found: Any) -> HostLoad:
@@ -94,11 +115,13 @@ def test_a_bound_breaks_above_it_and_not_at_it(asked: list[Question], settings: 
 def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed("@local").base == "http://127.0.0.1:11434"
     assert aimed("@local").metrics == "http://127.0.0.1:8404/metrics"
-    own = {"gateway_tls": "own", "gateway_tls_folder": str(made)}
+    own: dict[str, Any] = {"gateway_tls": "own", "gateway_tls_folder": str(made)}
     there = aimed(ollama_bind="0.0.0.0", ssh_hostname="10.0.0.5", **own)
     assert (there.base, there.metrics) == ("https://10.0.0.5:11434", "")
     assert there.trust == str(made / "ca.crt")
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
+    page = aimed("@local", through="page", app_enabled=True, gateway_tokens={"one": "env:A"})
+    assert (page.base, page.tokens, page.metrics) == ("http://127.0.0.1:8080", [], "")
     public: dict[str, Any] = {"gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]}
     known = aimed(ollama_bind="0.0.0.0", **public)
     assert known.base == "https://ai.school.example:11434"
@@ -121,6 +144,12 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
             {"ollama_bind": "0.0.0.0", "gateway_tls": "own", "gateway_tls_folder": "/no/such"},
             "/no/such/ca.crt cannot be read .* copy it from the controller",
         ),
+        ({"through": "page"}, "app_enabled: there is no page; leave --through page out"),
+        ({"through": "page", "app_enabled": True}, "app_bind: at 127.0.0.1 the page is open to"),
+        (
+            {"through": "page", "app_enabled": True, "scenario": "cold"},
+            "--scenario cold: the API alone says what is in memory",
+        ),
         (
             {"name": "@local", "gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]},
             "ollama_bind: at 127.0.0.1 nobody has the name that the certificate is for",
@@ -130,6 +159,30 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
 def test_who_cannot_be_asked_is_told(data: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         aimed(**data)
+
+
+def test_a_certificate_that_is_not_trusted_is_named(made: Path, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-days", "9", "-subj", "/CN=stranger.example"]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    task = aimed("@local", gateway_tls="own", gateway_tls_folder=str(made))
+    assert task.base.startswith("https://")
+    there = replace(task, base=f"https://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(ValueError, match="shows a certificate that is not trusted by") as told:
+            list(hold(there))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert f"{made}/ca.crt; deploy it anew" in str(told.value)
+    assert "(subject CN=stranger.example, issuer CN=stranger.example, ends on 20" in str(told.value)
 
 
 def test_admin_s_token_is_no_student_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +241,42 @@ def test_the_success_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[0] == (
         "class-1: 50.0% answered (1 of 2), 1.0 a minute within 30 s of wait: the bounds are broken"
     )
-    assert "1 refused, the gateway's metrics cannot be read from here" in lines
+    unknown = "throttling and memory are not known (the login needs Docker)"
+    assert f"1 refused, in flight and waiting are not known, {unknown}" in lines
     assert lines[-2:] == ["class-1: not measured", "class-1: down"]
+
+
+def test_what_the_container_takes_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path)
+    house.prepare()
+    house.move(monkeypatch)
+    monkeypatch.setenv("PATH", f"{house.bin}:{os.environ['PATH']}")
+    monkeypatch.setattr("ollama_stack.reports.load_watch.EVERY", 0.01)
+    local = Target("@local", ("medium",), house.data)
+    with watched(local, read_settings(house.data)) as moments:
+        until(lambda: len(moments) > 1, 20)
+    told = moments[0].model_dump(exclude={"at"})
+    places = {"flight": 3, "waiting": 3}
+    assert told == {"cpus": 0, "throttled": 0, "memory": 2**30 - 500, "killed": 0} | places
+    assert taken(moments) == "throttled for 0% of the CPU time at most, 1.0 GiB at most"
+    worse = moments[0].model_copy(update={"throttled": 0.31, "killed": 2})
+    assert taken([moments[0], worse]) == (
+        "throttled for 31% of the CPU time at most, 1.0 GiB at most, 2 processes killed for memory"
+    )
+    found = figures([question()], [], 60, 30)
+    titles = [title for title, *_ in plots(host(verdict="held", figures=found, moments=moments))]
+    assert titles[0].startswith("Throttling, as a share of the CPU time")
+    assert titles[1].startswith("Memory of Ollama's container, in GiB")
+
+
+def test_a_host_that_tells_nothing_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_stack.reports.load_watch.EVERY", 0.01)
+    gone = Target("@docker/x", ("medium",), group_data("all", "medium"))
+    with watched(gone, read_settings(gone.data)) as moments:
+        time.sleep(0.05)
+    assert moments == []
 
 
 def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> None:
