@@ -20,6 +20,8 @@ import pytest
 from rich.console import Console
 
 from ollama_stack.config.settings import read_settings
+from ollama_stack.facts.now import Load as Busy
+from ollama_stack.facts.now import OllamaLoad
 from ollama_stack.inventory import Target
 from ollama_stack.load import Scenario, Through, corpus
 from ollama_stack.load.aim import Task, aim, hold, locust
@@ -269,6 +271,16 @@ def test_what_the_container_takes_meanwhile_is_told(
     titles = [title for title, *_ in plots(host(verdict="held", figures=found, moments=moments))]
     assert titles[0].startswith("Throttling, as a share of the CPU time")
     assert titles[1].startswith("Memory of Ollama's container, in GiB")
+
+
+def test_throttling_is_a_share_of_the_allowed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_stack.reports.load_watch.EVERY", 0.01)
+    looked = {OllamaLoad: Busy(cpus=1.5, throttled_seconds=0.5, memory=7, killed=0)}
+    monkeypatch.setattr("ollama_stack.reports.load_watch.look_at", lambda *_: looked)
+    one = Target("class-1", ("medium",), group_data("all", "medium"))
+    with watched(one, read_settings(one.data)) as moments:
+        until(lambda: bool(moments), 5)
+    assert (moments[0].throttled, moments[0].flight) == (0.25, None)  # of 2 CPUs
 
 
 def test_a_host_that_tells_nothing_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
