@@ -42,6 +42,10 @@ def cli() -> None:
 @click.option("--students", metavar="NUMBER", help="Students at once on each host.")
 @click.option("--lan/--no-lan", default=None, help="Students open the page from the network.")
 @click.option("--api/--no-api", default=None, help="Programs there use the API, with a token.")
+@click.option(
+    "--tls", metavar="own|acme|FILE", help="Its certificate; own unless said (docs/tls.md)."
+)
+@click.option("--agree-tos", is_flag=True, help="With acme: you agree to Let's Encrypt's terms.")
 def init(
     name: str,
     hosts: tuple[str, ...],
@@ -50,6 +54,8 @@ def init(
     students: str | None,
     lan: bool | None,
     api: bool | None,
+    tls: str | None,
+    agree_tos: bool,
 ) -> None:
     """Write inventories/NAME.py: what is not said here is asked for. Overwrites nothing.
 
@@ -61,7 +67,7 @@ def init(
     """
     from ollama_stack.init.prompts import Given, start
 
-    start(name, Given(hosts, user, key, students, lan, api), Path.cwd(), ROOT)
+    start(name, Given(hosts, user, key, students, lan, api, tls, agree_tos), Path.cwd(), ROOT)
 
 
 cli.add_command(arguments.use)

@@ -46,6 +46,8 @@ class Answers:
     """Whether students open the page from the school's network."""
     api: bool
     """Whether programs of that network reach the API, with tokens."""
+    tls: str = "own"
+    """Whose certificates the page has: "own", "acme", or the path of a ready PEM."""
 
 
 def inventory_name(text: str) -> str:
@@ -129,6 +131,28 @@ def private_key(text: str, here: Path) -> str:
     if fault := key_fault(path, text):
         raise ValueError(f"key: {fault}")
     return text if text.startswith("~") else str(path)
+
+
+def tls(text: str, here: Path, hosts: Iterable[NewHost]) -> str:
+    """The way to https, as the inventory is to name it; with acme every host has a public name."""
+    if text == "own":
+        return text
+    if text == "acme":
+        for host in hosts:
+            if not _is_public(host.address or host.name):
+                raise ValueError(
+                    f"tls: acme is for public names, and {host.address or host.name} is none; write the "
+                    "host like class-1=ai.school.example, or take own"
+                )
+        return text
+    path = here / os.path.expanduser(text)  # noqa: PTH111 no error without a home
+    if not text.isprintable() or not path.is_file():
+        raise ValueError(f"tls: {text!r} is no file; take own, acme, or the path of a ready PEM")
+    return text if text.startswith("~") else str(path)
+
+
+def _is_public(address: str) -> bool:
+    return "." in address and not address.rpartition(".")[2].isdigit() and ":" not in address
 
 
 def students(text: str) -> int:

@@ -18,6 +18,7 @@ from ollama_stack.init.files import NewFile, create_all, refuse_taken
 from ollama_stack.init.text import TOKENS, inventory_text, token_file
 
 Value = TypeVar("Value")
+TERMS = "https://letsencrypt.org/repository/"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Given:
     students: str | None
     lan: bool | None
     api: bool | None
+    tls: str | None = None
+    agreed: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -74,8 +77,24 @@ def ask(name: str, given: Given, here: Path) -> Answers:
     lan = _agreed(given.lan, "Do students open the page from the school's network?", None)
     if given.api and not lan:
         raise click.UsageError("--api is for the school's network; say --lan with it")
+    if given.tls and not lan:
+        raise click.UsageError("--tls is for the school's network; say --lan with it")
+    tls = _tls(given, here, hosts) if lan else "own"
     api = lan and _agreed(given.api, "May programs there use the API, with a token?", False)
-    return Answers(name, hosts, user, key, students, lan, api)
+    return Answers(name, hosts, user, key, students, lan, api, tls)
+
+
+def _tls(given: Given, here: Path, hosts: Sequence[answers.NewHost]) -> str:
+    way = _said(
+        given.tls,
+        "Its certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
+        partial(answers.tls, here=here, hosts=hosts),
+        "own",
+    )
+    terms = f"Have you read Let's Encrypt's terms of service ({TERMS}), and do you agree?"
+    if way == "acme" and not _agreed(given.agreed or None, terms, False):
+        raise click.UsageError(f"--tls acme: agree to {TERMS} by --agree-tos, or take --tls own")
+    return way
 
 
 def _hosts(name: str, words: str | Sequence[str]) -> tuple[answers.NewHost, ...]:

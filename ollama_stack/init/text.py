@@ -41,7 +41,7 @@ def inventory_text(answers: Answers) -> str:
             f"# {PROFILE_WORDS[profile]}: the numbers are in group_data/{profile}.py.",
             f"{profile} = [",
             *_names_explained(answers),
-            *(text for host in answers.hosts for text in _host(host)),
+            *(text for host in answers.hosts for text in _host(host, answers)),
             "]",
             "",
         ]
@@ -58,24 +58,28 @@ def _lines(answers: Answers) -> Iterator[Line]:
         yield Line("ssh_key", answers.key, "The login's private key, on the machine that deploys.")
     yield Line("students", answers.students, "At once on each host: a smaller profile is refused.")
     if answers.lan:
-        yield from _page()
+        yield from _page(answers.tls)
     if answers.api:
         yield from _api(answers.name)
 
 
-def _page() -> Iterator[Line]:
+def _page(tls: str) -> Iterator[Line]:
     yield Line("app_enabled", True, "The page where students ask, and the teacher's page.")
     yield Line("app_bind", "0.0.0.0", "The school's network reaches the page.")  # noqa: S104 written
-    yield lan_lock()
+    yield from _tls(tls)
 
 
-def lan_lock() -> Line:
+def _tls(way: str) -> Iterator[Line]:
     """What protects the way between a student's browser and the page."""
-    return Line(
-        "gateway_tls",
-        "own",
-        "https by a certificate authority of the site's own: devices have to trust it (docs/tls.md).",
-    )
+    if way == "own":
+        why = "https by a certificate authority of the site's own: devices have to trust it (docs/tls.md)."
+        yield Line("gateway_tls", way, why)
+    elif way == "acme":
+        why = "https by Let's Encrypt: each name in public DNS, port 80 open to it (docs/tls.md)."
+        yield Line("gateway_tls", way, why)
+        yield Line("gateway_acme_agreed", True, "You agree to Let's Encrypt's terms of service.")
+    else:
+        yield Line("gateway_tls_cert", way, "https: certificate, chain and key, renewed by you.")
 
 
 def _api(name: str) -> Iterator[Line]:
@@ -105,8 +109,12 @@ def _names_explained(answers: Answers) -> list[str]:
     return ["    # Reports and --limit have the name; ssh_hostname is where the host is reached."]
 
 
-def _host(host: NewHost) -> Iterator[str]:
-    own = f', "ssh_hostname": {_literal(host.address)}' if host.address else ""
+def _host(host: NewHost, answers: Answers) -> Iterator[str]:
+    data: dict[str, Any] = {"ssh_hostname": host.address} if host.address else {}
+    if answers.lan and answers.tls == "acme":
+        data["gateway_tls_names"] = [host.address or host.name]
+    entries = [f"{_literal(name)}: {_literal(value)}" for name, value in data.items()]
+    own = "".join(f", {entry}" for entry in entries)
     text = f"    ({_literal(host.name)}, {{**_every{own}}}),"
     if len(text) <= 100:
         yield text
@@ -116,8 +124,20 @@ def _host(host: NewHost) -> Iterator[str]:
     if len(short) <= 100:
         yield short
     else:
-        yield from ("        {", "            **_every,", f"            {own[2:]},", "        },")
+        yield from ("        {", "            **_every,")
+        for entry in entries:
+            yield from _split(f"            {entry},")
+        yield "        },"
     yield "    ),"
+
+
+def _split(entry: str) -> Iterator[str]:
+    """A line with a list of one, or the three that it becomes if it is long."""
+    name, found, item = entry.removesuffix("],").partition("[")
+    if len(entry) <= 100 or not found:
+        yield entry
+    else:
+        yield from (f"{name}[", f"{' ' * 16}{item}", f"{' ' * 12}],")
 
 
 def _literal(value: Any) -> str:

@@ -41,6 +41,29 @@ def test_what_is_written_is_what_was_said(site: Path) -> None:
     assert written["high"] == [("class-1", own), ("hall.school.lan", every)]
 
 
+def test_acme_names_every_host_s_own_name(site: Path) -> None:
+    hosts = ("--host", "class-1=ai.school.example", "--host", "b.school.example")
+    words = (*hosts, "--students", "12", "--lan", "--tls", "acme", "--agree-tos")
+    done = init("school", *words)
+    assert done.exit_code == 0, done.output
+    written = runpy.run_path(str(site / "inventories/school.py"))["medium"]
+    assert [data["gateway_tls_names"] for _, data in written] == [
+        ["ai.school.example"],
+        ["b.school.example"],
+    ]
+    assert {(data["gateway_tls"], data["gateway_acme_agreed"]) for _, data in written} == {
+        ("acme", True)
+    }
+
+
+def test_a_ready_certificate_is_named(site: Path) -> None:
+    (site / "tls.pem").touch()
+    init("school", *ENOUGH[:-1], "--lan", "--tls", "tls.pem")
+    ((_, data),) = runpy.run_path(str(site / "inventories/school.py"))["medium"]
+    assert data["gateway_tls_cert"] == str(site / "tls.pem")
+    assert "gateway_tls" not in data
+
+
 def test_the_next_commands_are_said_at_the_end(site: Path) -> None:
     *_, plan, deploy, audit = init("school", *ENOUGH).output.splitlines()
     assert plan.startswith("  .venv/bin/ollama-stack plan inventories/school.py ")
@@ -60,6 +83,11 @@ SITES: dict[str, dict[str, Any]] = {
     "ordinary user": {"user": "ops"},
     "page": {"user": "ops", "lan": True, "students": 3},
     "page and programs": {"lan": True, "api": True, "students": 200},
+    "acme": {
+        "lan": True,
+        "tls": "acme",
+        "hosts": (NewHost("class-1", "ai.school.example"), NewHost("b" * 60 + ".school.example")),
+    },
     "IPv6": {"hosts": (NewHost("class-1", "fd00::5"), NewHost("fd00::6"))},
     "long names": {
         "hosts": (

@@ -67,6 +67,14 @@ def test_a_name_that_no_inventory_can_have(site: Path, name: str, fault: str) ->
             ["--key", "half.pub"],
             "key: key file half.pub is no private key of OpenSSH's; name the half without",
         ),
+        (
+            ["--lan", "--tls", "acme"],
+            "tls: acme is for public names, and 10.0.0.5 is none; write the",
+        ),
+        (
+            ["--lan", "--tls", "no.pem"],
+            "tls: 'no.pem' is no file; take own, acme, or the path of a",
+        ),
         (["--key", "a\nb"], "key: 'a\\nb' is no path; name the file of a private key"),
     ],
 )
@@ -82,6 +90,11 @@ def test_an_odd_answer_is_refused_in_a_sentence(site: Path, words: list[str], fa
         ([], "there is no terminal to ask at; say --host, --students, --lan or --no-lan"),
         (ENOUGH[:2], "there is no terminal to ask at; say --students, --lan or --no-lan"),
         ([*ENOUGH, "--api"], "--api is for the school's network; say --lan with it"),
+        ([*ENOUGH, "--tls", "own"], "--tls is for the school's network; say --lan with it"),
+        (
+            ["--host", "ai.school.example", "--students", "9", "--lan", "--tls", "acme"],
+            "--tls acme: agree to https://letsencrypt.org/repository/ by --agree-tos, or take --tls",
+        ),
     ],
 )
 def test_without_a_terminal_what_is_missing_is_a_mistyped_command(
@@ -106,7 +119,7 @@ def test_at_a_terminal_every_question_is_asked_until_it_is_understood(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ollama_stack.init.prompts.at_a_terminal", lambda: True)
-    typed = ["no host!", "class-1=10.0.0.5, 10.0.0.6", "ops", "", "many", "12", "y", "n"]
+    typed = ["no host!", "class-1=10.0.0.5, 10.0.0.6", "ops", "", "many", "12", "y", "", "n"]
     done = init("school", input="\n".join(typed) + "\n")
     assert done.exit_code == 0, done.output
     assert "Error: host: 'host!' is not understood" in done.output
