@@ -13,7 +13,7 @@ export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-f
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -115,6 +115,9 @@ load-change: lab ## what clients see of a change; table in docs/benchmarks.md
 
 load-app: lab ## 30 students at once on the companion app; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.app_load
+
+pictures: lab ## plan, deploy, status and the audit's page as pictures, in docs/pictures
+	@$(RUN)/python -m bench.pictures
 
 pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.browser_pages

@@ -59,6 +59,20 @@ def test_the_first_page_fits_on_three_screens() -> None:
     assert len([line for line in lines if not line.startswith("<!--")]) <= 140
 
 
+PICTURES = [path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in {".png", ".svg"}]
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_a_picture_is_small_and_shown_and_loads_nothing(picture: Path) -> None:
+    assert picture.stat().st_size < 300_000
+    shown = (picture.name, f"{picture.parent.name}/{picture.name}")
+    assert any(f"({path})" in page.read_text() for page in PAGES for path in shown)
+    if picture.suffix == ".svg":
+        text = picture.read_text()
+        assert not re.search(r"url\(\W*http|@import|<script", text)
+        assert str(ROOT) not in text
+
+
 @cache
 def options(verb: str) -> set[str]:
     done = CliRunner().invoke(cli, [verb, "--help"])
