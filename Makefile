@@ -13,7 +13,7 @@ export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-f
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -72,6 +72,10 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 # No plugins but the one named here: to import the others takes longer than most tests.
 unit: .venv/dev .venv/load
 	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
+
+coverage: .venv/dev .venv/load ## branches that no unit test takes; a figure to look at, not to reach
+	@$(RUN)/coverage erase && $(RUN)/coverage run -m pytest --quiet --disable-plugin-autoload -p xdist \
+	--numprocesses auto --dist worksteal tests/unit && $(RUN)/coverage combine --quiet && $(RUN)/coverage report
 
 plan: .venv/ok ## does it fit, what would change? Changes nothing; JSON=1 for machines
 	@$(RUN)/ollama-stack plan $(HOSTS_OF) $(AS_JSON)
