@@ -15,7 +15,7 @@ from ollama_stack.tasks.app import build_page
 from ollama_stack.tasks.certificate import have_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
-from ollama_stack.tasks.model import keep_model
+from ollama_stack.tasks.model import keep_models
 from ollama_stack.tasks.preflight import check_flags, check_hosts
 from ollama_stack.tasks.release import (
     begin_change,
@@ -41,7 +41,7 @@ declared = declared_release(settings, have_secrets(settings), have_certificate(s
 stage_release(settings=settings, declared=declared)
 switched = switch_release(settings=settings, declared=declared)
 forget_secrets(settings)
-loaded = keep_model(settings=settings)
-smoke_requests(settings=settings, after=[switched, loaded])
+loaded = keep_models(settings=settings)
+smoke_requests(settings=settings, after=[switched, *loaded])
 commit_release(settings=settings, declared=declared)
 summarise()

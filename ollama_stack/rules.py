@@ -103,10 +103,11 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
-    served = len({settings.model_name, *settings.gateway_models})
+    served = len({*settings.allowed_models})
     if settings.gateway_enabled and served > settings.ollama_max_loaded_models:
+        several = "models" if settings.models[1:] else "gateway_models"
         said.append(
-            f"gateway_models: {served} models take turns in {settings.ollama_max_loaded_models} "
+            f"{several}: {served} models take turns in {settings.ollama_max_loaded_models} "
             "(ollama_max_loaded_models); every change waits for answers to end and for a load"
         )
     if settings.gateway_enabled and settings.gateway_tls == "own":
@@ -165,6 +166,15 @@ def _impossible(settings: Settings) -> Iterator[str]:
             f"ollama_cpu_reservation: {settings.ollama_cpu_reservation} is more than "
             f"ollama_cpus = {cpus}; lower it"
         )
+    if settings.models and settings.models[0] != settings.model_name:
+        yield (
+            f"models: the first is {settings.models[0]}, and model_name is {settings.model_name}; "
+            f"set model_name = {settings.models[0]}, or put {settings.model_name} first"
+        )
+    if twice := [
+        name for name in dict.fromkeys(settings.models) if settings.models.count(name) > 1
+    ]:
+        yield f"models: {', '.join(twice)} is there twice; name each model once"
     if settings.docker_version and settings.docker_source != "docker-ce":
         yield (
             "docker_version: is docker-ce's, and docker_source is "

@@ -117,15 +117,16 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         "gateway_image": (url_of(settings.gateway_image), settings.gateway_image_ref, engine),
         "app_image": (url_of(settings.app_image), settings.app_image_ref, engine),
         "app_base_image": (url_of(settings.app_base_image), settings.app_base_image_ref, engine),
-        "model_name": (settings.model_manifest, settings.model_source, server),
     }
+    models = {m.setting: (m.manifest, m.source, server) for m in settings.served_models}
+    places |= models
     faults: list[str] = []
     for name, manifest in measured.to_pull.items():
         url, wanted, (registry, way_out) = places[name]
         if name == "app_image" and url.startswith(DOCKER_HUB):  # where anybody may take the name
             faults.append(_unpublished(wanted, bool(measured.docker)))
             continue
-        if measured.engine_proxy and name != "model_name":
+        if measured.engine_proxy and name not in models:
             continue  # its proxy is the engine's own affair
         site_own = bool(getattr(settings, registry))
         proxy = settings.proxy_to(url)

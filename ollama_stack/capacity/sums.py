@@ -115,7 +115,7 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
             running,
         )
 
-    others = set(settings.gateway_models) - {settings.model_name}
+    others = set(settings.allowed_models) - {settings.model_name}
     sizes = {name: sum(terms(SHAPES.get(name, known[0])).values()) for name in sorted(others)}
     beside = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models - 1]
     unknown = [name for name in beside if name not in SHAPES]
@@ -162,10 +162,11 @@ def image_sum(settings: Settings, measured: Measured) -> Sum | None:
 
 def _disk_sum(settings: Settings, measured: Measured, names: list[str], free: int) -> Sum:
     terms, sources = {}, {}
+    models = [model.setting for model in settings.served_models]
     for name in names:
         manifest = measured.to_pull[name]
         if manifest.size:
-            terms[name] = manifest.size * (1 if name == "model_name" else UNPACKED)
+            terms[name] = manifest.size * (1 if name in models else UNPACKED)
             sources[name] = "the registry's manifest"
         elif name in IMAGES:
             terms[name], sources[name] = IMAGES[name], "our estimate"

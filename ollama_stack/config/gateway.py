@@ -93,7 +93,7 @@ class GatewaySettings(BaseModel):
         examples=['["images"]'],
     )
     gateway_models: Annotated[list[Model], Listed] = setting(
-        "models that every token may ask for, besides `model_name`",
+        "models that every token may ask for, besides the `models`; an admin pulls them by hand",
         "ours",
         [],
         examples=['["nomic-embed-text:v1.5"]'],

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ollama_stack.config.app import AppSettings
 from ollama_stack.config.gateway import GatewaySettings
+from ollama_stack.config.served import ServedModel
 from ollama_stack.config.types import (
     Address,
     Cpus,
@@ -97,6 +98,19 @@ class Settings(GatewaySettings, AppSettings):
     )
     model_name: Model = setting(
         "the model that clients ask for", "rule of thumb", rule="in its registry"
+    )
+    models: Annotated[list[Model], Listed] = setting(
+        "all models that the server has, as one that chats and one that embeds; none: `model_name` alone",
+        "ours",
+        [],
+        rule="`model_name` is the first; each in its registry; the largest that are in memory at once fit",
+        examples=['["qwen2.5:1.5b", "nomic-embed-text:v1.5"]'],
+    )
+    models_prune: bool = setting(
+        "a deploy removes from the disk the models that an earlier one pulled and that are listed no more",
+        "ours",
+        False,
+        rule="a return to a release that served such a model needs it pulled again",
     )
 
     students: int | None = setting(
@@ -289,9 +303,8 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def model_source(self) -> str:
-        """The model's name at its registry; without a host it means registry.ollama.ai."""
-        registry = self.model_registry or self.mirror
-        return f"{host_of(registry)}/{self._model_path}" if registry else self.model_name
+        """The first model's name at its registry."""
+        return self.served_models[0].source
 
     def image_manifest(self, image: str) -> str:
         """URL of an image's manifest at its registry (OCI distribution specification)."""
@@ -304,13 +317,34 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def model_manifest(self) -> str:
-        """URL of the model's manifest at its registry; upstream's is fixed in Ollama's source."""
-        registry = self.model_registry or self.mirror or "https://registry.ollama.ai"
-        return _manifest(registry, self._model_path)
+        """URL of the first model's manifest at its registry."""
+        return self.served_models[0].manifest
 
     @property
-    def _model_path(self) -> str:
-        return self.model_name if "/" in self.model_name else f"library/{self.model_name}"
+    def served_models(self) -> tuple[ServedModel, ...]:
+        """Every model that the server has, the first first."""
+        first, *others = self.models or [self.model_name]
+        return (
+            self._served(first, self.model_digest, "model_name"),
+            *(self._served(name, "", f"models {name}") for name in others),
+        )
+
+    @property
+    def allowed_models(self) -> list[str]:
+        """The names that the door lets every token ask for."""
+        return [*(model.name for model in self.served_models), *self.gateway_models]
+
+    def _served(self, name: str, digest: str, declared_by: str) -> ServedModel:
+        registry = self.model_registry or self.mirror
+        path = name if "/" in name else f"library/{name}"
+        return ServedModel(
+            name=name,
+            source=f"{host_of(registry)}/{path}" if registry else name,
+            # Upstream's registry is fixed in Ollama's source.
+            manifest=_manifest(registry or "https://registry.ollama.ai", path),
+            digest=digest,
+            setting=declared_by,
+        )
 
     @property
     def model_insecure(self) -> bool:
@@ -319,9 +353,8 @@ class Settings(GatewaySettings, AppSettings):
 
     @property
     def pristine_model(self) -> str:
-        """The second tag, under which the model stays as it was pulled."""
-        digest = f"-{self.model_digest[:12]}" if self.model_digest else ""
-        return f"{self.model_name}-pristine{digest}"
+        """The second tag, under which the first model stays as it was pulled."""
+        return self.served_models[0].pristine
 
     @property
     def model_parameters(self) -> dict[str, int]:
@@ -501,11 +534,6 @@ class Settings(GatewaySettings, AppSettings):
     def compose_file(self) -> str:
         """On the host: the compose file."""
         return f"{self.ollama_dir}/docker-compose.yml"
-
-    @property
-    def model_record(self) -> str:
-        """On the host: the digest of the model as it was first pulled."""
-        return f"{self.ollama_dir}/model.digest"
 
     @property
     def gateway_dir(self) -> str:

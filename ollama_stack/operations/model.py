@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -123,6 +123,21 @@ def forgotten(model: str, pristine: str) -> Commands:
         host.noop(f"{pristine} is the only one")
     for name in others:
         yield or_explain(call("/api/delete", {"model": name}, method="DELETE"), SILENT)
+
+
+@operation()
+def pruned(kept: Sequence[str]) -> Commands:
+    """Have no model that a deploy pulled, as the copy beside it tells, but those that are ``kept``."""
+    models = known(Models) or {}
+    for copy in models:
+        name = re.sub(f"{PRISTINE}$", "", copy)
+        if copy == name or name in kept:
+            continue
+        host.log(f"remove {name}")
+        if name in models:
+            yield or_explain(call("/api/delete", {"model": name}, method="DELETE"), SILENT)
+        # Last: it says whose the model is.
+        yield or_explain(call("/api/delete", {"model": copy}, method="DELETE"), SILENT)
 
 
 @operation()

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Generator
 from statistics import median
+from typing import Any
 
 from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
 from ollama_stack.facts.memory import still_true
+from ollama_stack.facts.model import ModelMetadata
 from ollama_stack.generate_response import Answer
 from ollama_stack.shell import or_explain, run_now
 
@@ -35,6 +37,17 @@ def answers(
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
     yield FunctionCommand(ask, (url, model, parallel, seconds, changed, header_file), {})
+
+
+@operation(is_idempotent=False, idempotent_notice="It asks the server where something has changed.")
+def other_answers(
+    url: str, model: str, seconds: int, changed: Callable[[], bool], header_file: str = ""
+) -> Generator[FunctionCommand, None, None]:
+    """A model beside the first does what it can, chat or embed, if something has changed.
+
+    Where nothing has, it is left alone: its load may take the first one's place in memory.
+    """
+    yield FunctionCommand(ask_other, (url, model, seconds, changed, header_file), {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
@@ -100,6 +113,51 @@ def ask(
     return True
 
 
+def ask_other(
+    state: State,
+    host: Host,
+    url: str,
+    model: str,
+    seconds: int,
+    changed: Callable[[], bool],
+    header_file: str = "",
+) -> bool:
+    """Ask one that chats for a few tokens, one that embeds for a vector."""
+    if not changed():
+        return changed_nothing(state, host)
+    if not _embeds(host.get_fact(ModelMetadata, model=model)):
+        curl = _curl(url, model, seconds, header_file, FEW)
+        faults = _faults(_patiently(state, host, curl, 1), 1)
+    else:
+        post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)
+        command = StringCommand(post, "--fail --retry 24 --retry-delay 5")
+        ok, said = run_now(state, host, command)
+        faults = [] if ok and '"embeddings":[[' in "".join(said) else ["with no vector"]
+    for fault in faults:
+        host.log_styled(
+            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
+            "the host, and those of ollama-gateway",
+            fg="red",
+            log_func=logger.error,
+        )
+    return not faults
+
+
+def _embeds(shown: dict[str, Any]) -> bool:
+    """Whether it can do nothing else (Ollama types/model/capability.go)."""
+    able = shown.get("capabilities", ())
+    return "embedding" in able and "completion" not in able
+
+
+def _post(url: str, body: object, seconds: int, header_file: str) -> StringCommand:
+    header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
+    return StringCommand(
+        f"curl -sS --insecure --noproxy '*' --max-time {seconds}",
+        *header,
+        *("--data", QuoteString(json.dumps(body)), QuoteString(url)),
+    )
+
+
 def _curl(url: str, model: str, seconds: int, header_file: str, tokens: int) -> StringCommand:
     """A request; the host asks itself, so a certificate for its public name is not checked."""
     body = {
@@ -108,11 +166,9 @@ def _curl(url: str, model: str, seconds: int, header_file: str, tokens: int) -> 
         "stream": False,
         "options": {"num_predict": tokens, "temperature": 0},
     }
-    header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
     return StringCommand(
-        f"curl -sS --insecure --noproxy '*' --max-time {seconds}",
-        *("--write-out", QuoteString(" %{http_code} %{time_total}"), *header),
-        *("--data", QuoteString(json.dumps(body)), QuoteString(f"{url}/api/generate")),
+        _post(f"{url}/api/generate", body, seconds, header_file),
+        *("--write-out", QuoteString(" %{http_code} %{time_total}")),
     )
 
 

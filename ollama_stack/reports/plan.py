@@ -38,7 +38,10 @@ from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.rules import warnings
 
 # Operations that ask or tell: they run every time, and change nothing.
-ACTIONS = {"Take the lock", "Smoke | Ask the model", "Smoke | Ask the app", "Say what is true now"}
+ACTIONS = {
+    *("Take the lock", "Smoke | Ask another model", "Smoke | Ask the model", "Smoke | Ask the app"),
+    "Say what is true now",
+}
 
 Verdict = Literal["fits", "refused", "unreachable"]
 EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}

@@ -85,7 +85,7 @@ def lua_words(settings: Settings) -> str:
     """What is declared, for templates/gateway/door.lua."""
     longest = max(settings.model_num_predict, settings.app_max_answer * settings.app_enabled)
     declared = {
-        "models": ",".join([settings.model_name, *settings.gateway_models]),
+        "models": ",".join(settings.allowed_models),
         "fields": ",".join(settings.gateway_fields),
         "model_num_ctx": settings.model_num_ctx,
         "num_thread": settings.num_thread,

@@ -78,7 +78,7 @@ def haproxy_config(settings: Settings, version: str) -> str:
         body_seconds=door.body_seconds(settings),
         share_silence=door.share_silence(settings),
         origins=door.origins(settings),
-        served=[settings.model_name, *settings.gateway_models],
+        served=settings.allowed_models,
         lua_words=door.lua_words(settings),
         ollama=OLLAMA,
         app=APP,

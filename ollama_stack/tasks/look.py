@@ -78,6 +78,7 @@ def _model(settings: Settings) -> Iterator[Wanted]:
     for fact in (OllamaVersion, OllamaRunner, Models, ModelSizes, LoadedModels):
         yield fact, {}
     yield ModelMetadata, {"model": settings.pristine_model}
-    for model in (settings.model_name, settings.pristine_model):
-        yield Model, {"model": model}
-    yield FileContents, {"path": settings.model_record}
+    for model in settings.served_models:
+        for name in (model.name, model.pristine):
+            yield Model, {"model": name}
+        yield FileContents, {"path": model.record(settings.ollama_dir)}

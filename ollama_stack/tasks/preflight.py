@@ -25,6 +25,7 @@ from ollama_stack.capacity.budget import Shape
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.capacity.sums import MEASUREMENTS, MEASUREMENTS_PATH, Measured
+from ollama_stack.config.served import ServedModel
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
@@ -203,8 +204,7 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
             urls["app_base_image"] = settings.image_manifest(settings.app_base_image)
     elif settings.app_enabled and not known(DockerImage, object_id=settings.app_image_ref):
         urls["app_image"] = settings.image_manifest(settings.app_image)
-    if not _model_there(settings):
-        urls["model_name"] = settings.model_manifest
+    urls |= {m.setting: m.manifest for m in settings.served_models if not _is_there(m, settings)}
     return {
         name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
         for name, url in urls.items()
@@ -231,11 +231,11 @@ def _no_packages(python: str, machine: str) -> str:
     return ""
 
 
-def _model_there(settings: Settings) -> bool:
+def _is_there(model: ServedModel, settings: Settings) -> bool:
     """Whether the server has the model as pulled; a volume whose server is down is believed."""
     sizes = known(ModelSizes)
     if sizes is not None:
-        return settings.pristine_model in sizes
+        return model.pristine in sizes
     volume = f"{settings.ollama_project}_ollama_data"
     return bool(known(DockerVolume, object_id=volume))
 

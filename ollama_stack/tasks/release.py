@@ -196,6 +196,8 @@ def commit_release(settings: Settings, declared: release.Declared) -> None:
         model=settings.model_name,
         pristine=settings.pristine_model,
     )
+    if settings.models_prune:
+        model.pruned(name="Remove the models that are not listed", kept=settings.allowed_models)
 
 
 def _record() -> dict[str, str]:

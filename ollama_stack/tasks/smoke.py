@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.api.operation import OperationMeta
 
@@ -14,6 +15,19 @@ from ollama_stack.operations import smoke
 @deploy("Smoke")
 def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
     """One request; and where one of ``after`` has changed something, as many as are answered at once."""
+
+    def changed() -> bool:
+        return any(operation.did_change() for operation in after)
+
+    for other in host.loop(settings.served_models[1:]):  # before the first, which ends in memory
+        smoke.other_answers(
+            name="Ask another model",
+            url=settings.url,
+            header_file=settings.token_header_file,
+            model=other.name,
+            seconds=settings.smoke_seconds,
+            changed=changed,
+        )
     smoke.answers(
         name="Ask the model",
         url=settings.url,
@@ -21,7 +35,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
         model=settings.model_name,
         parallel=settings.ollama_num_parallel,
         seconds=settings.smoke_seconds,
-        changed=lambda: any(operation.did_change() for operation in after),
+        changed=changed,
     )
     if settings.app_enabled:
         smoke.page(name="Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ollama_stack.config.served import ServedModel
 from tests.audit.control import Blocked, Finding, Reading, Test, Unreadable, control
 from tests.audit.live import OLLAMA, Live, Output
 
 PULL_ANEW = (
     "docker exec ollama ollama rm the model and its -pristine tag, then {deploy}; if the registry is "
-    "meant to serve another one now, remove model.digest from ollama_dir first"
+    "meant to serve another one now, remove its file (model*.digest) from ollama_dir first"
 )
 BLOBS = "/root/.ollama/models/blobs"
 HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"
@@ -17,19 +20,21 @@ HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"
 def test_the_model_is_there(live: Live) -> Finding:
     """Clients ask for this name and no other."""
     said, models = live.models
-    return _listed(said, models, live.settings.model_name)
+    return _listed(said, models, [model.name for model in live.settings.served_models])
 
 
 @control("OLS-402", "The model is kept as it was pulled", "medium", "ours: docs/decisions.md 3")
 def test_the_pristine_model_is_there(live: Live) -> Finding:
     """The tuned model is made from it, and compared with it."""
     said, models = live.models
-    return _listed(said, models, live.settings.pristine_model)
+    return _listed(said, models, [model.pristine for model in live.settings.served_models])
 
 
-def _listed(said: Output, models: dict[str, str], name: str) -> Finding:
-    line = f"{name} {models[name]}" if name in models else f"only {', '.join(models) or 'nothing'}"
-    return said.reading("there" if name in models else "not there", line).equals("there")
+def _listed(said: Output, models: dict[str, str], names: list[str]) -> Finding:
+    there = all(name in models for name in names)
+    line = ", ".join(f"{name} {models[name]}" for name in names if there)
+    line = line or f"only {', '.join(models) or 'nothing'}"
+    return said.reading("there" if there else "not there", line).equals("there")
 
 
 def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
@@ -37,13 +42,22 @@ def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
 
     @control(id_, f"The model carries {name}", "high", reference, reason=reason)
     def test(live: Live) -> Finding:
-        said, shown = live.shown(live.settings.model_name, "OLS-401")
+        return _first_fault(live, _look)
+
+    def _look(live: Live, model: ServedModel) -> Finding:
+        said, shown = live.shown(model.name, "OLS-401")
         lines = shown.get("parameters", "").splitlines()
         line = next((line for line in lines if line.split()[0] == name), f"no {name}")
         value = line.split()[1] if not line.startswith("no ") else "none"
         return said.reading(value, line).equals(str(live.settings.model_parameters[name]))
 
     return test
+
+
+def _first_fault(live: Live, look: Callable[[Live, ServedModel], Finding]) -> Finding:
+    """The finding of the first model that does not conform, else the first model's."""
+    findings = [look(live, model) for model in live.settings.served_models]
+    return next((finding for finding in findings if not finding.conforms), findings[0])
 
 
 test_model_carries_num_thread = parameter(
@@ -65,14 +79,18 @@ test_model_carries_num_predict = parameter(
 )
 def test_the_digest_is_the_recorded_one(live: Live) -> Finding:
     """A tag moves; students should get the model that was tried."""
+    return _first_fault(live, _recorded)
+
+
+def _recorded(live: Live, model: ServedModel) -> Finding:
     said, models = live.models
-    name = live.settings.pristine_model
+    name, path = model.pristine, model.record(live.settings.ollama_dir)
     if name not in models:
         raise Blocked("OLS-402")
-    record = live.run(f"cat {live.settings.model_record}")
+    record = live.run(f"cat {path}")
     recorded = [line.split()[0] for line in record.text.splitlines() if line.endswith(f" {name}")]
     if not recorded:
-        raise Unreadable(f"{live.settings.model_record} has no digest of {name}; deploy once more")
+        raise Unreadable(f"{path} has no digest of {name}; deploy once more")
     return said.reading(models[name], f"{name} {models[name]}").equals(recorded[-1])
 
 
@@ -82,8 +100,12 @@ def test_the_digest_is_the_recorded_one(live: Live) -> Finding:
 )
 def test_the_model_has_the_pulled_weights(live: Live) -> Finding:
     """Tuning changes parameters alone; other weights or another template are another model."""
-    said, tuned = live.shown(live.settings.model_name, "OLS-401")
-    _, pristine = live.shown(live.settings.pristine_model, "OLS-402")
+    return _first_fault(live, _same_weights)
+
+
+def _same_weights(live: Live, model: ServedModel) -> Finding:
+    said, tuned = live.shown(model.name, "OLS-401")
+    _, pristine = live.shown(model.pristine, "OLS-402")
     here = Reading(_origin(tuned), said.command, _origin(tuned))
     return here.equals(_origin(pristine))
 

@@ -249,3 +249,11 @@ def test_a_limit_that_the_model_outgrows_is_refused_with_the_sum() -> None:
 def test_a_model_that_is_there_and_unknown_does_not_stop_the_deploy_that_mends_it() -> None:
     stopped = replace(SERVING, model_shape=None)
     assert misfits(settings(model_name="phi:3b"), "medium", stopped) == []
+
+
+def test_a_listed_model_that_is_in_no_registry_is_refused() -> None:
+    both = settings(models=["qwen2.5:1.5b", "lost:1"])
+    missing = replace(SERVING, to_pull={"models lost:1": Manifest(404)})
+    assert misfits(both, "medium", missing) == [
+        "models lost:1: lost:1 is not in its registry; check the name and the tag"
+    ]

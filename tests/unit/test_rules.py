@@ -161,3 +161,15 @@ def test_models_that_take_turns_in_memory_are_warned_of() -> None:
     assert warnings(data | {"ollama_max_loaded_models": 2}) == []
     assert warnings(data | {"gateway_models": ["qwen2.5:1.5b"]}) == []
     assert warnings(data | {"gateway_enabled": False}) == []
+
+
+def test_the_first_of_the_models_is_model_name_and_none_is_there_twice() -> None:
+    data = group_data("all", "medium")
+    assert faults(["medium"], data | {"models": ["qwen2.5:1.5b", "e:1"]}) == []
+    assert faults(["medium"], data | {"models": ["e:1", "qwen2.5:1.5b", "e:1"]}) == [
+        "models: the first is e:1, and model_name is qwen2.5:1.5b; set model_name = e:1, or put "
+        "qwen2.5:1.5b first",
+        "models: e:1 is there twice; name each model once",
+    ]
+    (said,) = warnings(data | {"models": ["qwen2.5:1.5b", "e:1"]})
+    assert said.startswith("models: 2 models take turns in 1 (ollama_max_loaded_models); ")

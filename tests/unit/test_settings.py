@@ -201,3 +201,18 @@ def test_no_local_call_goes_through_a_proxy() -> None:
                 or "--proxy" in call
                 or ("set -- --noproxy" in text and '"$@"' in call)
             ), (file, call[:80])
+
+
+def test_models_are_served_each_by_its_own_names() -> None:
+    data = group_data("all", "low") | {"mirror": "http://r:5000", "model_digest": "f" * 64}
+    (alone,) = read_settings(data).served_models
+    listed = read_settings(
+        data | {"models": ["qwen2.5:1.5b", "me/e:1"], "gateway_models": ["by-hand:1"]}
+    )
+    first, other = listed.served_models
+    assert first == alone
+    assert (first.setting, first.record("/o")) == ("model_name", "/o/model.digest")
+    assert (other.setting, other.record("/o")) == ("models me/e:1", "/o/model-me%2Fe%3A1.digest")
+    assert (other.source, other.pristine) == ("r:5000/me/e:1", "me/e:1-pristine")
+    assert other.manifest == "http://r:5000/v2/me/e/manifests/1"
+    assert listed.allowed_models == ["qwen2.5:1.5b", "me/e:1", "by-hand:1"]

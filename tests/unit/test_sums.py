@@ -155,3 +155,12 @@ def test_windows_and_models_without_a_memory_are_read_from_the_server() -> None:
     assert Shape.parse(shown("mistral", **window), 7).window == 0  # llama.cpp takes no notice there
     assert Shape.parse(shown("nomic-bert", **{"attention.causal": False}), 7).kv_heads == 0
     assert Shape.parse(shown("nomic-bert"), 7).kv_heads == 2
+
+
+def test_the_sums_count_every_listed_model() -> None:
+    both = settings(models=["qwen2.5:1.5b", "qwen2.5:3b"], ollama_max_loaded_models=2)
+    total = memory_sum(both, SERVING)
+    assert total
+    assert "qwen2.5:3b beside it" in total.terms
+    one = replace(SERVING, to_pull={"models qwen2.5:3b": Manifest(200, 1000, 990)})
+    assert disk_sum(both, one).terms["models qwen2.5:3b"] == 1000

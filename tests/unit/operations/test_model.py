@@ -193,3 +193,22 @@ def test_a_record_is_not_brought_up_to_date() -> None:
 def test_another_model_begins_a_new_record() -> None:
     there = {"/api/tags": TAGS, "model.digest": ["before  other:1-pristine"]}
     assert len(plan(model.recorded, there, **RECORD)) == 2
+
+
+def test_only_models_that_a_deploy_pulled_are_pruned() -> None:
+    names = (
+        "m:1",
+        "m:1-pristine",
+        "old:1",
+        "old:1-pristine-aaaaaaaaaaaa",
+        "by-hand:1",
+        "x:1-pristine",
+    )
+    tags = {"/api/tags": json.dumps({"models": [{"name": n, "digest": D0} for n in names]})}
+    calls = plan(model.pruned, tags, kept=["m:1"])
+    assert bodies(calls) == [
+        'delete {"model": "old:1"}',
+        'delete {"model": "old:1-pristine-aaaaaaaaaaaa"}',
+        'delete {"model": "x:1-pristine"}',
+    ]
+    assert plan(model.pruned, tags, kept=["m:1", "old:1", "x:1"]) == []

@@ -74,3 +74,33 @@ def test_a_server_that_is_busy_with_others_is_asked_again(slept: list[float]) ->
 @pytest.mark.parametrize("answer", ['{"error":"oom"} 200 0.1', '{"error":"x"} 503 0.1', []])
 def test_anything_else_fails_the_host(answer: str | list[str]) -> None:
     assert asked(answer) is False
+
+
+CAN = {"chat": ["completion", "tools"], "embed": ["embedding"]}
+VECTOR = '{"model":"e:1","embeddings":[[0.1,0.2]]}'
+
+
+@pytest.mark.parametrize(
+    ("what", "answer", "well"),
+    [
+        ("embed", VECTOR, True),
+        ("embed", '{"error":"no"}', False),
+        ("embed", '{"embeddings":[]}', False),
+        ("chat", ANSWER, True),
+        ("chat", "{} 500 0.1", False),
+    ],
+)
+def test_a_model_beside_the_first_is_asked_by_what_it_can(
+    what: str, answer: str, *, well: bool
+) -> None:
+    path = "/api/embed" if what == "embed" else "/api/generate"
+    answers = {"/api/show": json.dumps({"capabilities": CAN[what]}), path: answer}
+    with fake_host(answers) as host:
+        assert smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, yes) is well
+        assert path in str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
+
+
+def test_a_model_beside_the_first_is_left_alone_where_nothing_has_changed() -> None:
+    with fake_host({}) as host:
+        assert smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, lambda: False)
+        assert not host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
