@@ -9,6 +9,7 @@ import sys
 
 from pyinfra import host, inventory
 
+from ollama_stack.cluster.story import deploy_cluster
 from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
 from ollama_stack.tasks.app import build_page
@@ -33,15 +34,18 @@ check_inventory(inventory)  # every setting of every host, then every host itsel
 check_hosts()  # refused, all faults at once, before anything is touched
 
 settings = read_settings(host.data.dict())
-begin_change(settings)  # one run at a time; what it does not confirm, the host takes back
-install_docker(settings=settings)
-protect_host(settings=settings)
-build_page(settings=settings)
-declared = declared_release(settings, have_secrets(settings), have_certificate(settings))
-stage_release(settings=settings, declared=declared)
-switched = switch_release(settings=settings, declared=declared)
-forget_secrets(settings)
-loaded = keep_models(settings=settings)
-smoke_requests(settings=settings, after=[switched, *loaded])
-commit_release(settings=settings, declared=declared)
-summarise()
+if settings.cluster:
+    deploy_cluster(settings)
+else:
+    begin_change(settings)  # one run at a time; what it does not confirm, the host takes back
+    install_docker(settings=settings)
+    protect_host(settings=settings)
+    build_page(settings=settings)
+    declared = declared_release(settings, have_secrets(settings), have_certificate(settings))
+    stage_release(settings=settings, declared=declared)
+    switched = switch_release(settings=settings, declared=declared)
+    forget_secrets(settings)
+    loaded = keep_models(settings=settings)
+    smoke_requests(settings=settings, after=[switched, *loaded])
+    commit_release(settings=settings, declared=declared)
+    summarise()

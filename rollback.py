@@ -8,6 +8,7 @@ import sys
 
 from pyinfra import host, inventory
 
+from ollama_stack.cluster import story as cluster
 from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
 from ollama_stack.tasks.preflight import check_flags
@@ -17,5 +18,8 @@ check_flags(sys.argv)
 check_inventory(inventory)
 
 settings = read_settings(host.data.dict())
-begin_change(settings)
-go_back(settings=settings)
+if settings.cluster:
+    cluster.go_back(settings)
+else:
+    begin_change(settings)
+    go_back(settings=settings)

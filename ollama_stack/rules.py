@@ -19,6 +19,7 @@ from ollama_stack.config import acme, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
+from ollama_stack.stack.cluster import cluster_faults
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
@@ -54,6 +55,7 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
         name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in told]
         for name, (own, data) in hosts.items()
     }
+    wrong = wrong if any(wrong.values()) else cluster_faults(hosts)
     return files | {name: found for name, found in wrong.items() if found}
 
 

@@ -57,13 +57,16 @@ def placed(host: Host, path: str, text: str, mode: str = "644") -> Iterator[Pyin
 
 
 def run_now(
-    state: State, host: Host, command: StringCommand, *, show: bool = False
+    state: State, host: Host, command: StringCommand, *, show: bool = False, stdin: str = ""
 ) -> tuple[bool, list[str]]:
     """Run a command at once, with the host's own global arguments (``_sudo``).
 
-    Returns whether it succeeded and its stdout; ``show`` prints the output as it comes.
+    Returns whether it succeeded and its stdout; ``show`` prints the output as it comes. ``stdin``: what it
+    reads, which is in no log.
     """
     arguments, _ = pop_global_arguments(state, host, {})
     connector_arguments = {key: arguments[key] for key in CONNECTOR_ARGUMENT_KEYS}  # type: ignore[literal-required]  # pyinfra's own idiom
+    if stdin:
+        connector_arguments["_stdin"] = stdin
     ok, output = host.run_shell_command(command, print_output=show, **connector_arguments)
     return ok, output.stdout_lines

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from ollama_stack.config.app import AppSettings
+from ollama_stack.config.cluster import ClusterSettings
 from ollama_stack.config.gateway import GatewaySettings
 from ollama_stack.config.served import ServedModel
 from ollama_stack.config.types import (
@@ -41,7 +42,7 @@ DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
 
 
-class Settings(GatewaySettings, AppSettings):
+class Settings(GatewaySettings, AppSettings, ClusterSettings):
     """The declared state of one host."""
 
     # The profiles' numbers (docs/figures.md): no default here, their one home is group_data/.
@@ -422,6 +423,11 @@ class Settings(GatewaySettings, AppSettings):
     def proxy_to(self, url: str) -> str:
         """The proxy that leads to a URL; "" where none does."""
         return "" if urlsplit(url).hostname in self.reached_directly else self.proxy
+
+    @property
+    def volume(self) -> str:
+        """The volume with the models, of a compose project or of a stack."""
+        return f"{self.ollama_project}_ollama_data"
 
     @property
     def slice(self) -> str:

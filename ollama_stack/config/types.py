@@ -99,6 +99,8 @@ Model = Annotated[
     _form(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?:[A-Za-z0-9_.-]+$", "qwen2.5:1.5b"),
     AfterValidator(lambda name: name.removeprefix("library/")),  # as Ollama lists it
 ]
+Cluster = Annotated[str, _form(r"^([a-z][a-z0-9-]{0,29})?$", "school")]
+NodeAddress = Annotated[str, AfterValidator(lambda given: given and _ipv4(given))]
 Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama")]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 

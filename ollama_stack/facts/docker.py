@@ -205,3 +205,22 @@ class PortOwner(FactBase[str | None]):
     @override
     def process(self, output: list[str]) -> str | None:
         return output[0].split("users:")[-1].strip("()") if output else None
+
+
+class StackPorts(FactBase[list[str]]):
+    """Ports of this host that the containers of a swarm's stack have."""
+
+    default = list
+
+    @override
+    def command(self, project: str) -> StringCommand:
+        label = QuoteString(f"label=com.docker.stack.namespace={project}")
+        return StringCommand(
+            "docker ps --format '{{.Ports}}' --filter",
+            label,
+            "2>/dev/null | grep -o ':[0-9]*->' | tr -d ':>-' || true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output

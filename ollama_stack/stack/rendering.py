@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -67,11 +69,12 @@ def gateway_files(
     return version, {CONFIG: haproxy_config(settings, version), **looks, **secrets}
 
 
-def haproxy_config(settings: Settings, version: str) -> str:
-    """The HAProxy configuration."""
+def haproxy_config(settings: Settings, version: str, pools: Sequence[Any] = ()) -> str:
+    """The HAProxy configuration; ``pools``: of a cluster's hosts (stack/cluster.py), whose places are all's."""
     return TEMPLATES.get_template("gateway/haproxy.cfg.j2").render(
         s=settings,
         version=version,
+        pools=pools,
         shares=door.shares(settings),
         half=door.half(settings),
         everybody_else=door.everybody_else(settings),

@@ -33,6 +33,7 @@ from ollama_stack.facts.docker import (
     Engine,
     OtherEngine,
     PortOwner,
+    StackPorts,
 )
 from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
 from ollama_stack.facts.memory import known, look, remember
@@ -181,9 +182,11 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
                 continue
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}
             ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
+    if settings.cluster:
+        ours |= set(known(StackPorts, project=settings.ollama_project))
     listeners = {}
     wanted = ["ollama_port"]
-    wanted += ["gateway_metrics_port"] if settings.gateway_enabled else []
+    wanted += ["gateway_metrics_port"] if settings.gateway_enabled and not settings.cluster else []
     wanted += ["app_port"] if settings.app_enabled else []
     for setting in wanted:
         port = getattr(settings, setting)
@@ -236,8 +239,7 @@ def _is_there(model: ServedModel, settings: Settings) -> bool:
     sizes = known(ModelSizes)
     if sizes is not None:
         return model.pristine in sizes
-    volume = f"{settings.ollama_project}_ollama_data"
-    return bool(known(DockerVolume, object_id=volume))
+    return bool(known(DockerVolume, object_id=settings.volume))
 
 
 def _model_shape(model: str) -> Shape | None:

@@ -87,7 +87,7 @@ def begin_change(settings: Settings) -> None:
         name="Settle what runs",
         folder=settings.ollama_dir,
         path=settings.compose_file,
-        record=_record(),
+        record=record(),
         patience=patience(settings),
     )
 
@@ -158,7 +158,7 @@ def stage_release(settings: Settings, declared: release.Declared) -> None:
         name="Stage what is declared",
         folder=settings.ollama_dir,
         declared=declared,
-        record=_record(),
+        record=record(),
         image=settings.gateway_image_ref,
         pull_failed=(
             f"ollama_image: {settings.ollama_image_ref} cannot be pulled; check the name and that its "
@@ -200,7 +200,8 @@ def commit_release(settings: Settings, declared: release.Declared) -> None:
         model.pruned(name="Remove the models that are not listed", kept=settings.allowed_models)
 
 
-def _record() -> dict[str, str]:
+def record() -> dict[str, str]:
+    """Who changes it, when, and by which commit."""
     return {
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "by": operator(),

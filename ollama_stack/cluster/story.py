@@ -1,0 +1,205 @@
+"""The steps by which the hosts of a cluster come to serve together; deploy.py's story for them."""
+
+from __future__ import annotations
+
+from pyinfra import host, inventory
+from pyinfra.api import Host, deploy
+from pyinfra.facts.docker import DockerContainer, DockerImage
+from pyinfra.facts.server import Which
+
+from ollama_stack.cluster import operations
+from ollama_stack.cluster.facts import (
+    EncryptsOverlays,
+    Node,
+    OwnAddress,
+    Swarm,
+    View,
+)
+from ollama_stack.cluster.operations import ModelWanted, Place, Wanted
+from ollama_stack.config.settings import Settings
+from ollama_stack.config.types import seconds
+from ollama_stack.containers import OLLAMA
+from ollama_stack.facts.memory import known
+from ollama_stack.operations import lock, programs, smoke
+from ollama_stack.rules import refuse
+from ollama_stack.stack.cluster import POOL, Member, members, stack, together
+from ollama_stack.stack.rendering import FOLDER
+from ollama_stack.tasks.docker import install_docker
+from ollama_stack.tasks.release import operator, record
+from ollama_stack.tasks.secrets import have_secrets
+
+
+def deploy_cluster(settings: Settings) -> None:
+    """One host's part; the first manager's is the stack's too."""
+    there = _members(settings)
+    place = _place(settings, there)
+    _refuse_what_cannot_be(settings)
+    _take_the_lock(settings)
+    install_docker(settings=settings)
+    if host == place.leader:
+        operations.begun(name="Begin the cluster", place=place)
+    seen = _seen(settings, place)
+    operations.joined(name="Join the cluster", place=place, nodes=seen.nodes)
+    _have_the_model(settings)
+    operations.labelled(name="Say which profile it is of", place=place, nodes=seen.nodes)
+    if host == place.leader:
+        _run_the_stack(settings, there, seen)
+
+
+def go_back(settings: Settings) -> None:
+    """The release that ``--data _release=NUMBER`` names, else the one before."""
+    there = _members(settings)
+    _take_the_lock(settings)
+    if host == _place(settings, there).leader:
+        operations.went_back(
+            name="Run a kept release",
+            project=settings.ollama_project,
+            number=str(host.data.get("_release", "previous")),
+            seconds=_patience(settings, there),
+        )
+
+
+def _members(settings: Settings) -> list[Member]:
+    hosts = {one.name: (one.groups, one.data.dict()) for one in inventory}
+    there = members(hosts, settings.cluster)
+    left_out = {one.name for one in there} - {one.name for one in inventory.get_active_hosts()}
+    if left_out:
+        refuse(
+            {
+                host.name: [
+                    f"cluster: the hosts of {settings.cluster} change together, and {', '.join(sorted(left_out))} "
+                    "is not of this run; leave --limit out, or take a dead host out of the inventory"
+                ]
+            }
+        )
+    return there
+
+
+def _leader(there: list[Member]) -> Host:
+    return inventory.get_host(next(member.name for member in there if member.manager))
+
+
+def _place(settings: Settings, there: list[Member]) -> Place:
+    own = next(member for member in there if member.name == host.name)
+    address = settings.cluster_address or known(OwnAddress)
+    return Place(
+        _leader(there), settings.ollama_project, own.profile, own.manager, address, POOL
+    )
+
+
+def _refuse_what_cannot_be(settings: Settings) -> None:
+    """What only the host itself says; nothing is changed before."""
+    wrong = []
+    if known(DockerContainer, object_id=OLLAMA.name):
+        wrong.append(
+            "cluster: the host still serves alone; take that down (docs/cluster.md), its models stay"
+        )
+    if settings.cluster_encrypted and not known(EncryptsOverlays):
+        wrong.append(
+            "cluster_encrypted: this kernel has no AES-GCM for IPsec (modules esp4 and gcm), so questions and "
+            "answers would be readable between the hosts; have them there, or set cluster_encrypted = False"
+        )
+    if not settings.cluster_address and not known(OwnAddress):
+        wrong.append("cluster_address: the host has no way out, so its address is not known; set it")
+    if wrong:
+        refuse({host.name: wrong})
+
+
+def _take_the_lock(settings: Settings) -> None:
+    programs.installed(
+        name="Install the host's programs", folder=settings.ollama_dir, unit=""
+    )
+    lock.held(
+        name="Take the lock",
+        folder=settings.ollama_dir,
+        who=operator(),
+        begun=lambda state, host: True,
+    )
+
+
+def _seen(settings: Settings, place: Place) -> View:
+    """The swarm as it is before this run; strangers are refused."""
+    if not place.leader.get_fact(Which, command="docker"):
+        return View()
+    seen: View = place.leader.get_fact(Swarm, project=settings.ollama_project)
+    own = known(Node)
+    ids = {node["ID"] for node in seen.nodes}
+    addresses = {node["Status"].get("Addr") for node in seen.nodes}
+    if own.inside and own.id not in ids and not addresses & set(own.managers):
+        refuse(
+            {
+                host.name: [
+                    "cluster: the host is in another swarm than the first manager; put a host of that one first, "
+                    "or let it leave: docker swarm leave --force"
+                ]
+            }
+        )
+    return seen
+
+
+@deploy("Model")
+def _have_the_model(settings: Settings) -> None:
+    refs = (settings.ollama_image_ref, settings.gateway_image_ref)
+    operations.images(
+        name="Pull the images",
+        refs=refs,
+        present={ref: known(DockerImage, object_id=ref) for ref in refs},
+    )
+    operations.model_kept(
+        name="Keep the model",
+        wanted=ModelWanted(
+            model=settings.model_name,
+            source=settings.model_source,
+            insecure=settings.model_insecure,
+            pristine=settings.pristine_model,
+            digest=settings.model_digest,
+            parameters=settings.model_parameters,
+            variables=settings.proxy_variables,
+            seconds=settings.pull_seconds,
+        ),
+        image=settings.ollama_image_ref,
+        volume=settings.volume,
+        program=(FOLDER / "cluster" / "keep-model.sh").read_text(),
+    )
+
+
+def _run_the_stack(settings: Settings, there: list[Member], seen: View) -> None:
+    """The first manager's: one stack for all, asked before it is called done."""
+    declared = stack(there, have_secrets(settings))
+    wanted = Wanted(
+        settings.ollama_project,
+        declared.text,
+        declared.digest,
+        declared.configs,
+        declared.secrets,
+        record(),
+        _patience(settings, there),
+    )
+    ids = {inventory.get_host(one.name).get_fact(Node).id for one in there}
+    operations.removed(
+        name="Remove who is no longer declared",
+        nodes={
+            node["ID"]: node["Description"]["Hostname"]
+            for node in seen.nodes
+            if node["ID"] not in ids
+        },
+        project=settings.ollama_project,
+        seconds=seconds(settings.gateway_answer_limit),
+    )
+    changed = operations.deployed(name="Run the stack", wanted=wanted, seen=seen)
+    smoke.answers(
+        name="Smoke | Ask the model",
+        url=settings.url,
+        header_file=settings.token_header_file,
+        model=settings.model_name,
+        parallel=together(there).ollama_num_parallel,
+        seconds=settings.smoke_seconds,
+        changed=changed.did_change,
+    )
+    operations.committed(name="Keep it as a release", wanted=wanted, seen=seen)
+
+
+def _patience(settings: Settings, there: list[Member]) -> int:
+    """Seconds for a whole change: host after host, each with its running answers, its start and its load."""
+    one = seconds(settings.gateway_answer_limit) + settings.start_seconds + settings.load_seconds
+    return one * (len(there) + 2)

@@ -1,0 +1,196 @@
+"""Pure: who is in a cluster, and the one stack that it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import yaml
+
+from ollama_stack.config import tokens
+from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
+from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, OLLAMA, PROGRAMS
+from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
+
+Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
+
+MANAGERS = 3  # of them one may die; they are one where hosts are fewer
+POOL = "10.213.0.0/16"  # of the networks between the hosts; Docker's own is all of 10.0.0.0/8
+# What one host of a cluster may have otherwise than another, and what one profile may.
+OF_A_HOST = frozenset({"cluster_address", "audit_waivers"})
+OF_A_PROFILE = OF_A_HOST | {
+    *("ollama_num_parallel", "ollama_max_queue", "ollama_max_loaded_models", "ollama_cache_ram"),
+    *("ollama_keep_alive", "ollama_cpus", "ollama_memory", "ollama_cpu_reservation"),
+    *("ollama_memory_reservation", "students", "slo_p95_wait", "slo_success"),
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One host of a cluster."""
+
+    name: str
+    profile: str
+    manager: bool
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The hosts of one profile: a service of the stack."""
+
+    profile: str
+    hosts: int
+    settings: Settings
+
+    @property
+    def service(self) -> str:
+        """Its name in the stack, which is its name in the stack's DNS."""
+        return f"ollama-{self.profile}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a cluster is to run: a file for `docker stack deploy`, and what that names by its content."""
+
+    text: str
+    configs: dict[str, str]
+    secrets: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Of the file, which has the digests of all the others."""
+        return _short(self.text)
+
+
+def members(hosts: Hosts, cluster: str) -> list[Member]:
+    """The hosts of ``cluster`` in the inventory's order; all of them are free of faults.
+
+    Its managers are those in the group ``managers``, else the first three, or the first one of fewer.
+    """
+    own = {name: host for name, host in hosts.items() if host[1].get("cluster") == cluster}
+    chosen = [name for name, (groups, _) in own.items() if "managers" in groups]
+    first = list(own)[: MANAGERS if len(own) >= MANAGERS else 1]
+    return [
+        Member(name, profile_of(groups) or "", name in (chosen or first), read_settings(data))
+        for name, (groups, data) in own.items()
+    ]
+
+
+def pools(there: Sequence[Member]) -> list[Pool]:
+    """The cluster's hosts by profile."""
+    found = []
+    for profile in PROFILES:
+        own = [member.settings for member in there if member.profile == profile]
+        if own:
+            found.append(Pool(profile, len(own), own[0]))
+    return found
+
+
+def together(there: Sequence[Member]) -> Settings:
+    """What all hosts are at once: the settings of the first one, with the places of all."""
+    places = {
+        name: sum(getattr(member.settings, name) for member in there)
+        for name in ("ollama_num_parallel", "ollama_max_queue")
+    }
+    return there[0].settings.model_copy(update=places)
+
+
+def stack(there: Sequence[Member], digests: dict[str, str]) -> Stack:
+    """The stack of a cluster; ``digests``: names of the tokens by their SHA-256."""
+    settings, served = together(there), pools(there)
+    configs = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
+    configs |= {
+        CONFIG: haproxy_config(settings, settings.cluster, served),
+        "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(s=settings),
+        "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
+            s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)
+        ),
+    }
+    secrets = {"tokens.map": "".join(f"{key} {name}\n" for key, name in digests.items())}
+    if settings.gateway_tls_cert:
+        secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
+    named = {
+        name: f"{settings.ollama_project}_{name}_{_short(text)}"
+        for name, text in (configs | secrets).items()
+    }
+    text = TEMPLATES.get_template("cluster/stack.yml.j2").render(
+        **{"s": settings, "pools": served, "named": named, "configs": configs, "secrets": secrets},
+        **{"gateway": GATEWAY, "ollama": OLLAMA, "inside": INSIDE, "config": CONFIG},
+        **{"programs": PROGRAMS, "alive": ALIVE},
+    )
+    yaml.safe_load(text)
+    return Stack(
+        text,
+        {named[name]: body for name, body in configs.items()},
+        {named[name]: body for name, body in secrets.items()},
+    )
+
+
+def _prompt(settings: Settings) -> str:
+    body = {"model": settings.model_name, "prompt": "hi", "stream": False}
+    return json.dumps(body | {"options": {"num_predict": 1}})
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def cluster_faults(hosts: Hosts) -> dict[str, list[str]]:
+    """What the hosts of each cluster cannot be together, by host, as ``setting: problem; way out``."""
+    wrong: dict[str, list[str]] = {}
+    for cluster in dict.fromkeys(data.get("cluster", "") for _, data in hosts.values()):
+        if cluster:
+            for name, fault in _faults(members(hosts, cluster)):
+                wrong.setdefault(name, []).append(fault)
+    return wrong
+
+
+def _faults(there: Sequence[Member]) -> Iterator[tuple[str, str]]:
+    first = there[0]
+    alike = {pool.profile: pool.settings for pool in pools(there)}
+    for member in there:
+        for settings, other in ((first.settings, OF_A_PROFILE), (alike[member.profile], OF_A_HOST)):
+            name = _difference(member.settings, settings, other)
+            if name:
+                yield (
+                    member.name,
+                    f"{name}: is {getattr(member.settings, name)!r}, and {getattr(settings, name)!r} on another "
+                    f"host of the cluster {member.settings.cluster}; give both the same",
+                )
+                break
+        for fault in _alone(member.settings):
+            yield member.name, fault
+    managers = sum(member.manager for member in there)
+    if managers % 2 == 0:
+        yield (
+            first.name,
+            f"cluster: {first.settings.cluster} has {managers} managers, of which no more may die than of "
+            f"{managers - 1}; put an odd number of hosts into the group managers",
+        )
+
+
+def _alone(settings: Settings) -> Iterator[str]:
+    """What only a host that serves alone can have."""
+    if not settings.gateway_enabled:
+        yield "gateway_enabled: a cluster is behind its gateway; set gateway_enabled = True"
+    if settings.app_enabled:
+        yield "app_enabled: the page is for a host alone; set app_enabled = False"
+    if settings.gateway_tls:
+        yield (
+            f"gateway_tls: {settings.gateway_tls} is for a host alone; set gateway_tls_cert, the certificate of "
+            "the cluster's address"
+        )
+    if settings.ollama_bind != "0.0.0.0":  # noqa: S104 compared, not bound
+        yield (
+            f"ollama_bind: a cluster's managers publish on all their addresses, and not on {settings.ollama_bind} "
+            "alone; set ollama_bind = 0.0.0.0"
+        )
+
+
+def _difference(one: Settings, other: Settings, allowed: frozenset[str]) -> str:
+    names = (name for name in Settings.model_fields if name not in allowed)
+    return next((name for name in names if getattr(one, name) != getattr(other, name)), "")
