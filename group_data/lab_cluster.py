@@ -10,6 +10,7 @@ cluster_encrypted = False  # this machine's kernel has no AES-GCM
 ollama_bind = "0.0.0.0"
 gateway_tokens = {"class": "env:LAB_CLASS_TOKEN"}
 gateway_answer_limit = "5m"
+ollama_keep_alive = "8m"
 
 ollama_cpus = 1.0
 ollama_memory = "1G"

@@ -12,6 +12,7 @@ import yaml
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
+from ollama_stack.config.types import seconds
 from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, OLLAMA, PROGRAMS
 from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
 
@@ -121,6 +122,7 @@ def stack(there: Sequence[Member], digests: dict[str, str]) -> Stack:
         **{"s": settings, "pools": served, "named": named, "configs": configs, "secrets": secrets},
         **{"gateway": GATEWAY, "ollama": OLLAMA, "inside": INSIDE, "config": CONFIG},
         **{"programs": PROGRAMS, "alive": ALIVE},
+        answer_seconds=seconds(settings.gateway_answer_limit),
     )
     yaml.safe_load(text)
     return Stack(
