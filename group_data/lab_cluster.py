@@ -26,5 +26,10 @@ audit_waivers = [
         "id": "OLS-801",
         "reason": "PyPI has no later Ollama than 0.9.3; the lab is on loopback",
         "until": "2035-12-31",
-    }
+    },
+    {
+        "id": "OLS-1404",
+        "reason": "Debian 12 and 13 beside each other, on purpose",
+        "until": "2035-12-31",
+    },
 ]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.facts.memory import Look, Wanted
 from ollama_stack.facts.now import (
@@ -25,6 +25,7 @@ from ollama_stack.facts.now import (
     ShownCertificate,
     States,
 )
+from ollama_stack.facts.swarm import ClusterHost, InCluster, troubles
 from ollama_stack.inventory import Target
 from ollama_stack.reports.health import Seen, State, problems, state
 
@@ -123,6 +124,8 @@ def host_status(target: Target) -> HostStatus:
         found = look_at(target, wanted(settings))
     except ValueError as error:
         return _gone(target.name, str(error))
+    if settings.cluster:
+        return of_cluster(target, settings, found.get(InCluster))
     return told(target.name, settings, found, datetime.now(timezone.utc))
 
 
@@ -152,6 +155,15 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
     return {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
 
 
+def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> HostStatus:
+    """A host of a cluster: whether it is in, and what of the cluster's runs on it; the figures are the gateway's."""
+    own = f"{settings.ollama_project}_ollama-{profile_of(target.groups)}"
+    wrong = troubles(seen, own)
+    healthy = seen is not None and "(healthy)" in seen.containers.get(own, "")
+    state: State = "serving" if not wrong else "degraded" if healthy else "down"
+    return HostStatus(host=target.name, state=state, problems=wrong)
+
+
 def _gone(host: str, reason: str) -> HostStatus:
     return HostStatus(
         host=host, reached=False, reason=reason, state="unreachable", problems=[reason]
@@ -160,6 +172,8 @@ def _gone(host: str, reason: str) -> HostStatus:
 
 def wanted(settings: Settings) -> list[Wanted]:
     """What a host is asked; the slowest are those of the shells' different halves."""
+    if settings.cluster:
+        return [(InCluster, {"project": settings.ollama_project})]
     asked: list[Wanted] = [(States, {}), (OllamaLoad, {}), (InMemory, {})]
     asked += [(fact, {"folder": settings.ollama_dir}) for fact in (GoodRelease, DiskUsed)]
     if settings.gateway_enabled:

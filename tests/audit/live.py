@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from ollama_stack.config.settings import read_settings
+from ollama_stack.config.settings import profile_of, read_settings
 from ollama_stack.inventory import Target
 from tests.audit.cgroup import Cgroup
 from tests.audit.control import Blocked, NotApplicable, Reading, Unreadable
@@ -57,9 +57,21 @@ class Live(Conversation):
             return f"{self.sudo}{command}"
         return f"sg docker -c {shlex.quote(command)}"
 
+    def service(self, name: str) -> str:
+        """What a service, or network, of the cluster's stack is called in the swarm."""
+        return f"{self.settings.ollama_project}_{name}"
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those that every cluster has, and this host's own."""
+        return ("gateway", "door", f"ollama-{profile_of(self.target.groups)}")
+
     @property
     def inspect(self) -> str:
         """The command that shows all the containers there are to be."""
+        if self.settings.cluster:
+            label = f"com.docker.swarm.service.name={self.service(self.services[-1])}"
+            return f"docker container inspect $({self.sudo}docker ps --quiet --filter label={label})"
         return f"docker container inspect {OLLAMA} {GATEWAY}" + (
             f" {APP}" if self.settings.app_enabled else ""
         )
@@ -68,13 +80,13 @@ class Live(Conversation):
         """A container that is there; Blocked by the control ``root`` if none is."""
         said = self.run(self.inspect)  # fails if one is not there
         for container in json.loads(said.text or "[]"):
-            if container["Name"] == f"/{name}":
+            if container["Name"] == f"/{name}" or self.settings.cluster:
                 return Inspected(said.command, container)
         if self.engine.code:
             raise Blocked("OLS-501")
-        if "no such container" not in said.error.lower():
+        if "no such container" not in said.error.lower() and not self.settings.cluster:
             raise Unreadable(f"`{said.command}` failed: {said.last_words}")
-        raise Blocked(root)
+        raise Blocked("OLS-1405" if self.settings.cluster else root)
 
     @cached_property
     def ollama(self) -> Inspected:

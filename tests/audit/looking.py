@@ -16,6 +16,11 @@ from tests.audit.conversation import Pending
 from tests.audit.live import Live
 
 AT_ONCE = 32  # hosts
+# What the hosts of a cluster are held to beside the controls of their own group.
+OF_A_CLUSTER_TOO = frozenset(
+    f"OLS-{number}"
+    for number in (*range(101, 105), 109, 110, 701, 702, *range(704, 708), 802, 803)
+)
 
 
 def look(targets: Sequence[Target], specs: Sequence[Spec]) -> list[HostAudit]:
@@ -66,6 +71,14 @@ def _look(live: Live, specs: Sequence[Spec]) -> list[Result]:
 
 def _one(live: Live, spec: Spec) -> Result:
     try:
+        if bool(live.settings.cluster) != (spec.control.group == "cluster") and (
+            not live.settings.cluster or spec.control.id not in OF_A_CLUSTER_TOO
+        ):
+            raise NotApplicable(
+                "a cluster's host: group 14 looks at it"
+                if live.settings.cluster
+                else "the host serves alone"
+            )
         found = spec.look(live)
     except Pending:
         raise

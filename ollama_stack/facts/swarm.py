@@ -1,0 +1,62 @@
+"""What a host of a cluster says of itself and, where it is a manager, of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+
+@dataclass(frozen=True)
+class ClusterHost:
+    """A host's place in its swarm, and its containers' states by service; of a manager, the nodes'."""
+
+    state: str
+    containers: dict[str, str]
+    nodes: dict[str, str]
+
+
+class InCluster(FactBase[ClusterHost]):
+    """How a host of a cluster is now."""
+
+    @override
+    def command(self, project: str) -> StringCommand:
+        stack = QuoteString(f"label=com.docker.stack.namespace={project}")
+        service = '{{.Label "com.docker.swarm.service.name"}}'
+        return StringCommand(
+            "docker info --format '{{.Swarm.LocalNodeState}}' &&",
+            *("docker ps --format", QuoteString(f"= {service} {{{{.Status}}}}"), "--filter", stack),
+            "&& { docker node ls --format '+ {{.Hostname}} {{.Status}} {{.Availability}}' 2>/dev/null || true; }",
+        )
+
+    @override
+    def process(self, output: list[str]) -> ClusterHost:
+        state, *lines = output
+        parted = [line.split(" ", 2) for line in lines]
+        return ClusterHost(
+            state,
+            {name: words for mark, name, words in parted if mark == "="},
+            {name: words for mark, name, words in parted if mark == "+"},
+        )
+
+
+def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
+    """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first."""
+    if seen is None or seen.state != "active":
+        said = f"its engine says {seen.state}" if seen else "its engine does not say"
+        return [f"it is not in the cluster: {said}; deploy"]
+    words = []
+    if "(healthy)" not in seen.containers.get(ollama, ""):
+        words.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
+    words += [
+        f"{name}: {said}"
+        for name, said in seen.containers.items()
+        if "(healthy)" not in said and name != ollama
+    ]
+    words += [
+        f"{name} is {said.lower()} in the cluster"
+        for name, said in seen.nodes.items()
+        if said != "Ready Active"
+    ]
+    return words

@@ -1,0 +1,181 @@
+"""The cluster: who is in, what runs where, and which ways lead to it; as each host and the managers say."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ollama_stack.config.settings import profile_of
+from tests.audit.control import Blocked, Finding, NotApplicable, Reading, control
+from tests.audit.live import Live
+
+NODES = "docker node ls --format '{{.ID}} {{.Status}} {{.Availability}} {{.EngineVersion}} {{.ManagerStatus}}'"
+AES_GCM = (
+    "unshare --net ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 1 mode transport"
+    f" aead 'rfc4106(gcm(aes))' 0x{'00' * 20} 64"
+)
+ADMIN = "docs.docker.com/engine/swarm/admin_guide"
+
+
+def nodes(live: Live) -> Reading:
+    """Every node's id, state, availability, engine and role, by a manager's word."""
+    said = live.run(NODES)
+    if said.code and "not a swarm manager" in said.error:
+        raise NotApplicable("the managers say it")
+    if said.code:
+        raise Blocked("OLS-1401")
+    return said.reading([line.split() for line in said.text.splitlines()], said.text)
+
+
+@control("OLS-1401", "The host is in its cluster", "critical", ADMIN)
+def test_the_host_is_in_its_cluster(live: Live) -> Finding:
+    """Who is not in it serves nobody."""
+    said = live.ask(f"{live.sudo}docker info --format '{{{{.Swarm.LocalNodeState}}}}'")
+    return said.reading(said.text.strip(), said.text).equals("active")
+
+
+@control("OLS-1402", "The cluster has every declared host, ready, and no other", "high", ADMIN, fleet=True)
+def test_every_declared_host_is_ready(live: Live) -> Finding:
+    """The class is as large as the hosts that serve; a stranger in the cluster sees its secrets."""
+    found = nodes(live)
+    ready = [node for node in found.value if node[1:3] == ["Ready", "Active"]]
+    declared = [one for one in live.fleet if one.settings.cluster == live.settings.cluster]
+    right = len(ready) == len(found.value) == len(declared)
+    return found.meets(
+        f"{len(declared)} hosts, all ready and active", right, f"{len(ready)} of {len(found.value)}"
+    )
+
+
+@control("OLS-1403", "The managers have a quorum, and one to spare where they are three", "high", ADMIN)
+def test_the_managers_have_a_quorum(live: Live) -> Finding:
+    """Without a quorum nothing changes and nothing is replaced."""
+    found = nodes(live)
+    managers = [node[4] for node in found.value if len(node) > 4]
+    reached = [word for word in managers if word in ("Leader", "Reachable")]
+    right = len(managers) % 2 == 1 and len(reached) == len(managers) and "Leader" in reached
+    return found.meets(
+        "an odd number of managers, all reachable", right, f"{len(reached)} of {len(managers)}"
+    )
+
+
+@control("OLS-1404", "The cluster's engines are of one version", "medium", "Docker Engine release notes")
+def test_the_engines_are_of_one_version(live: Live) -> Finding:
+    """Engines of several versions are what nobody has tried together."""
+    found = nodes(live)
+    versions = sorted({node[3] for node in found.value})
+    return found.meets("one version", len(versions) == 1, ", ".join(versions))
+
+
+@control("OLS-1405", "The host runs the Ollama of its profile, and it is healthy", "critical", ADMIN)
+def test_the_host_runs_its_ollama(live: Live) -> Finding:
+    """It is healthy once it has answered a real prompt since its start."""
+    label = f"label=com.docker.swarm.service.name={live.service(f'ollama-{profile_of(live.target.groups)}')}"
+    said = live.ask(f"docker ps --filter {label} --format '{{{{.Status}}}}'")
+    healthy = [line for line in said.text.splitlines() if "(healthy)" in line]
+    return said.reading(said.text.strip() or "none", said.text).meets("one, healthy", len(healthy) == 1)
+
+
+@control("OLS-1406", "The cluster's containers publish the declared port alone", "critical", ADMIN)
+def test_only_the_declared_port_is_published(live: Live) -> Finding:
+    """Ollama itself has no lock; the gateway alone may be reached, and the routing mesh opens every host."""
+    said = live.ask("docker ps --filter label=com.docker.swarm.service.id --format '{{.Ports}}'")
+    found = sorted(set(re.findall(r":(\d+)->", said.text)))
+    manager = live.ask(f"{live.sudo}docker info --format '{{{{.Swarm.ControlAvailable}}}}'")
+    expected = [str(live.settings.ollama_port)] if manager.text.strip() == "true" else []
+    return said.reading(found, said.text).equals(
+        expected, lambda ports: ", ".join(ports) or "no port"
+    )
+
+
+@control(
+    "OLS-1407", "No service is on the routing mesh", "critical", "docs.docker.com/engine/swarm/ingress"
+)
+def test_no_service_is_on_the_mesh(live: Live) -> Finding:
+    """It would let in by every host, and hide who asks."""
+    nodes(live)
+    said = live.ask("docker service ls --format '{{.Name}} {{.Ports}}'")
+    meshed = [line.split()[0] for line in said.text.splitlines() if "->" in line]
+    return said.reading(", ".join(meshed) or "none", said.text).equals("none")
+
+
+@control(
+    *("OLS-1408", "What the cluster's hosts say to each other is encrypted", "high"),
+    reference="docs.docker.com/engine/network/drivers/overlay (encryption)",
+    remedy="set cluster_encrypted = True and take the stack down once (docs/cluster.md), then {deploy}",
+)
+def test_the_network_is_encrypted(live: Live) -> Finding:
+    """Questions and answers pass between hosts, and whoever shares their network could read them."""
+    able = live.run(f"{live.root}{AES_GCM}")
+    if able.code and not live.settings.cluster_encrypted:
+        raise NotApplicable("this kernel has no AES-GCM for IPsec, and the inventory says so")
+    name = live.service("inside")
+    said = live.ask(f"docker network inspect {name} --format '{{{{json .Options}}}}'")
+    encrypted = "encrypted" in json.loads(said.text)
+    return said.reading(said.text.strip(), said.text).meets("encrypted", encrypted)
+
+
+@control("OLS-1409", "No change is under way, and none has failed", "medium", ADMIN)
+def test_no_change_is_under_way(live: Live) -> Finding:
+    """A change that failed has gone back: the cluster does not run what is declared."""
+    nodes(live)
+    services = " ".join(map(live.service, live.services))
+    form = "{{.Spec.Name}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{else}}completed{{end}}"
+    said = live.run(f"docker service inspect --format '{form}' {services}")
+    if said.code:
+        raise Blocked("OLS-1405")
+    states = dict(line.split() for line in said.text.splitlines())
+    odd = [f"{name} {state}" for name, state in states.items() if state != "completed"]
+    return said.reading(", ".join(odd) or "none", said.text).equals("none")
+
+
+@control("OLS-1410", "The host's model is tuned as declared", "high", "Ollama api/types.go")
+def test_the_model_is_tuned(live: Live) -> Finding:
+    """More threads than the limit are a collapse; another model is another answer."""
+    container = live.ollama.data["Id"][:12]
+    said = live.run(f"docker exec {container} ollama show {live.settings.model_name} --parameters")
+    found = dict(line.split()[:2] for line in said.text.splitlines() if line.split()[1:])
+    wanted = {name: str(value) for name, value in live.settings.model_parameters.items()}
+    shown = ", ".join(f"{name} {found.get(name, 'unset')}" for name in wanted)
+    return said.reading(shown, said.text or said.error).meets(
+        ", ".join(f"{name} {value}" for name, value in wanted.items()), wanted.items() <= found.items()
+    )
+
+
+@control("OLS-1411", "Who has no token is refused at the cluster's address", "critical", "RFC 9110, 15.5.2")
+def test_who_has_no_token_is_refused(live: Live) -> Finding:
+    """The address is open to the network."""
+    nodes(live)
+    body = {"model": live.settings.model_name, "prompt": "hi"}
+    said = live.published("/api/generate", body, token=False)
+    status = said.text.rpartition("\n")[0].rpartition("\n")[2] if said.text else "000"
+    return said.reading(status, said.text).equals("401")
+
+
+@control("OLS-1412", "Join tokens are in no file of the host", "high", ADMIN)
+def test_join_tokens_are_in_no_file(live: Live) -> Finding:
+    """Who has one joins the cluster, and as a manager reads all its secrets."""
+    places = "/root/.bash_history /home/*/.bash_history /run/ollama-stack.log " + live.settings.ollama_dir
+    said = live.run(f"{live.root}sh -c 'grep -rlE SWMTKN-1- {places} 2>/dev/null'")
+    return said.reading(said.text.strip() or "none", said.text or "none").equals("none")
+
+
+@control("OLS-1413", "Nothing in the cluster's containers can gain privileges", "high", "prctl(2), PR_SET_NO_NEW_PRIVS")
+def test_nothing_can_gain_privileges(live: Live) -> Finding:
+    """A setuid program inside must not make root of somebody."""
+    listed = "docker ps --quiet --filter label=com.docker.swarm.service.id"
+    top = f"for c in $({live.sudo}{listed}); do {live.sudo}docker top $c -eo pid,comm; done"
+    pids = "awk '$2 != \"COMMAND\" && $2 != \"docker-init\" {print \"/proc/\" $1 \"/status\"}'"
+    said = live.ask(f"{{ {top}; }} | {pids} | xargs grep -sh ^NoNewPrivs | sort | uniq -c")
+    found = [line.split()[-1] for line in said.text.splitlines()]
+    return said.reading(", ".join(found) or "none", said.text).equals("1")
+
+
+@control(
+    *("OLS-1414", "The host has no swap", "high"),
+    reference="docs.docker.com/engine/swarm/services (limits are of memory alone)",
+    remedy="swapoff --all on the host, and take its swap out of /etc/fstab",
+)
+def test_the_host_has_no_swap(live: Live) -> Finding:
+    """A model in swap answers so slowly that the class believes the server is dead, and Swarm has no bound for it."""
+    said = live.ask("grep SwapTotal /proc/meminfo")
+    return said.reading(said.text.split()[1], said.text).equals("0")
