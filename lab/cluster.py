@@ -132,6 +132,34 @@ def change() -> None:
         raise RuntimeError(done.stderr)
 
 
+def bad_change() -> None:
+    """An image that is no Ollama: the first host's failure ends the change, and takes it back."""
+    if deploy("--data", "ollama_image=haproxy:3.0.11").returncode == 0:
+        raise RuntimeError("a change that cannot serve is called done")
+    settled()
+
+
+def killed_change() -> None:
+    """The run is killed in the middle of a change; the next one finds the work done, and confirms it."""
+    words = ["-m", "pyinfra", "-y", INVENTORY, "deploy.py", "--data", "ollama_keep_alive=59m"]
+    started = subprocess.Popen(  # noqa: S603 our own interpreter
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(15)
+    started.kill()
+    started.wait()
+    done = deploy("--data", "ollama_keep_alive=59m")
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+def back() -> None:
+    """The release before, by one word."""
+    done = deploy(story="rollback.py")
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
 def process_killed() -> None:
     """Ollama dies, and its host lives."""
     on(bystander(), f"docker kill $({LOCAL})")
@@ -145,10 +173,8 @@ def host_killed() -> None:
 
 def host_cut_off() -> None:
     """A server's cable is out for half a minute."""
-    victim = bystander()
-    run("docker", "network", "disconnect", "bridge", victim.container)
-    time.sleep(30)
-    run("docker", "network", "connect", "bridge", victim.container)
+    out = "ip link set eth0 down; sleep 30; ip link set eth0 up"
+    on(bystander(), f"{out}; ip route add default via 172.17.0.1")
     time.sleep(15)
 
 
@@ -183,9 +209,13 @@ def _without_power(member: Member, seconds: int) -> None:
 
 ACTS: dict[str, Callable[[], None]] = {
     "a change of Ollama's settings, host by host": change,
+    "a change that cannot serve": bad_change,
+    "a run that is killed in the middle of a change, and the next one": killed_change,
+    "a rollback": back,
     "Ollama killed on one host": process_killed,
     "a host loses its power": host_killed,
     "a host is frozen": host_frozen,
+    "a host is cut off from the others": host_cut_off,
     "a host's Ollama loses the model": other_model,
     "the gateway's host loses its power": gateway_host_killed,
 }

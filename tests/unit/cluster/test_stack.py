@@ -1,0 +1,168 @@
+"""The stack of a cluster: who is in it, what it is told, and what hosts cannot be together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.rules import faults, run_faults
+from ollama_stack.stack.cluster import Hosts, Stack, cluster_faults, members, stack
+from ollama_stack.stack.rendering import haproxy_config
+from tests.unit.conftest import group_data
+
+OWN: dict[str, Any] = {
+    **{"cluster": "school", "ollama_bind": "0.0.0.0"},
+    "gateway_tokens": {"class": "env:CLASS_TOKEN"},
+}
+DIGESTS = {"0" * 64: "class"}
+
+
+def host(*groups: str, **own: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return groups, group_data("all", groups[0]) | OWN | own
+
+
+def four(**own: Any) -> Hosts:
+    return {
+        "a": host("low", **own),
+        "b": host("low"),
+        "c": host("medium"),
+        "d": host("medium"),
+    }
+
+
+def made(hosts: Hosts | None = None) -> Stack:
+    return stack(members(hosts or four(), "school"), DIGESTS)
+
+
+def text_of(what: str, there: Stack) -> str:
+    return next(text for name, text in there.configs.items() if f"_{what}_" in name)
+
+
+def test_managers_are_the_first_three_or_the_group_s() -> None:
+    def managers(hosts: Hosts) -> list[str]:
+        return [one.name for one in members(hosts, "school") if one.manager]
+
+    assert managers(four()) == ["a", "b", "c"]
+    assert managers({name: four()[name] for name in ("a", "b")}) == ["a"]
+    chosen = four() | {"d": host("medium", "managers")}
+    assert managers(chosen) == ["d"]
+
+
+def test_an_ollama_for_each_profile_runs_on_each_of_its_hosts() -> None:
+    services = yaml.safe_load(made().text)["services"]
+    assert set(services) == {"ollama-low", "ollama-medium", "gateway", "door"}
+    for profile in ("low", "medium"):
+        deploy = services[f"ollama-{profile}"]["deploy"]
+        assert deploy["mode"] == "global"
+        assert deploy["placement"]["constraints"] == [f"node.labels.profile == {profile}"]
+        assert deploy["resources"]["reservations"] == {"memory": "2G", "cpus": "1.0"}
+        assert deploy["update_config"] | {"failure_action": "rollback", "parallelism": 1} == (
+            deploy["update_config"]
+        )
+
+
+def test_one_gateway_has_the_places_of_all() -> None:
+    there = made()
+    gateway = text_of("haproxy.cfg", there)
+    assert yaml.safe_load(there.text)["services"]["gateway"]["deploy"]["replicas"] == 1
+    assert "queue(generations) ge 50 }" in gateway  # 10 + 10 + 15 + 15
+    assert "server-template low- 2 ollama-low:11434 maxconn 2 " in gateway
+    assert "server-template medium- 2 ollama-medium:11434 maxconn 3 " in gateway
+
+
+def test_nothing_is_published_but_the_door_on_each_manager_past_the_mesh() -> None:
+    services = yaml.safe_load(made().text)["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["door"]
+    assert services["door"]["ports"] == [{"target": 11434, "published": 11434, "mode": "host"}]
+
+
+@pytest.mark.parametrize("service", ["ollama-low", "gateway", "door"])
+def test_no_container_can_gain_anything(service: str) -> None:
+    said = yaml.safe_load(made().text)["services"][service]
+    assert said["read_only"]
+    assert said["cap_drop"] == ["ALL"]
+    assert "--no-new-privs" in said.get("entrypoint", said["command"])
+
+
+def test_what_changes_has_another_name_and_nothing_else_has() -> None:
+    before, after = made(), stack(members(four(), "school"), DIGESTS | {"1" * 64: "other"})
+    assert before.secrets.keys() != after.secrets.keys()
+    assert before.configs.keys() == after.configs.keys()
+    assert before.digest != after.digest
+    assert made().digest == before.digest
+    assert all(name in before.text for name in (*before.configs, *before.secrets))
+
+
+def test_no_secret_is_in_the_file() -> None:
+    assert "0" * 64 not in made().text
+
+
+def test_the_network_is_encrypted_unless_that_is_declared_otherwise() -> None:
+    assert "encrypted" in yaml.safe_load(made().text)["networks"]["inside"]["driver_opts"]
+    open_ = {name: host("low", cluster_encrypted=False) for name in "abc"}
+    assert "driver_opts" not in yaml.safe_load(made(open_).text)["networks"]["inside"]
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"model_name": "other:1b"}, "model_name: is "),
+        ({"ollama_port": 8000}, "ollama_port: is "),
+    ],
+)
+def test_hosts_of_one_cluster_have_the_same_settings(own: dict[str, Any], said: str) -> None:
+    wrong = cluster_faults(four() | {"d": host("medium", **own)})
+    assert list(wrong) == ["d"]
+    assert wrong["d"][0].startswith(said)
+    assert wrong["d"][0].endswith("on another host of the cluster school; give both the same")
+
+
+def test_hosts_of_one_profile_have_the_same_limits() -> None:
+    wrong = cluster_faults(four() | {"b": host("low", ollama_cpus=1.0)})
+    assert wrong == {
+        "b": [
+            "ollama_cpus: is 1.0, and 2.0 on another host of the cluster school; give both the same"
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"app_enabled": True}, "app_enabled: the page is for a host alone; set app_enabled = False"),
+        ({"gateway_tls": "own"}, "gateway_tls: own is for a host alone; set gateway_tls_cert"),
+        ({"ollama_bind": "127.0.0.1"}, "ollama_bind: a cluster's managers publish on all their"),
+    ],
+)
+def test_what_is_for_a_host_alone_is_refused(own: dict[str, Any], said: str) -> None:
+    hosts = {name: host("low", **own) for name in "abc"}
+    assert cluster_faults(hosts)["a"][0].startswith(said)
+
+
+def test_an_even_number_of_managers_is_refused() -> None:
+    hosts = four() | {name: host("medium", "managers") for name in "cd"}
+    assert "has 2 managers" in cluster_faults(hosts)["a"][0]
+
+
+def test_a_cluster_without_a_token_is_refused() -> None:
+    data = group_data("all", "low") | {"cluster": "school", "ollama_bind": "0.0.0.0"}
+    assert any(fault.startswith("gateway_tokens: ") for fault in faults(["low"], data))
+
+
+def test_a_run_is_refused_for_what_hosts_cannot_be_together(monkeypatch: Any) -> None:
+    monkeypatch.setenv("CLASS_TOKEN", "f" * 64)
+    hosts = four() | {"d": host("medium", model_name="other:1b")}
+    assert list(run_faults(hosts, ["low", "medium"])) == ["d"]
+    assert not run_faults(four(), ["low", "medium"])
+
+
+def test_a_host_alone_knows_nothing_of_clusters(medium: Settings) -> None:
+    assert medium.cluster == ""
+    config = haproxy_config(medium, "v")
+    for word in ("server-template", "accept-proxy", "grace", "stopping", "retry-on"):
+        assert word not in config
+    data = group_data("all", "medium") | {"cluster_encrypted": False}
+    assert haproxy_config(read_settings(data), "v") == config
