@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import httpx
 
@@ -73,7 +74,7 @@ class Seen:
     def gap(self) -> float:
         """The longest time without any answer, in seconds."""
         ends = sorted(begin + took for begin, took, status in self.rows if status == 200)
-        return max((b - a for a, b in zip(ends, ends[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in pairwise(ends)), default=0.0)
 
 
 @contextmanager

@@ -183,9 +183,7 @@ class View:
 def _holds(node: dict[str, Any], rule: str) -> bool:
     key, _, value = rule.partition("==")
     labels = node["Spec"].get("Labels") or {}
-    known = {"node.role": node["Spec"]["Role"]} | {
-        f"node.labels.{k}": v for k, v in labels.items()
-    }
+    known = {"node.role": node["Spec"]["Role"]} | {f"node.labels.{k}": v for k, v in labels.items()}
     return known.get(key.strip()) == value.strip()
 
 

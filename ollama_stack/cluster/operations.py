@@ -1,4 +1,4 @@
-"""A host that is in the cluster, has its model and its label; and the one stack of all."""
+"""A host that is in the cluster, has its model and its label; and who is in it no more."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.cluster.facts import (
-    RELEASE,
     KeptModel,
     ModelsInVolume,
     Node,
     NodeInfo,
-    Release,
     View,
     engine,
     look,
@@ -26,8 +24,7 @@ from ollama_stack.cluster.facts import (
 from ollama_stack.facts.memory import known
 from ollama_stack.shell import or_explain, run_now
 
-KEPT_RELEASES = 5
-POLL = 1.0  # seconds between two looks at a change
+JOIN = 60.0  # seconds, after the twenty that Docker itself waits
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -125,8 +122,15 @@ def join(state: State, host: Host, place: Place, role: str) -> bool:
         **{"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": place.address},
         **{"RemoteAddrs": [f"{node_of(state, place.leader).address}:2377"], "JoinToken": token},
     }
-    fault = f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp)"
-    return call(state, host, "/swarm/join", body, fault)
+    ok, said = run_now(state, host, engine("/swarm/join", body=True), stdin=json.dumps(body))
+    end = time.monotonic() + JOIN
+    while not ok and time.monotonic() < end:  # it goes on in the background, once it has begun
+        time.sleep(1)
+        ok = node_of(state, host).state == "active"
+    return ok or told(
+        host,
+        f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(said)}",
+    )
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,8 @@ def model_kept(wanted: ModelWanted, image: str, volume: str, program: str) -> Co
     ``program``: what does it, in a container of its own.
     """
     names = (wanted.model, wanted.pristine)
-    if wanted.there(known(ModelsInVolume, volume=volume, models=names)):
+    there: dict[str, KeptModel] = host.get_fact(ModelsInVolume, volume=volume, models=names)
+    if wanted.there(there):
         host.noop(f"{wanted.model} is there, tuned")
         return
     lines = [f"PARAMETER {name} {value}" for name, value in wanted.parameters.items()]
@@ -232,7 +237,7 @@ def label(state: State, host: Host, place: Place) -> bool:
 
 
 @operation()
-def removed(nodes: Mapping[str, str], project: str, seconds: int) -> Commands:
+def removed(nodes: Mapping[str, str], seconds: int) -> Commands:
     """Have nobody in the swarm who is not declared: drained first, its model volume kept.
 
     ``nodes``: hostnames by node. ``seconds``: for the answers that run there.
@@ -243,161 +248,9 @@ def removed(nodes: Mapping[str, str], project: str, seconds: int) -> Commands:
         host.log(f"remove {name}")
         yield f"docker node update --availability drain {node}"
         tasks = f"docker node ps --format '{{{{.CurrentState}}}}' {node} | grep -q ^Running"
-        down = (
-            f"test \"$(docker node inspect --format '{{{{.Status.State}}}}' {node})\" != ready"
-        )
+        down = f"test \"$(docker node inspect --format '{{{{.Status.State}}}}' {node})\" != ready"
         yield StringCommand(
             f"timeout {seconds} sh -c",
             QuoteString(f"while {tasks}; do {down} || sleep 1 && {down} && break; done; true"),
         )
         yield f"docker node demote {node} >/dev/null; docker node rm --force {node}"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A stack, what it names, and who asks for it."""
-
-    project: str
-    text: str
-    digest: str
-    configs: dict[str, str]
-    secrets: dict[str, str]
-    record: dict[str, str]
-    seconds: int
-    """For the whole change."""
-
-
-@operation()
-def deployed(wanted: Wanted, seen: View) -> Commands:
-    """Have the stack run as declared on every host; what fails goes back to the last one that answered."""
-    last = seen.releases[-1] if seen.releases else None
-    if last and last.digest == wanted.digest and last.specs == seen.specs and not seen.missing():
-        host.noop(f"release {last.number} runs")
-        return
-    yield FunctionCommand(change, (wanted,), {})
-
-
-def change(state: State, host: Host, wanted: Wanted) -> bool:
-    """Deploy and wait; on a failure the last release again, and False."""
-    seen = view(state, host, wanted.project)
-    if seen is None:
-        return told(host, "cluster: the managers have no quorum; docs/cluster.md says how it comes back")
-    for kind, texts in (("config", wanted.configs), ("secret", wanted.secrets)):
-        for name, text in texts.items():
-            if name not in seen.names and not _made(state, host, wanted.project, kind, name, text):
-                return False
-    if not _applied(state, host, wanted.project, wanted.text):
-        return False
-    if fault := _settled(state, host, wanted):
-        told(host, fault)
-        if seen.releases:
-            _back(state, host, wanted.project, seen.releases[-1])
-        return False
-    return True
-
-
-def _made(
-    state: State, host: Host, project: str, kind: str, name: str, text: str, *labels: str
-) -> bool:
-    given = (
-        bit for one in (f"ollama-stack={project}", *labels) for bit in ("--label", QuoteString(one))
-    )
-    command = StringCommand(f"docker {kind} create", *given, QuoteString(name), "- 2>&1")
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or told(host, f"cluster: the {kind} {name} cannot be made: {' '.join(said)}")
-
-
-def _applied(state: State, host: Host, project: str, text: str) -> bool:
-    command = StringCommand(
-        "docker stack deploy --prune --resolve-image never --compose-file -", project, "2>&1"
-    )
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or told(host, f"cluster: the stack is refused: {' '.join(said)}")
-
-
-def _settled(state: State, host: Host, wanted: Wanted) -> str:
-    """Wait until all is as declared; else why it is not."""
-    end, before = time.monotonic() + wanted.seconds, list[str]()
-    while time.monotonic() < end:
-        seen = view(state, host, wanted.project)
-        if seen:
-            if failed := seen.rolled_back():
-                return f"cluster: the change failed, and goes back: {'; '.join(failed)}"
-            missing = seen.missing()
-            if not missing:
-                return ""
-            if missing != before:
-                host.log("; ".join(missing))
-                before = missing
-        time.sleep(POLL)
-    return f"cluster: after {wanted.seconds} s not all hosts serve: {'; '.join(before)}"
-
-
-def _back(state: State, host: Host, project: str, release: Release) -> None:
-    host.log_styled(
-        f"back to release {release.number}, host by host", fg="yellow", log_func=logger.error
-    )
-    _applied(state, host, project, release.text)
-
-
-@operation()
-def committed(wanted: Wanted, seen: View) -> Commands:
-    """Have what has just answered as the swarm's own last release; what only an older one needed goes."""
-    last = seen.releases[-1] if seen.releases else None
-    if last and last.digest == wanted.digest and last.specs == seen.specs:
-        host.noop(f"release {last.number} is kept")
-        return
-    yield FunctionCommand(commit, (wanted,), {})
-
-
-def commit(state: State, host: Host, wanted: Wanted) -> bool:
-    """Keep it, as a config with its text."""
-    seen = view(state, host, wanted.project)
-    if seen is None:
-        return told(host, "cluster: the managers do not answer; run again")
-    number = seen.releases[-1].number + 1 if seen.releases else 1
-    labels = wanted.record | {
-        RELEASE: str(number),
-        "digest": wanted.digest,
-        "specs": seen.specs,
-    }
-    name = f"{wanted.project}_release_{number}"
-    words = [f"{key}={value}" for key, value in labels.items()]
-    if not _made(state, host, wanted.project, "config", name, wanted.text, *words):
-        return False
-    _pruned(state, host, seen, wanted)
-    return True
-
-
-def _pruned(state: State, host: Host, seen: View, wanted: Wanted) -> None:
-    """Only what no kept release names; what still runs, Docker itself refuses to remove."""
-    kept = seen.releases[1 - KEPT_RELEASES :]
-    texts = [wanted.text, *(release.text for release in kept)]
-    names = {release.name for release in kept}
-    for kind, things in (("config", seen.configs), ("secret", seen.secrets)):
-        for one in things:
-            name = one["Spec"]["Name"]
-            if name not in names and not any(name in text for text in texts):
-                run_now(state, host, StringCommand(f"docker {kind} rm", QuoteString(name), "2>&1"))
-
-
-@operation(is_idempotent=False, idempotent_notice="It runs another release each time.")
-def went_back(project: str, number: str, seconds: int) -> Commands:
-    """Have a kept release run; ``number``: its own, or ``previous``."""
-    yield FunctionCommand(go_back, (project, number, seconds), {})
-
-
-def go_back(state: State, host: Host, project: str, number: str, seconds: int) -> bool:
-    """The release before the last one, or the one of this number; it becomes the last one."""
-    seen = view(state, host, project)
-    releases = {str(one.number): one for one in seen.releases} if seen else {}
-    chosen = releases.get(number)
-    if number == "previous" and len(releases) > 1:
-        chosen = list(releases.values())[-2]
-    if chosen is None:
-        there = ", ".join(releases) or "none"
-        return told(host, f"rollback: the cluster has no release {number}; there: {there}")
-    record = {key: chosen.labels[key] for key in ("at", "by", "commit") if key in chosen.labels}
-    wanted = Wanted(project, chosen.text, chosen.digest, {}, {}, record, seconds)
-    host.log(f"release {chosen.number} again")
-    return change(state, host, wanted) and commit(state, host, wanted)

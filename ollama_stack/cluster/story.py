@@ -7,7 +7,8 @@ from pyinfra.api import Host, deploy
 from pyinfra.facts.docker import DockerContainer, DockerImage
 from pyinfra.facts.server import Which
 
-from ollama_stack.cluster import operations
+from ollama_stack.cluster import change, operations
+from ollama_stack.cluster.change import Wanted
 from ollama_stack.cluster.facts import (
     EncryptsOverlays,
     Node,
@@ -15,7 +16,7 @@ from ollama_stack.cluster.facts import (
     Swarm,
     View,
 )
-from ollama_stack.cluster.operations import ModelWanted, Place, Wanted
+from ollama_stack.cluster.operations import ModelWanted, Place
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import OLLAMA
@@ -40,7 +41,7 @@ def deploy_cluster(settings: Settings) -> None:
         operations.begun(name="Begin the cluster", place=place)
     seen = _seen(settings, place)
     operations.joined(name="Join the cluster", place=place, nodes=seen.nodes)
-    _have_the_model(settings)
+    _have_the_model(settings=settings)
     operations.labelled(name="Say which profile it is of", place=place, nodes=seen.nodes)
     if host == place.leader:
         _run_the_stack(settings, there, seen)
@@ -51,7 +52,7 @@ def go_back(settings: Settings) -> None:
     there = _members(settings)
     _take_the_lock(settings)
     if host == _place(settings, there).leader:
-        operations.went_back(
+        change.went_back(
             name="Run a kept release",
             project=settings.ollama_project,
             number=str(host.data.get("_release", "previous")),
@@ -82,9 +83,7 @@ def _leader(there: list[Member]) -> Host:
 def _place(settings: Settings, there: list[Member]) -> Place:
     own = next(member for member in there if member.name == host.name)
     address = settings.cluster_address or known(OwnAddress)
-    return Place(
-        _leader(there), settings.ollama_project, own.profile, own.manager, address, POOL
-    )
+    return Place(_leader(there), settings.ollama_project, own.profile, own.manager, address, POOL)
 
 
 def _refuse_what_cannot_be(settings: Settings) -> None:
@@ -100,15 +99,15 @@ def _refuse_what_cannot_be(settings: Settings) -> None:
             "answers would be readable between the hosts; have them there, or set cluster_encrypted = False"
         )
     if not settings.cluster_address and not known(OwnAddress):
-        wrong.append("cluster_address: the host has no way out, so its address is not known; set it")
+        wrong.append(
+            "cluster_address: the host has no way out, so its address is not known; set it"
+        )
     if wrong:
         refuse({host.name: wrong})
 
 
 def _take_the_lock(settings: Settings) -> None:
-    programs.installed(
-        name="Install the host's programs", folder=settings.ollama_dir, unit=""
-    )
+    programs.installed(name="Install the host's programs", folder=settings.ollama_dir, unit="")
     lock.held(
         name="Take the lock",
         folder=settings.ollama_dir,
@@ -180,13 +179,16 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View) -> None:
         name="Remove who is no longer declared",
         nodes={
             node["ID"]: node["Description"]["Hostname"]
-            for node in seen.nodes
+            for node in sorted(
+                seen.nodes, key=lambda node: str(node["Status"]["State"])
+            )  # the dead first
             if node["ID"] not in ids
         },
-        project=settings.ollama_project,
         seconds=seconds(settings.gateway_answer_limit),
+        _retries=2,  # the managers may be about to choose another leader
+        _retry_delay=10,
     )
-    changed = operations.deployed(name="Run the stack", wanted=wanted, seen=seen)
+    changed = change.deployed(name="Run the stack", wanted=wanted, seen=seen)
     smoke.answers(
         name="Smoke | Ask the model",
         url=settings.url,
@@ -196,7 +198,7 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View) -> None:
         seconds=settings.smoke_seconds,
         changed=changed.did_change,
     )
-    operations.committed(name="Keep it as a release", wanted=wanted, seen=seen)
+    change.committed(name="Keep it as a release", wanted=wanted, seen=seen)
 
 
 def _patience(settings: Settings, there: list[Member]) -> int:

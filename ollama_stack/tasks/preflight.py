@@ -183,7 +183,8 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}
             ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
     if settings.cluster:
-        ours |= set(known(StackPorts, project=settings.ollama_project))
+        of_the_stack: list[str] = known(StackPorts, project=settings.ollama_project)
+        ours |= set(of_the_stack)
     listeners = {}
     wanted = ["ollama_port"]
     wanted += ["gateway_metrics_port"] if settings.gateway_enabled and not settings.cluster else []

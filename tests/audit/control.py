@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 GROUPS = {
     **{1: "limits", 2: "environment", 3: "effect", 4: "model", 5: "service", 6: "exposure"},
-    **{7: "hardening", 8: "versions", 9: "logs", 10: "host", 11: "waivers", 12: "app", 14: "cluster"},
+    **{
+        7: "hardening",
+        8: "versions",
+        9: "logs",
+        10: "host",
+        11: "waivers",
+        12: "app",
+        14: "cluster",
+    },
 }
 DEPLOY = "{deploy}"  # becomes the command that deploys the audited inventory
 

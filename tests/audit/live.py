@@ -71,7 +71,9 @@ class Live(Conversation):
         """The command that shows all the containers there are to be."""
         if self.settings.cluster:
             label = f"com.docker.swarm.service.name={self.service(self.services[-1])}"
-            return f"docker container inspect $({self.sudo}docker ps --quiet --filter label={label})"
+            return (
+                f"docker container inspect $({self.sudo}docker ps --quiet --filter label={label})"
+            )
         return f"docker container inspect {OLLAMA} {GATEWAY}" + (
             f" {APP}" if self.settings.app_enabled else ""
         )

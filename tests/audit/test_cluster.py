@@ -34,7 +34,13 @@ def test_the_host_is_in_its_cluster(live: Live) -> Finding:
     return said.reading(said.text.strip(), said.text).equals("active")
 
 
-@control("OLS-1402", "The cluster has every declared host, ready, and no other", "high", ADMIN, fleet=True)
+@control(
+    "OLS-1402",
+    "The cluster has every declared host, ready, and no other",
+    "high",
+    ADMIN,
+    fleet=True,
+)
 def test_every_declared_host_is_ready(live: Live) -> Finding:
     """The class is as large as the hosts that serve; a stranger in the cluster sees its secrets."""
     found = nodes(live)
@@ -46,7 +52,9 @@ def test_every_declared_host_is_ready(live: Live) -> Finding:
     )
 
 
-@control("OLS-1403", "The managers have a quorum, and one to spare where they are three", "high", ADMIN)
+@control(
+    "OLS-1403", "The managers have a quorum, and one to spare where they are three", "high", ADMIN
+)
 def test_the_managers_have_a_quorum(live: Live) -> Finding:
     """Without a quorum nothing changes and nothing is replaced."""
     found = nodes(live)
@@ -58,7 +66,9 @@ def test_the_managers_have_a_quorum(live: Live) -> Finding:
     )
 
 
-@control("OLS-1404", "The cluster's engines are of one version", "medium", "Docker Engine release notes")
+@control(
+    "OLS-1404", "The cluster's engines are of one version", "medium", "Docker Engine release notes"
+)
 def test_the_engines_are_of_one_version(live: Live) -> Finding:
     """Engines of several versions are what nobody has tried together."""
     found = nodes(live)
@@ -66,13 +76,17 @@ def test_the_engines_are_of_one_version(live: Live) -> Finding:
     return found.meets("one version", len(versions) == 1, ", ".join(versions))
 
 
-@control("OLS-1405", "The host runs the Ollama of its profile, and it is healthy", "critical", ADMIN)
+@control(
+    "OLS-1405", "The host runs the Ollama of its profile, and it is healthy", "critical", ADMIN
+)
 def test_the_host_runs_its_ollama(live: Live) -> Finding:
     """It is healthy once it has answered a real prompt since its start."""
     label = f"label=com.docker.swarm.service.name={live.service(f'ollama-{profile_of(live.target.groups)}')}"
     said = live.ask(f"docker ps --filter {label} --format '{{{{.Status}}}}'")
     healthy = [line for line in said.text.splitlines() if "(healthy)" in line]
-    return said.reading(said.text.strip() or "none", said.text).meets("one, healthy", len(healthy) == 1)
+    return said.reading(said.text.strip() or "none", said.text).meets(
+        "one, healthy", len(healthy) == 1
+    )
 
 
 @control("OLS-1406", "The cluster's containers publish the declared port alone", "critical", ADMIN)
@@ -88,7 +102,10 @@ def test_only_the_declared_port_is_published(live: Live) -> Finding:
 
 
 @control(
-    "OLS-1407", "No service is on the routing mesh", "critical", "docs.docker.com/engine/swarm/ingress"
+    "OLS-1407",
+    "No service is on the routing mesh",
+    "critical",
+    "docs.docker.com/engine/swarm/ingress",
 )
 def test_no_service_is_on_the_mesh(live: Live) -> Finding:
     """It would let in by every host, and hide who asks."""
@@ -137,11 +154,17 @@ def test_the_model_is_tuned(live: Live) -> Finding:
     wanted = {name: str(value) for name, value in live.settings.model_parameters.items()}
     shown = ", ".join(f"{name} {found.get(name, 'unset')}" for name in wanted)
     return said.reading(shown, said.text or said.error).meets(
-        ", ".join(f"{name} {value}" for name, value in wanted.items()), wanted.items() <= found.items()
+        ", ".join(f"{name} {value}" for name, value in wanted.items()),
+        wanted.items() <= found.items(),
     )
 
 
-@control("OLS-1411", "Who has no token is refused at the cluster's address", "critical", "RFC 9110, 15.5.2")
+@control(
+    "OLS-1411",
+    "Who has no token is refused at the cluster's address",
+    "critical",
+    "RFC 9110, 15.5.2",
+)
 def test_who_has_no_token_is_refused(live: Live) -> Finding:
     """The address is open to the network."""
     nodes(live)
@@ -154,17 +177,25 @@ def test_who_has_no_token_is_refused(live: Live) -> Finding:
 @control("OLS-1412", "Join tokens are in no file of the host", "high", ADMIN)
 def test_join_tokens_are_in_no_file(live: Live) -> Finding:
     """Who has one joins the cluster, and as a manager reads all its secrets."""
-    places = "/root/.bash_history /home/*/.bash_history /run/ollama-stack.log " + live.settings.ollama_dir
+    places = (
+        "/root/.bash_history /home/*/.bash_history /run/ollama-stack.log "
+        + live.settings.ollama_dir
+    )
     said = live.run(f"{live.root}sh -c 'grep -rlE SWMTKN-1- {places} 2>/dev/null'")
     return said.reading(said.text.strip() or "none", said.text or "none").equals("none")
 
 
-@control("OLS-1413", "Nothing in the cluster's containers can gain privileges", "high", "prctl(2), PR_SET_NO_NEW_PRIVS")
+@control(
+    "OLS-1413",
+    "Nothing in the cluster's containers can gain privileges",
+    "high",
+    "prctl(2), PR_SET_NO_NEW_PRIVS",
+)
 def test_nothing_can_gain_privileges(live: Live) -> Finding:
     """A setuid program inside must not make root of somebody."""
     listed = "docker ps --quiet --filter label=com.docker.swarm.service.id"
     top = f"for c in $({live.sudo}{listed}); do {live.sudo}docker top $c -eo pid,comm; done"
-    pids = "awk '$2 != \"COMMAND\" && $2 != \"docker-init\" {print \"/proc/\" $1 \"/status\"}'"
+    pids = 'awk \'$2 != "COMMAND" && $2 != "docker-init" {print "/proc/" $1 "/status"}\''
     said = live.ask(f"{{ {top}; }} | {pids} | xargs grep -sh ^NoNewPrivs | sort | uniq -c")
     found = [line.split()[-1] for line in said.text.splitlines()]
     return said.reading(", ".join(found) or "none", said.text).equals("1")

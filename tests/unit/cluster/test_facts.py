@@ -129,7 +129,14 @@ def wanted(**own: Any) -> ModelWanted:
 def test_a_model_is_there_if_the_volume_has_it_tuned() -> None:
     fact = ModelsInVolume()
     fact.command(volume="v", models=("m:1", "m:1-pristine"))
-    lines = [json.dumps(MANIFEST), "aa  -", '{"num_ctx": 4096}', json.dumps(MANIFEST), "bb  -", "{}"]
+    lines = [
+        json.dumps(MANIFEST),
+        "aa  -",
+        '{"num_ctx": 4096}',
+        json.dumps(MANIFEST),
+        "bb  -",
+        "{}",
+    ]
     found = fact.process(lines)
     assert found["m:1-pristine"] == KeptModel("sha256:w", {}, "bb")
     assert wanted().there(found)

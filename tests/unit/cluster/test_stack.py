@@ -24,7 +24,7 @@ def host(*groups: str, **own: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     return groups, group_data("all", groups[0]) | OWN | own
 
 
-def four(**own: Any) -> Hosts:
+def four(**own: Any) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
     return {
         "a": host("low", **own),
         "b": host("low"),
@@ -59,8 +59,9 @@ def test_an_ollama_for_each_profile_runs_on_each_of_its_hosts() -> None:
         assert deploy["mode"] == "global"
         assert deploy["placement"]["constraints"] == [f"node.labels.profile == {profile}"]
         assert deploy["resources"]["reservations"] == {"memory": "2G", "cpus": "1.0"}
-        assert deploy["update_config"] | {"failure_action": "rollback", "parallelism": 1} == (
-            deploy["update_config"]
+        assert (
+            deploy["update_config"] | {"failure_action": "rollback", "parallelism": 1}
+            == (deploy["update_config"])
         )
 
 
@@ -132,7 +133,10 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ({"app_enabled": True}, "app_enabled: the page is for a host alone; set app_enabled = False"),
+        (
+            {"app_enabled": True},
+            "app_enabled: the page is for a host alone; set app_enabled = False",
+        ),
         ({"gateway_tls": "own"}, "gateway_tls: own is for a host alone; set gateway_tls_cert"),
         ({"ollama_bind": "127.0.0.1"}, "ollama_bind: a cluster's managers publish on all their"),
     ],
