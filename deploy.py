@@ -12,19 +12,13 @@ from pyinfra import host, inventory
 from ollama_stack.cluster.story import deploy_cluster
 from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
+from ollama_stack.tasks import release
 from ollama_stack.tasks.app import build_page
 from ollama_stack.tasks.certificate import have_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
 from ollama_stack.tasks.model import keep_models
 from ollama_stack.tasks.preflight import check_flags, check_hosts
-from ollama_stack.tasks.release import (
-    begin_change,
-    commit_release,
-    declared_release,
-    stage_release,
-    switch_release,
-)
 from ollama_stack.tasks.secrets import forget_secrets, have_secrets
 from ollama_stack.tasks.smoke import smoke_requests
 from ollama_stack.tasks.summary import summarise
@@ -37,15 +31,19 @@ settings = read_settings(host.data.dict())
 if settings.cluster:
     deploy_cluster(settings)
 else:
-    begin_change(settings)  # one run at a time; what it does not confirm, the host takes back
+    release.begin_change(
+        settings
+    )  # one run at a time; what it does not confirm, the host takes back
     install_docker(settings=settings)
     protect_host(settings=settings)
     build_page(settings=settings)
-    declared = declared_release(settings, have_secrets(settings), have_certificate(settings))
-    stage_release(settings=settings, declared=declared)
-    switched = switch_release(settings=settings, declared=declared)
+    declared = release.declared_release(
+        settings, have_secrets(settings), have_certificate(settings)
+    )
+    release.stage_release(settings=settings, declared=declared)
+    switched = release.switch_release(settings=settings, declared=declared)
     forget_secrets(settings)
     loaded = keep_models(settings=settings)
     smoke_requests(settings=settings, after=[switched, *loaded])
-    commit_release(settings=settings, declared=declared)
+    release.commit_release(settings=settings, declared=declared)
     summarise()

@@ -46,8 +46,7 @@ def _checked(inventory: Inventory) -> dict[str, list[str]]:
 def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict[str, list[str]]:
     """Faults by file and by host; what a file is told is not told of each host.
 
-    ``hosts``: groups and data by name; ``groups``: those of the whole inventory, which is in the file
-    ``inventory``.
+    ``hosts``: groups and data by name; ``groups``: all those of the inventory, whose file is ``inventory``.
     """
     files = file_faults(groups) | inventory_faults(inventory)
     told = {fault for found in files.values() for fault in found}

@@ -20,7 +20,7 @@ SETTLED = ("completed", "rollback_completed")
 
 def engine(path: str, *, body: bool = False, fail: str = "--fail-with-body") -> StringCommand:
     """A call of the engine's API on its socket; ``body``: JSON comes at standard input, for no one to see."""
-    curl = f"curl -sS {fail} --unix-socket /var/run/docker.sock"
+    curl = f"curl -sS {fail} --noproxy '*' --unix-socket /var/run/docker.sock"
     data = "--header 'Content-Type: application/json' --data @-" if body else ""
     return StringCommand(curl, data, QuoteString(f"http://localhost{path}"))
 

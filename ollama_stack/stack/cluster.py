@@ -181,6 +181,8 @@ def _alone(settings: Settings) -> Iterator[str]:
         yield "gateway_enabled: a cluster is behind its gateway; set gateway_enabled = True"
     if settings.app_enabled:
         yield "app_enabled: the page is for a host alone; set app_enabled = False"
+    if settings.models[1:]:
+        yield f"models: a cluster has one, and {settings.models[1]} is more; leave only {settings.model_name}"
     if settings.gateway_tls:
         yield (
             f"gateway_tls: {settings.gateway_tls} is for a host alone; set gateway_tls_cert, the certificate of "

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import cluster
 from lab.cluster import HOSTS, TOKEN, class_at_work, deploy, on, settled
+from lab.cluster_mutations import CLUSTER, Broken
+from lab.fleet import Member
+from ollama_stack.inventory import read_inventory
+from tests.audit.controls import specs
+from tests.audit.looking import look
 from tests.lab.conftest import ACTIONS
 from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import bare
@@ -24,6 +31,23 @@ def servers() -> Iterator[None]:
         assert done.returncode == 0, done.stderr
         yield
     del os.environ[TOKEN]
+
+
+def red(member: Member, broken: Broken) -> set[str]:
+    """Controls that find something on a host that is broken so, until it is put back."""
+    targets = [t for t in read_inventory(cluster.INVENTORY) if t.name == member.name]
+    targets = [replace(target, data=target.data | broken.data) for target in targets]
+    for name, text in broken.doubles.items():
+        place = f"/usr/local/bin/{name}"  # before /usr/bin, for sudo too
+        script = shlex.quote(f"#!/bin/sh\n{text}\n")
+        on(member, f"printf %s {script} >{place}; chmod 755 {place}")
+    on(member, broken.script or "true")
+    try:
+        (audit_,) = look(targets, [spec for spec in specs() if not spec.deep])
+    finally:
+        on(member, broken.back or "true")
+        on(member, "rm -f " + " ".join(f"/usr/local/bin/{name}" for name in broken.doubles))
+    return {one.control for one in audit_.results if one.status in ("finding", "error")}
 
 
 @pytest.mark.usefixtures("servers")
@@ -42,6 +66,14 @@ def test_every_manager_s_address_answers_and_a_second_run_changes_nothing() -> N
 def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
     done, report = audit(cluster.INVENTORY, tmp_path)
     assert not with_status(report, "finding", "error"), done.stdout
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+@pytest.mark.parametrize("id_", CLUSTER)
+def test_each_control_is_red_when_what_it_holds_is_broken(id_: str) -> None:
+    settled()
+    assert red(HOSTS[1], CLUSTER[id_]) == {id_, *CLUSTER[id_].also}
 
 
 @pytest.mark.usefixtures("servers")

@@ -178,7 +178,7 @@ def test_a_reservation_above_the_limit_is_refused() -> None:
         ("ollama_num_paralel", "did you mean ollama_num_parallel?"),
         ("OLLAMA_NUM_PARALLEL", "did you mean ollama_num_parallel?"),
         ("ollama_max_que", "did you mean ollama_max_queue?"),
-        ("colour", "docs/settings.md lists them all"),
+        ("shade", "docs/settings.md lists them all"),
     ],
 )
 def test_an_unknown_name_is_refused(name: str, hint: str) -> None:

@@ -56,7 +56,7 @@ def test_the_index_leads_to_every_page() -> None:
 
 def test_the_first_page_fits_on_three_screens() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
-    assert len([line for line in lines if not line.startswith("<!--")]) <= 140
+    assert len([line for line in lines if not line.startswith("<!--")]) <= 145
 
 
 PICTURES = [path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in {".png", ".svg"}]

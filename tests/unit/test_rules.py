@@ -48,7 +48,7 @@ def test_files_of_groups_that_somebody_has_are_fine(project: Path) -> None:
             "ollama_num_paralel = 4",
             "ollama_num_paralel: no such setting; did you mean ollama_num_parallel?",
         ),
-        ("all.py", "colour: int = 4", "colour: no such setting; docs/settings.md lists them all"),
+        ("all.py", "shade: int = 4", "shade: no such setting; docs/settings.md lists them all"),
     ],
 )
 def test_a_file_that_nobody_would_read_is_refused(
@@ -94,12 +94,10 @@ def test_a_broken_file_is_left_to_pyinfra(project: Path) -> None:
 
 
 def test_what_a_file_is_told_is_not_told_of_each_host(project: Path) -> None:
-    (project / "group_data/all.py").write_text("colour = 4")
-    data = group_data("all", "low") | {"colour": 4, "ollama_port": 0}
+    (project / "group_data/all.py").write_text("shade = 4")
+    data = group_data("all", "low") | {"shade": 4, "ollama_port": 0}
     found = run_faults({"a": (["low"], data), "b": (["low"], data)}, [])
-    assert found["group_data/all.py"] == [
-        "colour: no such setting; docs/settings.md lists them all"
-    ]
+    assert found["group_data/all.py"] == ["shade: no such setting; docs/settings.md lists them all"]
     assert [len(found[name]) for name in ("a", "b")] == [1, 1]
 
 
