@@ -25,6 +25,7 @@ from bench.browser_pages import (
 from tests.lab.conftest import ROOT, sh, until
 
 SHORT = "Say hello."
+PATIENCE = 120_000  # milliseconds, on a machine that others use too
 # How an answer may end.
 ENDS = {
     language: {texts[key] for key in ("done", "cut")}
@@ -58,10 +59,10 @@ def status(page: Page) -> str:
     return page.inner_text("#status")
 
 
-def answered(page: Page, characters: int = 1, timeout: float = 30000) -> None:
-    """Wait (milliseconds) for so much of the answer."""
+def answered(page: Page, characters: int = 1) -> None:
+    """Wait for so much of the answer."""
     enough = re.compile(rf"[\s\S]{{{characters},}}")
-    expect(page.locator("#now .answer")).to_have_text(enough, timeout=timeout)
+    expect(page.locator("#now .answer")).to_have_text(enough, timeout=PATIENCE)
 
 
 def test_a_newcomer_asks_and_sees_the_answer_stream(page: Page) -> None:
@@ -83,7 +84,7 @@ def test_stop_frees_the_slot_and_one_can_ask_again(page: Page) -> None:
     until(lambda: gauge("app_in_flight") == 0, 5)
     kept = page.inner_text("#now .answer")
     ask(page, SHORT)
-    page.wait_for_selector("#stop", state="hidden", timeout=60000)
+    page.wait_for_selector("#stop", state="hidden", timeout=PATIENCE)
     assert status(page) in ENDS["en"]
     assert page.inner_text("#earlier .answer") == kept
 
@@ -99,21 +100,21 @@ def test_one_sees_the_place_in_the_queue_and_how_it_falls(page: Page) -> None:
     with crowd(5):
         ask(page, SHORT)
         expect(page.locator("#status")).to_have_text(
-            re.compile(r"number 3 in the queue, about \d+"), timeout=30000
+            re.compile(r"number 3 in the queue, about \d+"), timeout=PATIENCE
         )
-    answered(page, timeout=60000)
+    answered(page)
 
 
 def test_who_is_refused_is_told_when_and_comes_back_by_itself(page: Page) -> None:
     with crowd(18):
         ask(page, SHORT)
         expect(page.locator("#status")).to_have_text(
-            re.compile(r"queue is full.*automatically in \d+ s"), timeout=30000
+            re.compile(r"queue is full.*automatically in \d+ s"), timeout=PATIENCE
         )
         left = int(re.findall(r"\d+", status(page))[0])
         page.wait_for_timeout(1500)
         assert int(re.findall(r"\d+", status(page))[0]) < left
-    answered(page, timeout=120000)
+    answered(page)
 
 
 @pytest.mark.slow
@@ -129,9 +130,9 @@ def test_who_waits_while_the_app_is_replaced_is_asked_for_again_by_itself(
     until_busy(4)
     sh("docker restart --time 1 ollama-app")
     expect(page.locator("#status")).to_have_text(
-        re.compile(r"restarting\. .*automatically in \d+ s"), timeout=30000
+        re.compile(r"restarting\. .*automatically in \d+ s"), timeout=PATIENCE
     )
-    answered(page, timeout=60000)
+    answered(page)
 
 
 def test_what_a_model_seldom_says_is_not_lost(page: Page) -> None:
@@ -211,7 +212,7 @@ def test_without_a_script_the_form_answers(chrome: Browser) -> None:
         page = fresh.new_page()
         page.goto(APP)
         ask(page, "<b>Say hello.</b>")
-        expect(page.locator("[role=status] + *, p[role=status]").last).to_be_visible(timeout=60000)
+        expect(page.locator("p[role=status]").first).to_be_visible(timeout=PATIENCE)
         assert page.inner_text(".asked") == "<b>Say hello.</b>"
         assert page.inner_text(".answer")
         assert page.inner_text("p[role=status]") in ENDS["ru"]
@@ -265,9 +266,9 @@ def test_the_teacher_sees_the_class_come_and_go(page: Page) -> None:
     sign_in(page)
     expect(page.locator("#state dd").first).to_have_text("0 of 3")
     with crowd(5):
-        expect(page.locator("#state dd").first).to_have_text("3 of 3", timeout=10000)
+        expect(page.locator("#state dd").first).to_have_text("3 of 3", timeout=PATIENCE)
         assert re.fullmatch(r"[123] of 15", page.locator("#state dd").nth(1).inner_text())
-    expect(page.locator("#state dd").first).to_have_text("0 of 3", timeout=10000)
+    expect(page.locator("#state dd").first).to_have_text("0 of 3", timeout=PATIENCE)
     page.click("main form button")
     assert page.locator("#token").is_visible()
 

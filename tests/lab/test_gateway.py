@@ -196,7 +196,8 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(tmp_path: Path) ->
 
 
 def test_a_log_line_tells_all_but_the_prompt() -> None:
-    httpx.post(f"{URL}/api/generate", json=question() | {"prompt": "my secret prompt"})
+    secret = question() | {"prompt": "my secret prompt"}
+    httpx.post(f"{URL}/api/generate", json=secret, timeout=300)
     httpx.get(f"{URL}/unknown/my-secret-path?q=my-secret-query")
     said = sh("docker logs --tail 20 ollama-gateway 2>&1")
     assert "secret" not in said
