@@ -189,7 +189,7 @@ def audit(
     Exit: 0 every host conforms, 1 there are findings, 2 something could not be looked at.
     """
     words = [sys.executable, "-m", "pytest", "tests/audit", "--inventory", inventory]
-    words += [word for one in limit for word in ("--limit", one)]
+    words += [f"--limit={one}" for one in limit]  # in one word: pytest reads a file for @local
     words += ["--deep"] if deep else []
     words += ["--report", report] if report else []
     words += ["--since", since] if since else []

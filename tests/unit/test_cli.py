@@ -188,6 +188,13 @@ def test_paths_are_taken_from_where_the_caller_stands(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["inventory"] == str(tmp_path / "hosts.py")
 
 
+def test_an_audit_of_this_machine_alone_is_not_a_file_of_options() -> None:
+    done = command(
+        "ollama_stack.cli", "audit", "inventories/exmaple.py", "--limit", "@local", "--limit", "low"
+    )
+    assert "there is no such inventory" in done.stdout + done.stderr
+
+
 def test_an_audit_is_pytest_s_own_with_its_exit_status() -> None:
     done = command("ollama_stack.cli", "audit", "inventories/exmaple.py", "--deep")
     assert done.returncode == 2
