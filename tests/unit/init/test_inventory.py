@@ -17,6 +17,7 @@ from ollama_stack.check import check
 from ollama_stack.init.answers import NewHost
 from ollama_stack.init.files import NewFile, create_all
 from ollama_stack.init.text import inventory_text
+from tests.blocks import run_by
 from tests.unit.init.running import ENOUGH, answered, command_error, files, init
 from tests.unit.test_plan import pyinfra
 
@@ -158,6 +159,19 @@ def test_secrets_are_their_owner_s_alone_and_no_two_are_alike(site: Path) -> Non
     assert len(texts) == 2
     assert not [text for text in texts if text in done.output]
     assert min(map(len, texts)) == 64
+
+
+def test_the_line_that_rotates_a_token_writes_where_the_inventory_looks(site: Path) -> None:
+    """That of docs/operate.md."""
+    assert init("school", *ENOUGH[:-1], "--lan", "--api").exit_code == 0
+    ((_, host),) = runpy.run_path(str(site / "inventories/school.py"))["medium"]
+    token = site / host["gateway_tokens"]["class"].removeprefix("file:")
+    before, there = token.read_text(), files(site)
+    (line,) = (block.code for block in run_by("tests/unit/init/test_inventory.py"))
+    subprocess.run(["sh", "-ec", line], cwd=site, check=True)
+    assert files(site) == there
+    assert token.read_text() != before
+    assert oct(token.stat().st_mode)[-3:] == "600"
 
 
 def test_git_ignores_the_secrets() -> None:
