@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import segno
 
+from ollama_stack import ROOT
 from ollama_stack.inventory import Target
 from ollama_stack.reports.handout import RULES, make_sheets, token_command, write_sheets
 from tests.unit.commands import command
@@ -65,6 +66,8 @@ def test_with_an_own_authority_the_teacher_is_told_which_file_devices_trust() ->
     students, _, teacher = text.partition('<aside class="teacher">')
     assert '<a class="url" href="https://10.0.0.5:8080">' in students
     assert "<code>secrets/tls/ca.crt</code>" in teacher
+    (heading,) = re.findall(r'docs/tls\.md, "(.+?)"', teacher)
+    assert f"\n## {heading}\n" in (ROOT / "docs/tls.md").read_text()
     assert "ca.crt" not in sheet(target())
 
 
