@@ -31,9 +31,7 @@ settings = read_settings(host.data.dict())
 if settings.cluster:
     deploy_cluster(settings)
 else:
-    release.begin_change(
-        settings
-    )  # one run at a time; what it does not confirm, the host takes back
+    release.begin_change(settings)  # one at a time; what it does not confirm, the host takes back
     install_docker(settings=settings)
     protect_host(settings=settings)
     build_page(settings=settings)

@@ -1,6 +1,6 @@
 """Ours beside a stock Ollama and beside the rules of thumb as written, in turns: ``make bench-compare``.
 
-On this machine's lab, 15 minutes; whoever names numbers of students has one round of those, and nothing is written.
+It runs on this machine's lab for 15 minutes. With numbers of students named, it holds one round and writes nothing.
 """
 
 from __future__ import annotations
@@ -32,17 +32,12 @@ from ollama_stack.config.types import size_bytes
 from ollama_stack.inventory import read_inventory
 
 IMAGE = "ollama-lab/ollama:0.9.3"
-STOCK, RULES = (
-    "ollama-lab-stock",
-    "ollama-lab-rules",
-)  # containers, and their volumes' names or projects
+STOCK, RULES = "ollama-lab-stock", "ollama-lab-rules"  # a container and a project
 PORTS = {STOCK: 21435, RULES: 21436}
 STUDENTS, ROUNDS = (1, 3, 10, 30), 3
 FEW = 3  # students before a limit below the host's CPUs
-WINDOW, PATIENCE = (
-    10.0,
-    30.0,
-)  # seconds in which students ask, and for which each waits for an answer
+WINDOW = 10.0  # seconds in which students ask
+PATIENCE = 30.0  # seconds for which each waits for an answer
 AGAIN = 2.0  # seconds until somebody who is refused without a Retry-After asks again
 PLOT = "\n![Answers a minute by students](compare.svg)\n"
 HEAD = (
