@@ -81,9 +81,11 @@ class Repository:
             except HTTPError as error:
                 if error.code != 401:
                     raise
+                error.close()
                 self.token = _anonymous(error.headers.get("WWW-Authenticate", ""))
                 return self._asked(url, headers or {})
         except HTTPError as error:
+            error.close()
             what = "has no such name or tag" if error.code == 404 else f"answers HTTP {error.code}"
             raise RegistryFault(f"{self.registry} {what} ({url})") from error
         except (OSError, HTTPException, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
@@ -16,6 +17,12 @@ from ollama_stack.pinned_wheels import cache
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 CLAIMS: deque[socket.socket] = deque()
+
+
+@atexit.register
+def _release() -> None:
+    while CLAIMS:
+        CLAIMS.pop().close()
 
 
 def unpacked(release: str = RELEASE) -> list[str]:

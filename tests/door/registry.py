@@ -81,8 +81,9 @@ def registry(folder: Path, realm: str = "") -> Iterator[Held]:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     try:
         held = Held(f"http://127.0.0.1:{port}", {"Authorization": "Bearer any"})
-        until(held.answers)
-        yield held
+        with held.client:
+            until(held.answers)
+            yield held
     finally:
         process.terminate()
         process.wait()
