@@ -54,41 +54,22 @@ def aim(
     through: Through = "api",
 ) -> Task:
     """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
-    local, page = target.name == "@local", through == "page"
+    page = through == "page"
     if page and not settings.app_enabled:
         raise ValueError("app_enabled: there is no page; leave --through page out, or deploy one")
     if page and scenario == "cold":
         raise ValueError(
             "--scenario cold: the API alone says what is in memory; leave --through page out"
         )
-    setting, what = ("app_bind", "page") if page else ("ollama_bind", "API")
-    port = settings.app_port if page else settings.ollama_port
-    bind = ip_address(getattr(settings, setting))
-    if bind.is_loopback and not local:
-        raise ValueError(
-            f"{setting}: at {bind} the {what} is open to the host itself alone; set {setting} to the host's own "
-            "address, or run load on the host with an inventory of @local"
-        )
-    own = "127.0.0.1" if local else target.address
-    host = own if bind.is_unspecified else str(bind)
     names = [name for name in settings.gateway_tokens if name != "admin" and not page]
     if settings.gateway_tokens and not names and not page:
         raise ValueError(
             "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
         )
-    if settings.gateway_tls == "acme":
-        if bind.is_loopback:
-            raise ValueError(
-                f"{setting}: at {bind} nobody has the name that the certificate is for; load asks hosts whose {what} is "
-                f"open ({setting})"
-            )
-        host = settings.gateway_tls_names[0]
-    scheme = settings.url.partition("://")[0]
+    counted = target.name == "@local" and settings.gateway_enabled and not page
     return Task(
-        base=f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}",
-        metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics"
-        if local and settings.gateway_enabled and not page
-        else "",
+        base=_base(target, settings, page),
+        metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics" if counted else "",
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         model=settings.model_name,
@@ -99,6 +80,29 @@ def aim(
         scenario=scenario,
         through=through,
     )
+
+
+def _base(target: Target, settings: Settings, page: bool) -> str:
+    """The URL at which students find the API, or the page."""
+    setting, what = ("app_bind", "page") if page else ("ollama_bind", "API")
+    port = settings.app_port if page else settings.ollama_port
+    bind, local = ip_address(getattr(settings, setting)), target.name == "@local"
+    if bind.is_loopback and not local:
+        raise ValueError(
+            f"{setting}: at {bind} the {what} is open to the host itself alone; set {setting} to the host's own "
+            "address, or run load on the host with an inventory of @local"
+        )
+    own = "127.0.0.1" if local else target.address
+    host = own if bind.is_unspecified else str(bind)
+    if settings.gateway_tls == "acme":
+        if bind.is_loopback:
+            raise ValueError(
+                f"{setting}: at {bind} nobody has the name that the certificate is for; load asks hosts whose {what} is "
+                f"open ({setting})"
+            )
+        host = settings.gateway_tls_names[0]
+    scheme = settings.url.partition("://")[0]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _trust(settings: Settings) -> str:
