@@ -11,7 +11,7 @@ export BEGUN := $(shell date +%s)
 # Whether the lab is up: the tests leave it as they found it.
 export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-front-1$$ 2>/dev/null)
 # The tests end with make, even if it is killed, and take back what they changed.
-LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab
+LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab --numprocesses 2 --dist loadscope
 
 .PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 

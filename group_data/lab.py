@@ -9,6 +9,9 @@ app_image = "ollama-stack/app:0.1.0"
 app_base_image = "ollama-lab/python:3"  # unset app_image, and hosts build the page on it
 model_name = "smollm2:135m"
 
+# One thread: two that wait for each other collapse as soon as anything else computes on two cores.
+ollama_cpus = 1.5
+
 app_enabled = True
 
 docker_source = "distro"

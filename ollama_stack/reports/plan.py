@@ -220,7 +220,7 @@ def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
         s = host.declared
         yield (
             "declared",
-            f"{s.ollama_cpus:g} CPU, {s.ollama_memory}, {host.threads} threads, "
+            f"{s.ollama_cpus:g} CPU, {s.ollama_memory}, {host.threads} thread{'s' * (host.threads != 1)}, "
             f"{s.ollama_num_parallel} answers at once of {s.model_num_ctx} tokens, "
             f"{s.ollama_max_queue} may wait" + (f", {s.students} students" if s.students else ""),
         )

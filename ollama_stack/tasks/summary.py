@@ -57,7 +57,7 @@ def facts(host: Host) -> dict[str, str]:
     return {
         "host": f"[bold]{host.name}[/bold], profile {profile_of(host.groups)}",
         "limits": f"{limits['NanoCpus'] / 1e9:g} CPU, {limits['Memory'] / 2**30:g} GiB",
-        "runner": f"{runner.threads} threads, {runner.parallel} parallel, {runner.ctx_size} tokens"
+        "runner": f"{runner.threads} thread{'s' * (runner.threads != 1)}, {runner.parallel} parallel, {runner.ctx_size} tokens"
         if runner
         else "not shown: no model is loaded, or Ollama is 0.11.5 to 0.24",
         "model": f"{settings.model_name} {digest[:12]}",

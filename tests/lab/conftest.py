@@ -22,6 +22,11 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from lab.sshd import Sshd, sshd, user
+from tests.lab.lanes import (  # noqa: F401 hooks
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_xdist_make_scheduler,
+)
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = "inventories/lab.py"
@@ -146,31 +151,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The audit's come first, before the logs tell of others'; what takes the lab away comes last."""
-    items.sort(key=lambda item: ("test_audit" not in item.nodeid, "test_lab_down" in item.nodeid))
+    items.sort(
+        key=lambda item: (
+            "test_lab_down" in item.nodeid,
+            bool(item.get_closest_marker("exclusive")),
+            "test_audit" not in item.nodeid,
+        )
+    )
 
 
 LONG = 15  # seconds; a test of `make test` that takes longer has its reason beside it
-REASONS = pytest.StashKey[dict[str, str]]()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    session.config.stash[REASONS] = {
-        item.nodeid: "in make test-all alone" if item.get_closest_marker("slow") else marker.args[0]
-        for item in session.items
-        if (marker := item.get_closest_marker("slow") or item.get_closest_marker("long"))
-    }
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The reason goes with the report: workers collect, and another process writes the summary."""
+    if item.get_closest_marker("slow"):
+        item.user_properties.append(("reason", "in make test-all alone"))
+    elif marker := item.get_closest_marker("long"):
+        item.user_properties.append(("reason", marker.args[0]))
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """The ten slowest, set-up and tear-down included, with the reason of those past LONG; the total."""
     took: dict[str, float] = defaultdict(float)
+    reasons: dict[str, str] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 took[report.nodeid] += report.duration
+                if report.user_properties:
+                    reasons[report.nodeid] = str(report.user_properties[0][1])
     terminalreporter.section("the ten slowest tests")
-    reasons = config.stash.get(REASONS, {})
     for test, seconds in sorted(took.items(), key=lambda one: -one[1])[:10]:
         why = reasons.get(test, "NO REASON" if seconds > LONG else "")
         terminalreporter.write_line(f"{seconds:6.1f} s  {test.removeprefix('tests/lab/')}  {why}")
@@ -205,21 +216,36 @@ def one_at_a_time() -> Iterator[None]:
         lock.truncate(0)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def lab(pytestconfig: pytest.Config) -> Iterator[Done]:
-    """``make lab``, as it went."""
+MADE = "ollama-lab/made"  # in pytest's cache: what `make lab` said
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """The lab is there for all workers; who starts them makes it, and removes it."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return (yield)
     with one_at_a_time():
         remove_test_objects()
         try:
             done = run("make", "lab")
-            assert done.returncode == 0, done.stdout + done.stderr
-            yield done
+            if done.returncode:
+                pytest.exit(done.stdout + done.stderr, 1)
+            config.cache.set(MADE, done.stdout + done.stderr)
+            return (yield)
         finally:
             remove_test_objects()
             if os.environ.get("LAB_FOUND"):  # it was up before the first test
                 run("make", "lab")
-            elif not pytestconfig.option.keep_lab:
+            elif not config.option.keep_lab:
                 down()
+
+
+@pytest.fixture
+def made(pytestconfig: pytest.Config) -> str:
+    """What ``make lab`` said."""
+    said: str = pytestconfig.cache.get(MADE, "")
+    return said
 
 
 def down() -> None:

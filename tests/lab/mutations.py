@@ -15,7 +15,7 @@ MODEL, PRISTINE = "smollm2:135m", "smollm2:135m-pristine"
 GIB = 2**30
 VOLUME = "/var/lib/docker/volumes/ollama-lab_ollama_data/_data/models"
 BLOBS = f"{VOLUME}/blobs"
-PARAMETERS = {"num_ctx": 4096, "num_predict": 1024, "num_thread": 2}
+PARAMETERS = {"num_ctx": 4096, "num_predict": 1024, "num_thread": 1}
 GENERATIONS = {"model": MODEL, "prompt": "hi", "stream": False}
 
 
@@ -48,6 +48,8 @@ class Mutation:
     """What its script changes, by a name of ours: no two that change the same are broken together."""
     alone: bool = False
     """Whether it hides other controls, or undoes what others break."""
+    felt: bool = False
+    """Whether other servers on this machine suffer too."""
 
     @property
     def touches(self) -> set[str]:
@@ -73,7 +75,9 @@ def batches(mutations: Mapping[str, Mutation]) -> list[Batch]:
     for id_, mutation in mutations.items():
         for batch in found:
             others = batch.values()
-            if mutation.alone or any(o.alone or o.touches & mutation.touches for o in others):
+            if mutation.alone or any(
+                o.alone or o.felt != mutation.felt or o.touches & mutation.touches for o in others
+            ):
                 continue
             batch[id_] = mutation
             break
@@ -126,7 +130,7 @@ KERNEL = {
     "pids": ("pids", "pids.max", "pids.max"),
 }
 AS_DECLARED = (
-    "docker update --memory 3g --memory-swap 3g --memory-reservation 2g --cpus 2 --pids-limit 256 "
+    "docker update --memory 3g --memory-swap 3g --memory-reservation 2g --cpus 1.5 --pids-limit 256 "
     "ollama; "
 )
 
@@ -177,10 +181,10 @@ LIMITS = {
         *(("memory", 2560 * 2**20), ("swap", 2560 * 2**20)),
         then=(("swap", 3 * GIB), ("memory", 3 * GIB)),
     ),
-    "OLS-103": docker_alone("--cpus 1.5", ("quota", 200000)),
+    "OLS-103": docker_alone("--cpus 1", ("quota", 150000)),
     # A model that runs meanwhile is throttled, which OLS-305 sees.
     "OLS-104": replace(
-        kernel_alone(("quota", 150000), then=(("quota", 200000),)),
+        kernel_alone(("quota", 100000), then=(("quota", 150000),)),
         uses=uses("limit quota", "runner"),
     ),
     "OLS-105": docker_alone("--memory 3g --memory-swap 4g", ("swap", 3 * GIB)),
@@ -200,7 +204,7 @@ VARIABLES = {
     "OLS-204": ("OLLAMA_HOST", "0.0.0.0:11434", "http://0.0.0.0:11434"),
     "OLS-205": ("OLLAMA_KEEP_ALIVE", "5m", "6m"),
     "OLS-206": ("OLLAMA_MAX_QUEUE", "15", "512"),
-    "OLS-207": ("LLAMA_ARG_THREADS", "2", "8"),
+    "OLS-207": ("LLAMA_ARG_THREADS", "1", "8"),
     "OLS-208": ("LLAMA_ARG_CACHE_RAM", "256", "8192"),
     "OLS-209": ("OLLAMA_NO_CLOUD", "1", "0"),
 }
@@ -269,13 +273,19 @@ EFFECT = {
         recreate=("ollama",),
         alone=True,
     ),
-    "OLS-302": Mutation(generate(options={"num_thread": 1}), UNLOAD, uses=RUNNER),
+    "OLS-302": Mutation(
+        "docker update --cpus 2 ollama; "
+        + generate(options={"num_thread": 2})
+        + "docker update --cpus 1.5 ollama",
+        UNLOAD,
+        uses=RUNNER | uses("limit quota"),
+    ),
     "OLS-303": Mutation(reads={"OLLAMA_NUM_PARALLEL": "2"}, also=also("210", "1210")),
     "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
         + generate(options={"num_predict": 5})
-        + "docker update --cpus 2 ollama",
+        + "docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
     ),
@@ -301,7 +311,7 @@ EFFECT = {
 MODELS = {
     "OLS-401": Mutation(f"{KEEP} docker exec ollama ollama rm {MODEL}", RESTORE, alone=True),
     "OLS-402": Mutation(f"{KEEP} docker exec ollama ollama rm {PRISTINE}", RESTORE, alone=True),
-    "OLS-403": tuned(num_thread=1),
+    "OLS-403": tuned(num_thread=2),
     "OLS-404": tuned(num_ctx=1024),
     "OLS-405": tuned(num_predict=9),
     "OLS-406": model_created(name=PRISTINE, parameters={"top_k": 7}),
@@ -333,6 +343,7 @@ SERVICE = {
         "mv /run/docker.sock /run/docker.sock.lab",
         "mv /run/docker.sock.lab /run/docker.sock",
         alone=True,
+        felt=True,
     ),
     "OLS-502": Mutation(
         "docker stop --time 1 ollama", "docker start ollama", also=also("509"), alone=True
@@ -594,6 +605,7 @@ REST = {
     "OLS-1002": Mutation(
         f"free=$(df -B1 --output=avail /var/lib/docker | tail -1); fallocate --length $((free - 1000000000)) {BALLAST}",
         f"rm -f {BALLAST}",
+        felt=True,
     ),
     "OLS-1003": Mutation("touch /run/reboot-required", "rm /run/reboot-required"),
     "OLS-1101": Mutation(

@@ -148,15 +148,16 @@ def test_a_rebuilt_image_of_the_same_name_is_taken_up() -> None:
 @pytest.mark.long("two runs that replace Ollama")
 def test_pool_threads_and_slots_follow_one_profile_and_come_back() -> None:
     """Ollama alone would take 2 threads on this machine: 1 proves the tuning."""
+    assert "--threads 1 " in runner()
     key = (SECRETS / "cookie.key").read_text()
-    deployed("ollama_num_parallel=2", "ollama_max_queue=10", "ollama_cpus=1")
+    deployed("ollama_num_parallel=2", "ollama_max_queue=10", "ollama_cpus=2")
     assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (2, 10)
     assert "--parallel 2 " in runner()
-    assert "--threads 1 " in runner()
+    assert "--threads 2 " in runner()
     deployed()
     assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (3, 15)
     assert "--parallel 3 " in runner()
-    assert "--threads 2 " in runner()
+    assert "--threads 1 " in runner()
     assert (SECRETS / "cookie.key").read_text() == key
 
 

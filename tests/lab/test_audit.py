@@ -17,6 +17,7 @@ import httpx
 import jsonschema
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
 from ollama_stack.inventory import Target, read_inventory
 from tests.audit.controls import specs
@@ -204,8 +205,13 @@ def turns_red(batch: Batch, state: Deployed, targets: Sequence[Target], folder: 
     assert red == expected(batch)
 
 
+def case(batch: Batch) -> ParameterSet:
+    felt = any(mutation.felt for mutation in batch.values())
+    return pytest.param(batch, id=name(batch), marks=[pytest.mark.exclusive] if felt else [])
+
+
 @pytest.mark.long("most controls are broken by one batch, which replaces all three containers")
-@pytest.mark.parametrize("batch", batches(OPEN), ids=name)
+@pytest.mark.parametrize("batch", [case(batch) for batch in batches(OPEN)])
 def test_what_is_broken_turns_red_and_nothing_else(
     batch: Batch, as_deployed: Deployed, lab_targets: list[Target], tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_model_that_breaks_off() -> None:
     ) in said
 
 
+@pytest.mark.exclusive
 def test_a_mirror_that_does_not_answer() -> None:
     with mirror_down():
         said = refused("model_name=qwen2.5:1.5b")

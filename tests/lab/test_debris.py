@@ -46,6 +46,7 @@ def test_a_deploy_killed_at_any_moment(seconds: float) -> None:
     Path("/run/systemd/system").exists(), reason="systemd itself restarts a killed engine"
 )
 @pytest.mark.slow
+@pytest.mark.exclusive
 def test_a_killed_engine_whose_pid_another_process_has_now() -> None:
     pid = int(Path("/run/docker.pid").read_text())
     os.kill(pid, signal.SIGKILL)

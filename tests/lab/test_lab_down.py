@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.lab.conftest import LABEL, run, sh
 
 
+@pytest.mark.exclusive
 def test_nothing_of_the_lab_stays_and_nothing_else_goes() -> None:
     sh("docker tag ollama-lab/ollama:0.9.3 someone/image:1")
     sh(f"docker volume create --label {LABEL} someone_volume")
