@@ -164,7 +164,7 @@ def test_what_arrived_damaged_is_not_kept(held: Held, tmp_path: Path, cache: Pat
     layer = b"ollama" * 2**20
     part = Store(cache / "blobs").path(digest_of(layer)).with_suffix(".part")
     part.write_bytes(b"x" * 2**20)
-    with pytest.raises(RegistryFault, match=f"gives sha256:.* for {digest_of(layer)}; run again"):
+    with pytest.raises(RegistryFault, match=rf"gives sha256:.* for {digest_of(layer)}; run again"):
         made(held, tmp_path / "file")
     assert not (tmp_path / "file").exists()
     made(held, tmp_path / "file")
@@ -176,14 +176,14 @@ def test_a_file_of_the_cache_that_has_rotted_is_seen(
     made(held, tmp_path / "file")
     rotten = Store(cache / "blobs").path(digest_of(b"weights"))
     rotten.write_bytes(b"wEights")
-    with pytest.raises(BundleFault, match="was not sha256:.* any more, and is removed; run again"):
+    with pytest.raises(BundleFault, match=r"was not sha256:.* any more, and is removed; run again"):
         made(held, tmp_path / "file")
     made(held, tmp_path / "file")
 
 
 def test_another_digest_of_the_model_is_refused(held: Held, tmp_path: Path) -> None:
     with pytest.raises(
-        BundleFault, match="model_digest: qwen2.5:1.5b is sha256:.* at its registry, dec"
+        BundleFault, match=r"model_digest: qwen2\.5:1\.5b is sha256:.* at its registry, dec"
     ):
         made(held, tmp_path / "file", model_digest="0" * 64)
 
