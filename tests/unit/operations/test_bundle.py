@@ -29,7 +29,12 @@ def image(file: Path, answers: dict[str, Any] | None = None) -> list[str]:
 
 
 def model(file: Path, answers: dict[str, Any] | None = None, **other: Any) -> list[str]:
-    own = {"model": MODEL, "pristine": f"{MODEL}-pristine", "digest": "", "bundle": str(file)}
+    own: dict[str, Any] = {
+        "model": MODEL,
+        "pristine": f"{MODEL}-pristine",
+        "digest": "",
+        "bundle": str(file),
+    }
     own |= {"volume": "o_data", "folder": FOLDER, "begun": StringCommand("begin"), **other}
     return plan(operations.model_carried, answers, **own)
 
