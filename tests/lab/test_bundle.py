@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from lab.inject import INVENTORY, on, serves
 from lab.variants import INSTALL
 from ollama_stack.capacity.fit import NEEDED
 from ollama_stack.page_image import built_name
-from tests.lab.conftest import ACTIONS, ROOT, URL, Done, run, sh
+from tests.lab.conftest import ACTIONS, ROOT, URL, Done, run, sh, until
 from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import HOSTS, bare, limit
 from tests.lab.test_variants import bash
@@ -85,11 +89,33 @@ def image_id(member: Member, image: str) -> str:
 
 
 @pytest.mark.usefixtures("cut_off")
+def test_a_run_that_is_killed_leaves_what_has_arrived(inventory: Path, bundle: Path) -> None:
+    """The deploy of the next test goes on with it."""
+    words = [".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--data", f"bundle={bundle}"]
+    with subprocess.Popen(
+        [*words, *limit(HOSTS)],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until(lambda: all(map(arrived, HOSTS)), 300)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert all(map(arrived, HOSTS))
+
+
+def arrived(member: Member) -> list[str]:
+    return on(member, "ls /opt/ollama/bundle/blobs/sha256").stdout.split()
+
+
+@pytest.mark.usefixtures("cut_off")
 def test_servers_without_a_way_out_serve_from_the_bundle(
     inventory: Path, bundle: Path, tmp_path: Path
 ) -> None:
     done = run(".venv/bin/ollama-stack", "deploy", inventory, "--bundle", bundle, *limit(HOSTS))
     assert done.returncode == 0, done.stderr
+    told = re.findall(r"carry (\d+) of (\d+) files", done.stderr)
+    assert any(int(some) < int(every) for some, every in told), told
     for member in HOSTS:
         assert serves(member)
         assert models(member) == models()

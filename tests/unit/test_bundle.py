@@ -15,7 +15,7 @@ from tests.unit.bundles import HAPROXY, MODEL, OLLAMA, bundle
 from tests.unit.conftest import group_data
 from tests.unit.facts.test_docker import engine
 from tests.unit.test_cli import front_door
-from tests.unit.test_plan import BARE, as_fakes
+from tests.unit.test_plan import BARE, DEBIAN, as_fakes
 
 DPKG = [
     f"ii  {name}  1.0  amd64  of Debian"
@@ -38,8 +38,10 @@ def planned(folder: Path, answers: dict[str, Any], path: Path, **data: Any) -> d
 
 
 def test_a_plan_asks_no_registry_and_knows_the_sizes(tmp_path: Path) -> None:
+    """Debian 13 has docker-compose, too, which a deploy with a network would install."""
     path = bundle(tmp_path / "school.bundle")
-    host = planned(tmp_path, READY, path)
+    release = [line.replace("12", "13").replace("bookworm", "trixie") for line in DEBIAN]
+    host = planned(tmp_path, READY | {"-release": release}, path, docker_source="distro")
     assert (host["verdict"], host["reasons"]) == ("fits", [])
     assert host["measured"]["to_pull"]["model_name"] == {
         "status": 200,
