@@ -91,7 +91,7 @@ def image_id(member: Member, image: str) -> str:
 @pytest.mark.usefixtures("cut_off")
 def test_a_run_that_is_killed_leaves_what_has_arrived(inventory: Path, bundle: Path) -> None:
     """The deploy of the next test goes on with it."""
-    words = [".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--data", f"bundle={bundle}"]
+    words = [".venv/bin/pyinfra", "-y", str(inventory), "deploy.py", "--data", f"bundle={bundle}"]
     with subprocess.Popen(
         [*words, *limit(HOSTS)],
         cwd=ROOT,
