@@ -15,14 +15,13 @@ from pyinfra.facts.server import Command
 from ollama_stack.bundle.file import PIECE, blob_path, layout, whole
 from ollama_stack.facts.bundle import Blobs, ModelBlobs
 from ollama_stack.facts.memory import known
-from ollama_stack.facts.model import Models
+from ollama_stack.facts.model import Models, manifest_path
 from ollama_stack.facts.ollama import call
 from ollama_stack.operations.model import SILENT, has
 from ollama_stack.shell import or_explain, renamed
 from ollama_stack.stack.compose import CLEAN
 
 DOCKER = f"{CLEAN} docker"
-LIBRARY = "registry.ollama.ai"  # where Ollama has models without a host in their names (types/model/name.go)
 
 Commands = Generator[PyinfraCommand | str, None, None]
 
@@ -83,12 +82,11 @@ def model_carried(
     there = host.get_fact(ModelBlobs, volume=volume)
 
     def kept(blob: str) -> StringCommand:
-        moved = StringCommand("mv", QuoteString(f"{place}/upload/file"), "incoming")
+        moved = renamed(f"{place}/upload/file", "incoming")  # maybe to another disk
         return _in_volume(volume, moved, blob, f"models/blobs/{blob.replace(':', '-')}")
 
     yield from _carried(bundle, packed.blobs, there, place, kept)
-    name, tag = pristine.rsplit(":", 1)
-    path = f"models/manifests/{LIBRARY}/{name if '/' in name else f'library/{name}'}/{tag}"
+    path = f"models/{manifest_path(pristine)}"
     yield _in_volume(volume, _printed(packed.manifest, "incoming"), packed.digest, path)
     yield StringCommand("rm -rf", QuoteString(place))
     yield or_explain(call("/api/show", {"model": pristine}), SILENT)
@@ -139,10 +137,11 @@ def send(state: State, host: Host, bundle: str, digest: str, path: str) -> bool:
 
 
 def _staged(place: str, digest: str) -> StringCommand:
-    new, path = QuoteString(f"{place}/upload/file"), QuoteString(f"{place}/{blob_path(digest)}")
+    new = f"{place}/upload/file"
     return StringCommand(
-        "chown 0:0", new, "&& chmod 644", new, "&&", _sum(digest, f"{place}/upload/file"), "&& mv", new, path
-    )  # fmt: skip
+        *("chown 0:0", QuoteString(new), "&& chmod 644", QuoteString(new), "&&"),
+        *(_sum(digest, new), "&&", renamed(new, f"{place}/{blob_path(digest)}")),
+    )
 
 
 def _in_volume(volume: str, arrives: StringCommand, digest: str, path: str) -> StringCommand:

@@ -12,6 +12,7 @@ from pyinfra.api import Host, StringCommand
 
 from ollama_stack.bundle.file import Bundle
 from ollama_stack.operations import bundle as operations
+from ollama_stack.shell import renamed
 from tests.unit.bundles import MODEL, OLLAMA, bundle
 from tests.unit.harness import fake_host, plan
 
@@ -91,9 +92,8 @@ def test_a_model_s_blobs_come_first_and_its_manifest_last(file: Path) -> None:
     for digest in packed.blobs:
         send, kept, *commands = commands
         assert send.startswith(f"send({str(file)!r}, {digest!r}, ")
-        assert kept.startswith(
-            f"{into}models/blobs && mv '/opt/o k/bundle/upload/file' incoming && "
-        )
+        moved = renamed(f"{FOLDER}/bundle/upload/file", "incoming")
+        assert kept.startswith(f"{into}models/blobs && {moved} && ")
         assert (
             f"echo '{digest[7:]}  incoming' | sha256sum --check --quiet && chmod 644 incoming"
             in kept
