@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ollama_stack.registry import digest_of
+from ollama_stack.bundle.packed import BundleFault, Digest, Packed, blob_path, loaded_as, written
 
 LIST, SUM = "bundle.json", "bundle.json.sha256"
 PIECE = 2**20  # bytes read at once
 AGAIN = "copy the file again, or make it anew (ollama-stack bundle)"
 Machine = Literal["x86_64", "aarch64"]
-
-
-class BundleFault(ValueError):
-    """What is wrong with a bundle, and the way out."""
 
 
 class Wheels(BaseModel):
@@ -35,7 +29,7 @@ class Wheels(BaseModel):
     requirements: str
     """SHA-256 of that file."""
     python: str
-    files: dict[str, str]
+    files: dict[str, Digest]
     """Digests by the wheels' names."""
 
 
@@ -46,96 +40,15 @@ class Contents(BaseModel):
 
     version: Literal[1] = 1
     machine: Machine
-    images: dict[str, str]
+    images: dict[str, Digest]
     """Digests of their manifests, by the names that an engine pulls them by."""
-    models: dict[str, str]
+    models: dict[str, Digest]
     """The same of models, by name."""
     wheels: list[Wheels]
     packages: dict[str, dict[str, str]]
     """What each supported system must have before, with its version as far as it is known."""
-    blobs: dict[str, int]
+    blobs: dict[Digest, int]
     """Bytes of each part, by digest."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """An image or a model, as its manifest has it."""
-
-    name: str
-    """Under which a host has it."""
-    manifest: bytes
-    media_type: str
-    config: str
-    layers: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, name: str, manifest: bytes) -> Packed:
-        """ValueError if it is no manifest of one image or model."""
-        try:
-            said = json.loads(manifest)
-            layers = tuple(str(layer["digest"]) for layer in said["layers"])
-            return cls(name, manifest, said["mediaType"], said["config"]["digest"], layers)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{name}: its registry gives no manifest of one image") from error
-
-    @property
-    def digest(self) -> str:
-        """Of the manifest."""
-        return digest_of(self.manifest)
-
-    @property
-    def blobs(self) -> tuple[str, ...]:
-        """Digests of what it consists of, each once."""
-        return tuple(dict.fromkeys((self.config, *self.layers)))
-
-
-def blob_path(digest: str) -> str:
-    """Where an OCI image layout has a blob."""
-    return f"blobs/{digest.replace(':', '/')}"
-
-
-def loaded_as(image: str, digest: str) -> str:
-    """The name that `docker load` can give: Docker gives no name with a digest in it."""
-    return f"ollama-stack/base:{digest[7:19]}" if "@" in image else image
-
-
-def layout(images: list[Packed]) -> dict[str, bytes]:
-    """What makes a folder of blobs an OCI image layout, and what `docker load` reads, by path."""
-    index = {"schemaVersion": 2, "manifests": [_descriptor(image) for image in images]}
-    archive = [
-        {
-            "Config": blob_path(image.config),
-            "RepoTags": [image.name],
-            "Layers": [blob_path(layer) for layer in image.layers],
-        }
-        for image in images
-    ]
-    return {
-        "index.json": written(index),
-        "manifest.json": written(archive),
-        "oci-layout": written({"imageLayoutVersion": "1.0.0"}),
-    }
-
-
-def _descriptor(image: Packed) -> dict[str, Any]:
-    first, slash, _ = image.name.partition("/")
-    own = slash and ("." in first or ":" in first or first == "localhost")
-    full = image.name if own else f"docker.io/{'' if slash else 'library/'}{image.name}"
-    names = {
-        "io.containerd.image.name": full,
-        "org.opencontainers.image.ref.name": image.name.rpartition(":")[2],
-    }
-    return {
-        "mediaType": image.media_type,
-        "digest": image.digest,
-        "size": len(image.manifest),
-        "annotations": names,
-    }
-
-
-def written(said: Any) -> bytes:
-    """JSON, the same bytes for the same content."""
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
 
 class Bundle:
@@ -148,12 +61,12 @@ class Bundle:
             with tarfile.open(path, "r:") as tar:
                 self.parts = {member.name: member for member in tar.getmembers()}
                 said, told = (tar.extractfile(name).read() for name in (LIST, SUM))  # type: ignore[union-attr]  # files
-            if told.decode().split()[0] != sha256(said).hexdigest():
+            if told.split()[:1] != [sha256(said).hexdigest().encode()]:
                 raise BundleFault(f"bundle: {path}: {LIST} is damaged; {AGAIN}")
             self.contents = Contents.model_validate_json(said)
         except OSError as error:
             raise BundleFault(f"bundle: {path} cannot be read ({error.strerror})") from error
-        except (tarfile.TarError, KeyError, IndexError) as error:
+        except (tarfile.TarError, KeyError) as error:
             raise BundleFault(f"bundle: {path} is no bundle, or cut off; {AGAIN}") from error
         except ValidationError as error:
             raise BundleFault(
@@ -162,10 +75,8 @@ class Bundle:
 
     def check(self) -> None:
         """BundleFault that names the first part which is not there, or not what its name says."""
-        for digest, size in self.contents.blobs.items():
-            member = self.parts.get(blob_path(digest))
-            if member is None or member.size != size:
-                raise BundleFault(f"bundle: {self.path} lacks {digest}; {AGAIN}")
+        for digest in self.contents.blobs:
+            self._there(digest)
             try:
                 found = self._hashed(digest)
             except (tarfile.TarError, OSError) as error:
@@ -174,6 +85,18 @@ class Bundle:
                 raise BundleFault(
                     f"bundle: {self.path}: {digest} is damaged, it is {found} now; {AGAIN}"
                 )
+
+        wheels = (digest for one in self.contents.wheels for digest in one.files.values())
+        for digest in (*self.contents.images.values(), *self.contents.models.values(), *wheels):
+            self._there(digest)
+        for packed in (*self.images.values(), *self.models.values()):
+            for digest in packed.blobs:
+                self._there(digest)
+
+    def _there(self, digest: str) -> None:
+        member = self.parts.get(blob_path(digest))
+        if member is None or member.size != self.contents.blobs.get(digest):
+            raise BundleFault(f"bundle: {self.path} lacks {digest}; {AGAIN}")
 
     def _hashed(self, digest: str) -> str:
         with self.blob(digest) as source:

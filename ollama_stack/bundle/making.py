@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import shutil
@@ -23,17 +22,8 @@ from rich.progress import (
 )
 
 from ollama_stack.bundle.downloads import Store, one_manifest
-from ollama_stack.bundle.file import (
-    Bundle,
-    BundleFault,
-    Contents,
-    Machine,
-    Packed,
-    Wheels,
-    layout,
-    loaded_as,
-    write,
-)
+from ollama_stack.bundle.file import Bundle, Contents, Machine, Wheels, write
+from ollama_stack.bundle.packed import BundleFault, Packed, layout, loaded_as
 from ollama_stack.capacity.fit import NEEDED, SUPPORTED_OS
 from ollama_stack.config.settings import Settings
 from ollama_stack.page_image import REQUIREMENTS
@@ -105,7 +95,11 @@ def _make(wanted: Needs, machine: Machine, path: Path, console: Console) -> str:
             raise BundleFault(
                 f"model_digest: {name} is {found} at its registry, declared {digest}; find out who changed it"
             )
-    sizes = _sizes(images | models)
+    sizes = {
+        digest: size
+        for packed in (*images.values(), *models.values())
+        for digest, size in packed.sizes.items()
+    }
     _fetch(store, places, sizes, console)
     wheels, files = _wheels(machine, wanted.pythons)
     blobs = {digest: store.path(digest) for digest in sizes}
@@ -144,14 +138,6 @@ def _manifests(
         packed = Packed.parse(loaded_as(name, packed.digest), manifest)
         places |= dict.fromkeys(packed.blobs, repository)
         yield name, packed
-
-
-def _sizes(packed: Mapping[str, Packed]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for one in packed.values():
-        said = json.loads(one.manifest)
-        found |= {part["digest"]: part["size"] for part in (said["config"], *said["layers"])}
-    return found
 
 
 def _fetch(

@@ -12,7 +12,8 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.docker import DockerImage
 from pyinfra.facts.server import Command
 
-from ollama_stack.bundle.file import PIECE, blob_path, layout, whole
+from ollama_stack.bundle.file import PIECE, whole
+from ollama_stack.bundle.packed import blob_path, layout
 from ollama_stack.facts.bundle import Blobs, ModelBlobs
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import Models, manifest_path

@@ -13,7 +13,8 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.docker import DockerImage
 from pyinfra.facts.server import Arch, Which
 
-from ollama_stack.bundle.file import BundleFault, whole
+from ollama_stack.bundle.file import whole
+from ollama_stack.bundle.packed import BundleFault
 from ollama_stack.capacity.fit import NEEDED
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.config.served import ServedModel

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from ollama_stack.bundle import making
 from ollama_stack.bundle.downloads import Store
-from ollama_stack.bundle.file import Bundle, BundleFault, blob_path
+from ollama_stack.bundle.file import Bundle
+from ollama_stack.bundle.packed import BundleFault, blob_path
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.registry import RegistryFault, Repository, digest_of
 from tests.door.registry import IMAGE, Held, registry

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ollama_stack.bundle.file import Contents, Packed, layout, loaded_as, write
+from ollama_stack.bundle.file import Contents, write
+from ollama_stack.bundle.packed import Packed, layout, loaded_as
 from ollama_stack.config.settings import read_settings
 from ollama_stack.registry import digest_of
 from tests.unit.conftest import group_data

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.bundle.file import Bundle, BundleFault, layout
+from ollama_stack.bundle.file import Bundle
 from ollama_stack.bundle.making import needs
+from ollama_stack.bundle.packed import BundleFault, Packed, layout
 from ollama_stack.config.settings import read_settings
 from tests.unit.bundles import HAPROXY, MODEL, OLLAMA, bundle
 from tests.unit.conftest import group_data
@@ -124,6 +125,31 @@ def test_a_list_that_is_damaged_is_seen(tmp_path: Path) -> None:
         BundleFault, match=r"file: bundle\.json is damaged; copy the file again, or"
     ):
         Bundle(path)
+
+
+@pytest.mark.parametrize("kind", ["manifest", "layer"])
+def test_a_list_that_lacks_a_part_is_seen(kind: str, tmp_path: Path) -> None:
+    packed = Bundle(bundle(tmp_path / "whole")).images[OLLAMA]
+    blobs = dict(Bundle(tmp_path / "whole").contents.blobs)
+    gone = {"manifest": packed.digest, "layer": packed.layers[0]}[kind]
+    del blobs[gone]
+    path = bundle(tmp_path / "file", blobs=blobs)
+    with pytest.raises(BundleFault, match=f"file lacks {gone}; copy the file again"):
+        Bundle(path).check()
+
+
+@pytest.mark.parametrize("manifest", [b"none", b"[]", b'{"layers": []}', b'{"manifests": []}'])
+def test_what_is_no_manifest_is_named(manifest: bytes) -> None:
+    with pytest.raises(
+        BundleFault, match="bundle: a:1 has no manifest of one image or model; name"
+    ):
+        Packed.parse("a:1", manifest)
+
+
+def test_a_digest_that_is_a_path_is_none() -> None:
+    part = {"digest": "sha256:../../../etc/passwd", "size": 1}
+    with pytest.raises(BundleFault, match="no manifest"):
+        Packed.parse("a:1", json.dumps({"config": part, "layers": [part]}).encode())
 
 
 def test_the_layout_names_images_as_each_engine_wants_it(tmp_path: Path) -> None:
