@@ -123,7 +123,7 @@ def _refuse_others(path: Path) -> None:
             Bundle(path)
         except BundleFault as error:
             raise BundleFault(
-                f"--out: {path} is there, and no bundle; name another file"
+                f"--out: {path} is there, and no whole bundle; name another file, or remove it"
             ) from error
 
 

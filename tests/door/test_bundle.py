@@ -216,7 +216,7 @@ def test_a_file_of_others_stays_and_what_is_not_there_is_named(held: Held, tmp_p
     (tmp_path / "notes").write_text("mine")
     done = front_door("bundle", written(held, tmp_path), "--out", str(tmp_path / "notes"))
     assert done.returncode == 1
-    assert "notes is there, and no bundle; name another file" in done.stderr
+    assert "notes is there, and no whole bundle; name another file, or remove it" in done.stderr
     assert (tmp_path / "notes").read_text() == "mine"
 
     gone = written(held, tmp_path, model_name="nobody:1b")
