@@ -14,6 +14,7 @@ from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
 from ollama_stack.tasks import release
 from ollama_stack.tasks.app import build_page
+from ollama_stack.tasks.bundle import load_images
 from ollama_stack.tasks.certificate import have_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
@@ -34,6 +35,7 @@ else:
     release.begin_change(settings)  # one at a time; what it does not confirm, the host takes back
     install_docker(settings=settings)
     protect_host(settings=settings)
+    load_images(settings=settings)
     build_page(settings=settings)
     declared = release.declared_release(
         settings, have_secrets(settings), have_certificate(settings)

@@ -74,6 +74,14 @@ def of_hosts(verb: Callable[..., Any]) -> Callable[..., Any]:
     return inventory(limit(verb))
 
 
+from_bundle = click.option(
+    "--bundle",
+    type=PathFromRoot(),
+    metavar="FILE",
+    help="All from this file, nothing from a registry (docs/networks.md).",
+)
+
+
 def _or_noted(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """The inventory that is named, else the one that ``use`` has noted."""
     if value or ctx.resilient_parsing:

@@ -35,19 +35,22 @@ def cache() -> Path:
         raise DeployError("this user has no home; set XDG_CACHE_HOME to a folder") from error
 
 
-def unpacked(requirements: Path, machine: str = MACHINE) -> Path:
+def unpacked(requirements: Path, machine: str = MACHINE, source: Path | None = None) -> Path:
     """Folder with what is in the wheels of a hash-pinned requirements file; downloaded once.
 
-    They are for Linux on that ``machine``, whatever the controller is.
+    They are for Linux on that ``machine``, whatever the controller is. ``source``: a folder that has the wheels,
+    instead of an index.
 
     DeployError with pip's words if they cannot be had, or do not match their hashes.
     """
-    return _fetched(requirements, "3.11", machine, unpack=True)
+    return _fetched(requirements, "3.11", machine, source, unpack=True)
 
 
-def downloaded(requirements: Path, python: str, machine: str = MACHINE) -> Path:
+def downloaded(
+    requirements: Path, python: str, machine: str = MACHINE, source: Path | None = None
+) -> Path:
     """The same with the wheels themselves, for one version of Python, like ``3.13``."""
-    return _fetched(requirements, python, machine, unpack=False)
+    return _fetched(requirements, python, machine, source, unpack=False)
 
 
 def pinned(requirements: str) -> dict[str, str]:
@@ -94,14 +97,16 @@ def for_python(requirements: str, python: str, machine: str = MACHINE) -> str:
     return "\n".join(kept)
 
 
-def _fetched(requirements: Path, python: str, machine: str, unpack: bool) -> Path:
+def _fetched(
+    requirements: Path, python: str, machine: str, source: Path | None, unpack: bool
+) -> Path:
     digest = sha256(requirements.read_bytes()).hexdigest()[:12]
     name = requirements.stem if machine == MACHINE else f"{requirements.stem}-{machine}"
     folder = cache() / f"{name}-{digest}{'' if unpack else f'-for-{python}'}"
     try:
         with ONE_AT_A_TIME:
             if not folder.is_dir():
-                _fetch(requirements, python, machine, folder, unpack)
+                _fetch(requirements, python, machine, source, folder, unpack)
     except OSError as error:
         raise DeployError(
             f"{cache()} cannot be written ({error.strerror}); correct its owner and room, or set XDG_CACHE_HOME"
@@ -109,10 +114,17 @@ def _fetched(requirements: Path, python: str, machine: str, unpack: bool) -> Pat
     return folder
 
 
-def _fetch(requirements: Path, python: str, machine: str, folder: Path, unpack: bool) -> None:
+def _fetch(
+    requirements: Path,
+    python: str,
+    machine: str,
+    source: Path | None,
+    folder: Path,
+    unpack: bool,
+) -> None:
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), ignore_cleanup_errors=True) as temp:
-        _download(requirements, python, machine, Path(temp))
+        _download(requirements, python, machine, source, Path(temp))
         for wheel in Path(temp).glob("*.whl") if unpack else ():
             ZipFile(wheel).extractall(temp)  # the hash has vouched for its paths
             wheel.unlink()
@@ -123,7 +135,9 @@ def _fetch(requirements: Path, python: str, machine: str, folder: Path, unpack: 
                 raise
 
 
-def _download(requirements: Path, python: str, machine: str, folder: Path) -> None:
+def _download(
+    requirements: Path, python: str, machine: str, source: Path | None, folder: Path
+) -> None:
     pins = folder / requirements.name
     pins.write_text(for_python(requirements.read_text(), python, machine))
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
@@ -137,6 +151,7 @@ def _download(requirements: Path, python: str, machine: str, folder: Path) -> No
         str(pins),
     ]
     pip += _target(python, machine)
+    pip += ["--no-index", "--find-links", str(source)] if source else []
     done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
     pins.unlink()
     if done.returncode:

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TextIO
 
@@ -37,13 +38,23 @@ def run(*words: str) -> int:
     return 0
 
 
-def asked(*words: str, show: bool = False) -> subprocess.CompletedProcess[str]:
-    """``pyinfra WORDS``, its output kept; ``show``: its log goes to stderr as well, as it comes."""
+def overridden(data: Sequence[str]) -> list[str]:
+    """Words for pyinfra: these settings (``name=value``) for all hosts."""
+    return [word for pair in data for word in ("--data", pair)]
+
+
+def asked(
+    *words: str, show: bool = False, data: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """``pyinfra WORDS``, its output kept; ``show``: its log goes to stderr as well, as it comes.
+
+    ``data``: settings for all hosts.
+    """
     stdout, stderr = io.StringIO(), _Log(sys.stderr if show else None)
     environment = os.environ.copy()
     try:
         with redirect_stdout(stdout), redirect_stderr(stderr):
-            code = run(*words)
+            code = run(*words, *overridden(data))
     finally:
         os.environ.clear()
         os.environ.update(environment)  # --json turns the spinner off, for later runs too

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ollama_stack.arguments import Verb, as_json_flag, of_hosts
+from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
+from ollama_stack.bundle.file import Machine
 
 
 @click.command(cls=Verb)
@@ -24,4 +25,31 @@ def outdated(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     return verbs.outdated(inventory, limit, as_json)
 
 
-VERBS = (outdated,)
+@click.command(cls=Verb)
+@of_hosts
+@click.option(
+    "--out", type=PathFromRoot(), required=True, metavar="FILE", help="The file to write."
+)
+@click.option(
+    "--machine",
+    type=click.Choice(["x86_64", "aarch64"]),
+    default="x86_64",
+    help="What the hosts are; x86_64 unless said.",
+)
+def bundle(inventory: str, limit: tuple[str, ...], out: str, machine: Machine) -> int:
+    """All that the hosts need from registries and PyPI, in one file. Asks no host.
+
+    \b
+      ollama-stack bundle inventories/school.py --out school.bundle
+      ollama-stack deploy inventories/school.py --bundle school.bundle    where there is no network
+
+    What has arrived is kept: run it again after an interruption, and it goes on.
+
+    Exit: 0 it is written, 1 something could not be had; it is named.
+    """
+    from ollama_stack import verbs
+
+    return verbs.bundle(inventory, limit, out, machine)
+
+
+VERBS = (outdated, bundle)

@@ -8,25 +8,29 @@ from functools import partial
 from pathlib import Path
 
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
+from pyinfra.api import DeployError
 from rich.console import Console
 
+from ollama_stack.bundle.file import Machine
 from ollama_stack.check import Checked, check
-from ollama_stack.inventory import Target, only, read_inventory
+from ollama_stack.config.settings import read_settings
+from ollama_stack.inventory import Pyinfra, Target, only, read_inventory
 from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.status import find_status
 from ollama_stack.reports.status_table import show_status, watch_status
 from ollama_stack.rolling import roll
 from ollama_stack.rules import faults, refusal
-from ollama_stack.run import asked, run
+from ollama_stack.run import asked, overridden, run
 
 NO_REPORT = 3
 
 
-def plan(inventory: str, limit: Sequence[str], as_json: bool) -> int:
+def plan(inventory: str, limit: Sequence[str], bundle: str | None, as_json: bool) -> int:
     """Tell the report; pyinfra's own log and diffs go to stderr, but for machines."""
+    ask = partial(asked, data=_given(bundle))
     try:
-        report = make_plan(check(inventory, limit, asked), partial(asked, show=not as_json))
+        report = make_plan(check(inventory, limit, ask), partial(ask, show=not as_json))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return NO_REPORT
@@ -37,17 +41,21 @@ def plan(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     return EXIT[report.verdict]
 
 
-def deploy(inventory: str, limit: Sequence[str], rolling: int | None, as_json: bool) -> int:
+def deploy(
+    inventory: str, limit: Sequence[str], rolling: int | None, bundle: str | None, as_json: bool
+) -> int:
     """All hosts side by side; or, once all fit, ``rolling`` at a time until one fails."""
-    checked = _faultless(inventory, limit)
+    ask = partial(asked, data=_given(bundle))
+    checked = _faultless(inventory, limit, ask)
+    change = partial(_change, inventory, "deploy.py", data=_given(bundle))
     if rolling:
-        report = make_plan(checked, asked)
+        report = make_plan(checked, ask)
         if code := EXIT[report.verdict]:
             show_plan(report, Console(stderr=True))
             return code
-        code = roll(checked.names, rolling, partial(_change, inventory, "deploy.py"))
+        code = roll(checked.names, rolling, change)
     else:
-        code = _change(inventory, "deploy.py", checked.names)
+        code = change(checked.names)
     if rolling or as_json:
         _tell_status(checked, as_json, Console(stderr=True))
     return code
@@ -56,8 +64,8 @@ def deploy(inventory: str, limit: Sequence[str], rolling: int | None, as_json: b
 def rollback(inventory: str, limit: Sequence[str], to: int | None, as_json: bool) -> int:
     """The release before the current one, or the one of this number."""
     checked = _faultless(inventory, limit)
-    number = ("--data", f"_release={to}") if to else ()
-    code = _change(inventory, "rollback.py", checked.names, *number)
+    number = (f"_release={to}",) if to else ()
+    code = _change(inventory, "rollback.py", checked.names, data=number)
     if as_json:
         _tell_status(checked, as_json, Console(stderr=True))
     return code
@@ -104,6 +112,22 @@ def outdated(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     else:
         show_outdated(report, Console())
     return EXIT[report.verdict]
+
+
+def bundle(inventory: str, limit: Sequence[str], out: str, machine: Machine) -> int:
+    """All that the hosts need, in one file; no host is asked."""
+    from ollama_stack.bundle.making import make
+
+    targets = _declared(inventory, limit)
+    path = Path(out)
+    try:
+        digest = make(
+            [read_settings(target.data) for target in targets], machine, path, Console(stderr=True)
+        )
+    except DeployError as error:  # pip's words
+        raise ValueError(str(error)) from error
+    sys.stdout.write(f"{path} is written, {path.stat().st_size / 1e6:.0f} MB, {digest}\n")
+    return 0
 
 
 def load(
@@ -164,15 +188,20 @@ def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
     return targets
 
 
-def _faultless(inventory: str, limit: Sequence[str]) -> Checked:
+def _faultless(inventory: str, limit: Sequence[str], ask: Pyinfra = asked) -> Checked:
     """pyinfra itself calls an inventory that is not there, or a limit without hosts, a success."""
-    checked = check(inventory, limit, asked)
+    checked = check(inventory, limit, ask)
     checked.refuse()
     return checked
 
 
-def _change(inventory: str, story: str, names: Sequence[str], *words: str) -> int:
-    return run("-y", inventory, story, *only(names), *words)
+def _given(bundle: str | None) -> tuple[str, ...]:
+    """The setting, of every host of this run."""
+    return (f"bundle={bundle}",) if bundle else ()
+
+
+def _change(inventory: str, story: str, names: Sequence[str], data: Sequence[str] = ()) -> int:
+    return run("-y", inventory, story, *only(names), *overridden(data))
 
 
 def _write_metrics(checked: Checked, path: str) -> int:

@@ -23,6 +23,7 @@ SUPPORTED_OS: dict[str, list[str]] = {
     "ubuntu 24.04": ["docker-compose-v2"],
     "ubuntu 26.04": ["docker-compose-v2"],
 }
+NEEDED = ("ca-certificates", "curl", "iproute2", "nftables", "procps")  # beside Docker, on each
 
 
 def misfits(settings: Settings, profile: str | None, measured: Measured) -> list[str]:
@@ -31,6 +32,7 @@ def misfits(settings: Settings, profile: str | None, measured: Measured) -> list
         *_memory(settings, measured),
         *_system(settings, measured),
         *_size(settings, profile, measured),
+        *measured.bundle_faults,
         *_registries(settings, measured),
         *_packages(measured),
         *_disk(settings, measured),
@@ -123,6 +125,9 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
     faults: list[str] = []
     for name, manifest in measured.to_pull.items():
         url, wanted, (registry, way_out) = places[name]
+        if settings.bundle:
+            faults += [_unbundled(settings.bundle, name, wanted)] if manifest.status == 404 else []
+            continue
         if name == "app_image" and url.startswith(DOCKER_HUB):  # where anybody may take the name
             faults.append(_unpublished(wanted, bool(measured.docker)))
             continue
@@ -139,6 +144,10 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         if manifest.status == 404:
             faults.append(f"{name}: {wanted} is not in its registry; check the name and the tag")
     return list(dict.fromkeys(faults))
+
+
+def _unbundled(bundle: str, setting: str, wanted: str) -> str:
+    return f"bundle: {bundle} has no {wanted} ({setting}); make it anew from this inventory (ollama-stack bundle)"
 
 
 def _unpublished(image: str, engine: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
@@ -51,6 +51,8 @@ class Measured:
     """Version of the server that runs there."""
     no_packages: str = ""
     """Why the controller cannot download what the page is to be built from; pip's words."""
+    bundle_faults: list[str] = field(default_factory=list)
+    """Why the bundle cannot make of the host what is declared, each with its way out."""
     other_engine: str | None = None
     """What stands where Docker should: snap or Podman."""
     image_root: str | None = None
@@ -167,13 +169,17 @@ def _disk_sum(settings: Settings, measured: Measured, names: list[str], free: in
         manifest = measured.to_pull[name]
         if manifest.size:
             terms[name] = manifest.size * (1 if name in models else UNPACKED)
-            sources[name] = "the registry's manifest"
+            sources[name] = "the bundle" if settings.bundle else "the registry's manifest"
         elif name in IMAGES:
             terms[name], sources[name] = IMAGES[name], "our estimate"
         else:
             memory = memory_sum(settings, measured)
             terms[name] = memory.terms["weights"] if memory else 0
             sources[name] = "its weights"
+    if settings.bundle and (
+        images := [terms[name] // UNPACKED for name in terms if name in IMAGES]
+    ):
+        terms["an image on its way"] = 2 * max(images)  # its files, and the engine's copy of them
     if terms:
         terms["a fifth to spare"] = sum(terms.values()) // 5
     source = ", ".join(f"{name} by {origin}" for name, origin in sources.items())

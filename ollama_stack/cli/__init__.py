@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from ollama_stack import ROOT, __version__, arguments, supply
-from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, of_hosts
+from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, from_bundle, of_hosts
 from ollama_stack.cli.students import load, sizing
 
 MISTYPED, INTERRUPTED = 3, 130
@@ -75,8 +75,9 @@ cli.add_command(arguments.use)
 
 @cli.command()
 @of_hosts
+@from_bundle
 @as_json_flag("The report (docs/plan.schema.json)")
-def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+def plan(inventory: str, limit: tuple[str, ...], bundle: str | None, as_json: bool) -> int:
     """Does every host fit, and what would change? Changes nothing.
 
     \b
@@ -87,7 +88,7 @@ def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     """
     from ollama_stack import verbs
 
-    return verbs.plan(inventory, limit, as_json)
+    return verbs.plan(inventory, limit, bundle, as_json)
 
 
 @cli.command()
@@ -98,21 +99,29 @@ def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     metavar="N",
     help="N hosts at a time, if all fit; stop at the first that fails.",
 )
+@from_bundle
 @as_json_flag("What every host runs afterwards (docs/status.schema.json)")
-def deploy(inventory: str, limit: tuple[str, ...], rolling: int | None, as_json: bool) -> int:
+def deploy(
+    inventory: str,
+    limit: tuple[str, ...],
+    rolling: int | None,
+    bundle: str | None,
+    as_json: bool,
+) -> int:
     """Make it so. A host that fails goes back to its last good release.
 
     \b
       ollama-stack deploy inventories/school.py
       ollama-stack deploy inventories/school.py --limit class-1
       ollama-stack deploy inventories/school.py --rolling 1
+      ollama-stack deploy inventories/school.py --bundle school.bundle
 
     Exit: 0 every host answers, 1 refused, or one has failed; with --rolling 2 if a host cannot be
     reached, before the first one changes.
     """
     from ollama_stack import verbs
 
-    return verbs.deploy(inventory, limit, rolling, as_json)
+    return verbs.deploy(inventory, limit, rolling, bundle, as_json)
 
 
 @cli.command()

@@ -12,6 +12,8 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from ollama_stack.facts.model import manifest_path
+
 STACK = "com.docker.stack.namespace"
 RELEASE = "ollama-stack.release"
 PATHS = ("/nodes", "/services", "/tasks", "/configs", "/secrets")
@@ -278,9 +280,3 @@ class ModelsInVolume(FactBase[dict[str, KeptModel]]):
             weights = layers.get("application/vnd.ollama.image.model", "")
             found[model] = KeptModel(weights, parameters, digest)
         return found
-
-
-def manifest_path(model: str) -> str:
-    """Where Ollama keeps a model's manifest, below its folder of models."""
-    name, _, tag = model.rpartition(":")
-    return f"manifests/registry.ollama.ai/{name if '/' in name else f'library/{name}'}/{tag}"

@@ -19,9 +19,9 @@ from ollama_stack.cluster.facts import (
     View,
     engine,
     look,
-    manifest_path,
 )
 from ollama_stack.facts.memory import known
+from ollama_stack.facts.model import manifest_path
 from ollama_stack.shell import or_explain, run_now
 
 JOIN = 60.0  # seconds, after the twenty that Docker itself waits

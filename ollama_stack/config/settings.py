@@ -226,6 +226,13 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings):
         "",
         rule="what the registry has under `model_name`",
     )
+    bundle: str = setting(
+        "file on the controller that `ollama-stack bundle` made: everything comes from it, and nothing from a "
+        "registry (docs/networks.md)",
+        "ours",
+        "",
+        rule="whole; made for these images and models; the host has the packages that it lists; no `cluster`",
+    )
     proxy: Proxy = setting(
         "the way out of the site's network: apt, the Docker engine and Ollama's pulls take it, and "
         "nothing else does",
@@ -280,26 +287,38 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings):
         return max(1, int(self.ollama_cpus))
 
     @property
+    def declared_images(self) -> dict[str, str]:
+        """Images by the settings that declare them; of a page that is built, what it is built on."""
+        names = ["ollama_image", *(["gateway_image"] if self.gateway_enabled else [])]
+        names += (
+            ["app_base_image" if self.app_is_built else "app_image"] if self.app_enabled else []
+        )
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def ollama_image_ref(self) -> str:
         """The image as the Docker engine is to pull it."""
-        return self._pulled(self.ollama_image)
+        return self.engine_name(self.ollama_image)
 
     @property
     def gateway_image_ref(self) -> str:
         """The gateway's image as the Docker engine is to pull it."""
-        return self._pulled(self.gateway_image)
+        return self.engine_name(self.gateway_image)
 
     @property
     def app_image_ref(self) -> str:
         """The app's image as the Docker engine is to pull it, or to call what it has built."""
-        return self._pulled(self.app_image) if self.app_image else built_name(self.app_base_image)
+        return (
+            self.engine_name(self.app_image) if self.app_image else built_name(self.app_base_image)
+        )
 
     @property
     def app_base_image_ref(self) -> str:
         """The image on which the app's is built, as the Docker engine is to pull it."""
-        return self._pulled(self.app_base_image)
+        return self.engine_name(self.app_base_image)
 
-    def _pulled(self, image: str) -> str:
+    def engine_name(self, image: str) -> str:
+        """A declared image as the Docker engine is to pull it."""
         return f"{host_of(self.mirror)}/{image}" if self.mirror else image
 
     @property

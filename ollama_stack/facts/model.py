@@ -89,3 +89,9 @@ class Model(FactBase[ModelDetails | None]):
         weights = next(line for line in lines if line.startswith("FROM "))
         pairs = (line.split(None, 1) for line in shown.get("parameters", "").splitlines())
         return ModelDetails(weights, {pair[0]: pair[1] for pair in pairs if len(pair) == 2})
+
+
+def manifest_path(model: str) -> str:
+    """Where Ollama keeps a model's manifest, below its folder of models (types/model/name.go)."""
+    name, _, tag = model.rpartition(":")
+    return f"manifests/registry.ollama.ai/{name if '/' in name else f'library/{name}'}/{tag}"

@@ -38,7 +38,7 @@ Commands = Generator[PyinfraCommand | str, None, None]
 def compose_plugin() -> Commands:
     """Have Compose v2: the pinned binary for this machine, checked, where there is none or one too old."""
     version = known(ComposeVersion)
-    if version and _numbers(version) >= OLDEST_COMPOSE:
+    if is_new_enough(version):
         host.noop(f"Compose {version} is already there")
         return
     yield StringCommand("umask 022; mkdir -p", str(PurePosixPath(CLI_PLUGIN).parent))
@@ -49,6 +49,11 @@ def compose_plugin() -> Commands:
     yield f"echo '{checksum}  {CLI_PLUGIN}.new' | sha256sum --check --quiet"
     yield f"{CLI_PLUGIN}.new version"
     yield renamed(f"{CLI_PLUGIN}.new", CLI_PLUGIN)
+
+
+def is_new_enough(compose: str | None) -> bool:
+    """Whether a host's own Compose, if it has one, serves."""
+    return bool(compose and _numbers(compose) >= OLDEST_COMPOSE)
 
 
 @operation()

@@ -41,13 +41,13 @@ def pulled(
     registry speaks plain HTTP. ``digest``: the only one that is taken.
     """
     models = known(Models)
-    if _has(models, pristine, digest):
+    if has(models, pristine, digest):
         host.noop(f"{pristine} is already there")
         return
     host.log(f"pull {source}")
     if models is None:  # not there yet, or too busy to say: never a reason to pull again
         yield or_explain(call("/api/version"), SILENT)
-        if _has(host.get_fact(Models), pristine, digest):
+        if has(host.get_fact(Models), pristine, digest):
             return
     yield begun
     yield FunctionCommand(pull, (source, insecure, seconds), {})
@@ -60,7 +60,8 @@ def pulled(
     yield or_explain(call("/api/copy", {"source": model, "destination": pristine}), SILENT)
 
 
-def _has(models: dict[str, str] | None, model: str, digest: str) -> bool:
+def has(models: dict[str, str] | None, model: str, digest: str) -> bool:
+    """Whether a server that has ``models`` has this one, and with this digest, if one is declared."""
     return models is not None and model in models and digest in ("", models[model])
 
 

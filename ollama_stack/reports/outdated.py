@@ -71,11 +71,7 @@ def find_outdated(inventory: str, targets: Iterable[Target]) -> Outdated:
 
 def _declared(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Setting, name and the URL of its manifest."""
-    images = ["ollama_image", *(["gateway_image"] if settings.gateway_enabled else [])]
-    if settings.app_enabled:
-        images.append("app_base_image" if settings.app_is_built else "app_image")
-    for setting in images:
-        name = getattr(settings, setting)
+    for setting, name in settings.declared_images.items():
         yield setting, name, settings.image_manifest(name)
     yield "model_name", settings.model_name, settings.model_manifest
 

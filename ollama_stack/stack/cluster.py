@@ -183,6 +183,11 @@ def _alone(settings: Settings) -> Iterator[str]:
         yield "app_enabled: the page is for a host alone; set app_enabled = False"
     if settings.models[1:]:
         yield f"models: a cluster has one, and {settings.models[1]} is more; leave only {settings.model_name}"
+    if settings.bundle:
+        yield (
+            "bundle: a cluster's hosts pull what they run; unset bundle, and set mirror to a registry of the site's "
+            "(docs/networks.md)"
+        )
     if settings.gateway_tls:
         yield (
             f"gateway_tls: {settings.gateway_tls} is for a host alone; set gateway_tls_cert, the certificate of "

@@ -6,6 +6,7 @@ from pyinfra.api import deploy
 
 from ollama_stack.config.settings import Settings
 from ollama_stack.operations import app
+from ollama_stack.tasks.bundle import page_base
 
 
 @deploy("Page")
@@ -15,7 +16,7 @@ def build_page(settings: Settings) -> None:
         app.built(
             name="Build the page's image",
             image=settings.app_image_ref,
-            base=settings.app_base_image_ref,
+            base=page_base(settings),
             python=settings.app_python,
             folder=settings.ollama_dir,
         )

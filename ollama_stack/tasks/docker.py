@@ -10,7 +10,7 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.server import Arch, LinuxDistribution, Which
 from pyinfra.operations import systemd
 
-from ollama_stack.capacity.fit import SUPPORTED_OS
+from ollama_stack.capacity.fit import NEEDED, SUPPORTED_OS
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import host_of
 from ollama_stack.facts.docker import ComposeVersion, Engine, InitSystem
@@ -27,10 +27,21 @@ BESIDE = ["containerd.io", "docker-buildx-plugin", PLUGIN]
 @deploy("Docker")
 def install_docker(settings: Settings) -> None:
     """A running engine with Compose v2 that trusts the mirror; an engine that is there is kept."""
+    if not settings.bundle:  # with one, the preflight has seen that they are there
+        _install_packages(settings)
+    docker.compose_plugin(name="Have Compose v2")
+    run_docker(settings.proxy_variables, settings.start_seconds)
+    if settings.mirror.startswith("http://"):
+        docker.insecure_registry(
+            name="Trust the mirror without TLS", registry=host_of(settings.mirror)
+        )
+
+
+def _install_packages(settings: Settings) -> None:
     packages.mended(name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=1)
     packages.installed(
         name="Install what the deploy needs",
-        packages=["ca-certificates", "curl", "iproute2", "nftables", "procps"],
+        packages=[*NEEDED],
         proxy=settings.proxy,
         _retries=1,  # somebody may come between the wait for apt's locks and the step
     )
@@ -47,12 +58,6 @@ def install_docker(settings: Settings) -> None:
             packages=wanted,
             proxy=settings.proxy,
             _retries=1,
-        )
-    docker.compose_plugin(name="Have Compose v2")
-    run_docker(settings.proxy_variables, settings.start_seconds)
-    if settings.mirror.startswith("http://"):
-        docker.insecure_registry(
-            name="Trust the mirror without TLS", registry=host_of(settings.mirror)
         )
 
 

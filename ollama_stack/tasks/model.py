@@ -8,7 +8,7 @@ from pyinfra.api.operation import OperationMeta
 
 from ollama_stack.config.served import ServedModel
 from ollama_stack.config.settings import Settings
-from ollama_stack.operations import model
+from ollama_stack.operations import bundle, model
 from ollama_stack.tasks.release import begun
 
 
@@ -36,18 +36,21 @@ def load_model(settings: Settings) -> OperationMeta:
 
 @deploy("Model")
 def keep_model(settings: Settings, served: ServedModel) -> OperationMeta:
-    """One model: pulled, its digest on record, tuned."""
+    """One model: pulled or carried there, its digest on record, tuned."""
     which = "the model" if served.setting == "model_name" else served.name
-    model.pulled(
-        name=f"Pull {which}",
-        model=served.name,
-        source=served.source,
-        pristine=served.pristine,
-        seconds=settings.pull_seconds,
-        begun=begun(settings),
-        insecure=settings.model_insecure,
-        digest=served.digest,
-    )
+    if settings.bundle:
+        bundle.model_carried(
+            name=f"Carry {which}",
+            model=served.name,
+            pristine=served.pristine,
+            digest=served.digest,
+            bundle=settings.bundle,
+            volume=settings.volume,
+            folder=settings.ollama_dir,
+            begun=begun(settings),
+        )
+    else:
+        _pull(settings, served, which)
     model.recorded(
         name=f"Record the digest of {which}",
         model=served.pristine,
@@ -61,4 +64,17 @@ def keep_model(settings: Settings, served: ServedModel) -> OperationMeta:
         parameters=settings.model_parameters,
         seconds=settings.load_seconds,
         begun=begun(settings),
+    )
+
+
+def _pull(settings: Settings, served: ServedModel, which: str) -> None:
+    model.pulled(
+        name=f"Pull {which}",
+        model=served.name,
+        source=served.source,
+        pristine=served.pristine,
+        seconds=settings.pull_seconds,
+        begun=begun(settings),
+        insecure=settings.model_insecure,
+        digest=served.digest,
     )

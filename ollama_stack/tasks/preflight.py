@@ -44,7 +44,7 @@ from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
-from ollama_stack.tasks import login
+from ollama_stack.tasks import bundle, login
 from ollama_stack.tasks.docker import os_release
 from ollama_stack.tasks.look import usual
 
@@ -128,9 +128,10 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         other_engine=known(OtherEngine),
         no_packages=(
             _packages(settings.app_python, known(Arch)).get()
-            if pulls and _is_to_be_built(settings)
+            if pulls and not settings.bundle and _is_to_be_built(settings)
             else ""
         ),
+        bundle_faults=bundle.faults(settings),
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
@@ -197,18 +198,19 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
 
 
 def _to_pull(settings: Settings) -> dict[str, Manifest]:
-    """What is not on the host yet, as its registry has it."""
-    urls = {}
-    if not known(DockerImage, object_id=settings.ollama_image_ref):
-        urls["ollama_image"] = settings.image_manifest(settings.ollama_image)
-    if settings.gateway_enabled and not known(DockerImage, object_id=settings.gateway_image_ref):
-        urls["gateway_image"] = settings.image_manifest(settings.gateway_image)
-    if _is_to_be_built(settings):
-        if not known(DockerImage, object_id=settings.app_base_image_ref):
-            urls["app_base_image"] = settings.image_manifest(settings.app_base_image)
-    elif settings.app_enabled and not known(DockerImage, object_id=settings.app_image_ref):
-        urls["app_image"] = settings.image_manifest(settings.app_image)
-    urls |= {m.setting: m.manifest for m in settings.served_models if not _is_there(m, settings)}
+    """What is not on the host yet, as its registry or the bundle has it."""
+    images = {
+        name: image
+        for name, image in settings.declared_images.items()
+        if not known(DockerImage, object_id=settings.engine_name(image))
+    }
+    if not _is_to_be_built(settings):
+        images.pop("app_base_image", None)
+    models = [model for model in settings.served_models if not _is_there(model, settings)]
+    if settings.bundle:
+        return bundle.manifests(settings, images, models)
+    urls = {name: settings.image_manifest(image) for name, image in images.items()}
+    urls |= {model.setting: model.manifest for model in models}
     return {
         name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
         for name, url in urls.items()

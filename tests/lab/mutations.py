@@ -690,7 +690,7 @@ APP = {
 # On the last of three hosts that are this machine; its docker and curl answer for another one.
 FLEET = {
     "OLS-803": Mutation(
-        doubles={"docker": r"""/usr/bin/docker "$@" | sed -E 's/(@sha256:)[0-9a-f]+/\1beef/'"""}
+        doubles={"docker": r"""/usr/bin/docker "$@" | sed -E 's/(\["sha256:)[0-9a-f]+/\1beef/'"""}
     ),
     "OLS-804": Mutation(
         doubles={"curl": r"""/usr/bin/curl "$@" | sed -E 's/(.digest.:.)[0-9a-f]+/\1beef/g'"""},

@@ -47,12 +47,18 @@ def test_help_has_an_example_and_the_exit_statuses(verb: str) -> None:
     assert "Exit: 0 " in shown.output
 
 
+def test_help_of_a_bundle_has_an_example_and_the_exit_statuses() -> None:
+    shown = CliRunner().invoke(cli, ["bundle", "--help"]).output
+    assert "  ollama-stack bundle inventories/school.py --out school.bundle\n" in shown
+    assert "Exit: 0 " in shown
+
+
 def test_help_lists_the_verbs_in_the_order_of_need() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output.partition("Commands:")[2]
     verbs = [
         line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert verbs == ["init", "use", *OF_HOSTS, "docs"]
+    assert verbs == ["init", "use", *OF_HOSTS, "bundle", "docs"]
 
 
 def test_a_noted_inventory_need_not_be_named_again(

@@ -62,6 +62,7 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "model_shape": None,
         "ollama": None,
         "no_packages": "",
+        "bundle_faults": [],
         "other_engine": None,
         "image_root": None,
         "image_free": 0,

@@ -15,9 +15,9 @@ from ollama_stack.cluster.facts import (
     ModelsInVolume,
     Node,
     View,
-    manifest_path,
 )
 from ollama_stack.cluster.operations import ModelWanted
+from ollama_stack.facts.model import manifest_path
 from ollama_stack.facts.swarm import InCluster, troubles
 
 CONTAINER = {"Image": "ollama:1"}

@@ -1,0 +1,1 @@
+"""All that the hosts of an inventory need, in one file."""
