@@ -27,6 +27,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
             model=other.name,
             seconds=settings.smoke_seconds,
             changed=changed,
+            page_tokens=settings.app_tokens if other.name in settings.app_models else 0,
         )
     smoke.answers(
         name="Ask the model",
