@@ -62,6 +62,7 @@ def several(path: Path) -> Iterator[Done]:
     yield done
     assert deploy(path, models_prune=True).returncode == 0
     deployed()
+    sh("rm -f /opt/ollama-lab/model-*.digest")
     assert on_disk() == before
 
 
@@ -125,9 +126,9 @@ def test_a_plan_says_which_models_count_and_that_they_take_turns(path: Path) -> 
         "and for a load"
     ]
     assert one["changes"] == []
-    assert two["memory"]["models"] == [FIRST, EMBEDS]
-    assert f"{EMBEDS} beside it" in two["memory"]["terms"]
-    assert f"{EMBEDS} taken as large as {FIRST}" in two["memory"]["source"]
+    assert two["memory"]["models"] == [FIRST, CHATS]
+    assert f"{CHATS} beside it" in two["memory"]["terms"]
+    assert f"{CHATS} taken as large as {FIRST}" in two["memory"]["source"]
 
 
 def test_the_audit_conforms_and_has_a_checksum_of_the_words_alone(
