@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from ollama_stack.config.types import (
     Address,
+    Hidden,
     HostName,
     Image,
     Listed,
@@ -77,7 +78,7 @@ class AppSettings(BaseModel):
         rule="`model_name` is the first; each of `models`, and one that chats",
         examples=['["qwen2.5:1.5b", "qwen2.5:3b"]'],
     )
-    app_system_prompt: str = setting(
+    app_system_prompt: Hidden = setting(
         "a teacher's words that the model gets before every question; no page, error, log or report "
         "shows them, though a model may repeat them",
         "ours",

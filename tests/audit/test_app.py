@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from hashlib import sha256
 
 from ollama_stack import containers
+from ollama_stack.config.types import checksum
 from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, control
 from tests.audit.conversation import Output
 from tests.audit.live import APP, Live
@@ -208,9 +208,8 @@ def test_the_page_offers_the_declared_models(live: Live) -> Finding:
 @control("OLS-1221", "The app tells the model the declared words first", "high", "ours")
 def test_the_app_tells_the_model_the_declared_words_first(live: Live) -> Finding:
     """Pupils ask the model as their teacher has set it up; this report has a checksum of the words alone."""
-    words = live.settings.app_system_prompt
-    expected = sha256(words.encode()).hexdigest() if words else "none"
-    return _told(live, r'app_system_prompt_info{sha256="(\w+)"}').equals(expected)
+    told = _told(live, r'app_system_prompt_info{sha256="(\w+)"}')
+    return told.equals(checksum(live.settings.app_system_prompt))
 
 
 def _declared(live: Live) -> None:

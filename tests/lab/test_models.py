@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow  # six deploys
 
 FIRST = "smollm2:135m"
 ALL = [FIRST, CHATS, EMBEDS]
-WORDS = 'Whatever you are asked, answer "The library opens at nine"\nand nothing else. It\'s $1 or ${X:-y}.'
+WORDS = 'Whatever you are asked, answer "The xyzzy opens at nine"\nand nothing else. It\'s $1 or ${X:-y}.'
+WORD = "xyzzy"  # of the words
 PAGE = {"app_models": [FIRST, CHATS], "app_system_prompt": WORDS, "app_max_answer": 24}
 QUESTION = "Say hello."
 PATIENCE = 120_000  # milliseconds, on a machine that others use too
@@ -89,17 +90,13 @@ def in_memory() -> list[str]:
 
 def test_each_was_asked_by_what_it_can_and_the_first_is_in_memory(several: Done) -> None:
     assert in_memory() == [FIRST]
-    log = sh("docker logs --tail 30 ollama-gateway 2>&1 | grep '\"route\"'")
-    asked = [
-        (one["model"], one["route"], one["status"]) for one in map(json.loads, log.split("\n")[:-1])
-    ]
-    assert asked[:3] == [
-        (CHATS, "/api/generate", 200),
-        (EMBEDS, "/api/embed", 200),
-        (FIRST, "/api/generate", 200),
-    ]
+    log = sh("docker logs --tail 99 ollama-gateway 2>&1 | grep '\"route\"'")
+    asked = {
+        (one["model"], one["route"], one["status"]) for one in map(json.loads, log.splitlines())
+    }
+    assert {(CHATS, "/api/generate", 200), (EMBEDS, "/api/embed", 200)} <= asked
     told = several.stdout + several.stderr
-    assert "library" not in told
+    assert WORD not in told
     assert b64encode(WORDS.encode()).decode() not in told
 
 
@@ -111,11 +108,13 @@ def test_a_second_run_changes_nothing(path: Path) -> None:
     assert in_memory() == [FIRST]
 
 
-def test_a_plan_says_which_models_count_and_that_they_take_turns(path: Path) -> None:
+def test_a_plan_says_which_models_count_and_that_they_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "lab.py"
+
     def planned(**more: Any) -> dict[str, Any]:
         declare(path, models=ALL, **PAGE, **more)
         done = run(".venv/bin/ollama-stack", "plan", path, "--json")
-        assert "library" not in done.stdout + done.stderr
+        assert WORD not in done.stdout + done.stderr
         (host,) = json.loads(done.stdout)["hosts"]
         return dict(host)
 
@@ -141,7 +140,7 @@ def test_the_audit_conforms_and_has_a_checksum_of_the_words_alone(
     assert passed["OLS-1221"]["live"] == sha256(WORDS.encode()).hexdigest()
     assert {"OLS-401", "OLS-403", "OLS-404", "OLS-405", "OLS-406", "OLS-407"} <= passed.keys()
     text = (tmp_path / "report.json").read_text() + (tmp_path / "report.html").read_text()
-    assert "library" not in text
+    assert WORD not in text
     assert b64encode(WORDS.encode()).decode() not in text
 
 
@@ -194,7 +193,7 @@ def test_students_choose_and_the_model_has_heard_the_teacher(chrome: Browser) ->
         assert choice.input_value() == CHATS
         page.goto(APP)
         assert choice.input_value() == CHATS  # by the cookie
-        assert "library" not in page.content()
+        assert WORD not in page.content()
         choice.select_option(FIRST)
         answer_of(page, QUESTION)
         assert in_memory() == [FIRST]
@@ -224,7 +223,7 @@ def test_the_words_are_in_no_log_and_no_declaration() -> None:
         "docker logs ollama-app 2>&1; docker logs ollama-gateway 2>&1; docker logs ollama 2>&1"
     )
     told += sh("cat /opt/ollama-lab/docker-compose.yml; docker inspect ollama-app")
-    assert "library" not in told
+    assert WORD not in told
 
 
 def test_one_that_cannot_chat_is_none_for_students(path: Path) -> None:

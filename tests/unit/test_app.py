@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,9 @@ def test_a_teacher_s_words_reach_the_app_as_they_are_written_and_stand_nowhere_i
     assert app.app_system_prompt == WORDS
     assert app.models == TWO["models"]
     assert "brief" not in text
+    shown = f"{own!r} {own.model_dump()} {own.model_dump_json()}"  # as in a plan
+    assert "brief" not in shown
+    assert sha256(WORDS.encode()).hexdigest() in shown
     assert "$" not in declared["APP_SYSTEM_PROMPT"]
     plain = settings().app_environment
     assert {"APP_MODELS", "APP_SYSTEM_PROMPT"}.isdisjoint(plain)  # as before there were any
