@@ -18,6 +18,7 @@ from app import api, pages, probes, teacher
 from app.gateway import Believing, Gateway, is_address
 from app.model import answers
 from app.queue import Answer, AnswerQueue
+from app.request_context import chosen
 from app.service import QuestionService
 from app.settings import Settings
 from app.share import Bounds
@@ -75,7 +76,7 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
     app.session_interface = Sessions()
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.globals.update(
-        texts=texts, script_texts=script_texts, language=language, settings=settings
+        texts=texts, script_texts=script_texts, language=language, settings=settings, chosen=chosen
     )
     gateway = Gateway(settings.ollama_host)
     app.wsgi_app = Believing(app.wsgi_app, gateway)  # type: ignore[method-assign, assignment]  # Flask's idiom

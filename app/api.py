@@ -36,6 +36,8 @@ class Question(BaseModel):
     prompt: str = Field(min_length=1)
     max_tokens: Annotated[int, BeforeValidator(_integer)] | None = Field(None, ge=1)
     """Of the answer; the setting bounds it."""
+    model: str | None = None
+    """One of those that are offered; none: the first."""
 
 
 @blueprint.get("/openapi.json")
@@ -62,9 +64,12 @@ def ask() -> Response:
     if len(prompt) > settings.app_max_prompt:
         message = texts()["too_long"].format(characters=settings.app_max_prompt)
         return problem(400, "too_long", message)
+    model = settings.models[0] if question.model is None else question.model
+    if model not in settings.models:
+        return problem(400, "no_model", texts()["no_model"])
     longest = min(question.max_tokens or settings.app_max_answer, settings.app_max_answer)
     try:
-        job = enter(prompt, longest)
+        job = enter(prompt, longest, model)
     except Refused as refusal:
         return problem(refusal.status, refusal.code, tell(refusal), refusal.retry_after)
     if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:

@@ -16,7 +16,7 @@ def answers(settings: Settings) -> Answer:
     """How one question is answered: streamed, within the longest answer; Failed if it is not."""
     trust = ssl.create_default_context()  # once: it takes longer than a short answer's first word
 
-    async def answer(prompt: str, max_tokens: int) -> AsyncIterator[Chunk | Done]:
+    async def answer(prompt: str, max_tokens: int, model: str) -> AsyncIterator[Chunk | Done]:
         # No num_ctx and no keep_alive: Ollama would load the model anew for one student.
         options = {"num_predict": max_tokens}
         try:
@@ -30,7 +30,12 @@ def answers(settings: Settings) -> Answer:
             ) as client:
                 pieces = 0
                 async for part in await client.generate(
-                    settings.app_model, prompt, stream=True, think=False, options=options
+                    model,
+                    prompt,
+                    system=settings.app_system_prompt or None,
+                    stream=True,
+                    think=False,
+                    options=options,
                 ):
                     if part.response or part.thinking:  # some models think whatever they are told
                         pieces += 1

@@ -16,7 +16,7 @@ def document(settings: Settings, root: str = "") -> dict[str, Any]:
         "info": {
             "title": "ollama-stack companion app",
             "version": "1",
-            "description": "A class asks one model. A client that finds no place is told when to come again.",
+            "description": "A class asks a model. A client that finds no place is told when to come again.",
         },
         **({"servers": [{"url": root}]} if root else {}),
         "paths": {
@@ -65,7 +65,7 @@ def _ready() -> dict[str, Any]:
 
 def _ask() -> dict[str, Any]:
     refusals = {
-        "400": "Not understood, empty, or too long",
+        "400": "Not understood, empty, too long, or for a model that is not offered",
         "411": "Without Content-Length; the gateway says so",
         "413": "Larger than any question",
         "415": "Not application/json",
@@ -128,7 +128,16 @@ PROBLEM = {
         "error": {
             "type": "string",
             "enum": [
-                *("bad", "empty", "too_long", "too_large", "limited", "at_once", "full"),
+                *(
+                    "bad",
+                    "empty",
+                    "too_long",
+                    "no_model",
+                    "too_large",
+                    "limited",
+                    "at_once",
+                    "full",
+                ),
                 *("busy", "late", "unavailable"),
             ],
         },
@@ -153,6 +162,11 @@ def _schemas(settings: Settings) -> dict[str, Any]:
                 "type": ["integer", "null"],
                 "minimum": 1,
                 "description": f"The longest answer; never more than {settings.app_max_answer}",
+            },
+            "model": {
+                "type": ["string", "null"],
+                "enum": [*settings.models, None],
+                "description": f"The model that answers; without it {settings.models[0]}",
             },
         },
     }

@@ -48,8 +48,11 @@ def answer() -> Response:
     if len(prompt) > settings.app_max_prompt:
         message = texts()["too_long"].format(characters=settings.app_max_prompt)
         return _refusal(400, prompt, message)
+    model = request.form.get("model", settings.models[0])
+    if model not in settings.models:
+        return _refusal(400, prompt, texts()["no_model"])
     try:
-        job = enter(prompt, settings.app_max_answer)
+        job = enter(prompt, settings.app_max_answer, model)
     except Refused as refusal:
         return _refusal(refusal.status, prompt, tell(refusal), refusal.retry_after)
     queue = service().queue

@@ -93,7 +93,7 @@ def _ask(service: QuestionService) -> str:
     """One word from the model, by the same way as a student's answer; why none came."""
     queue = service.queue
     try:
-        job = queue.enter("hi", 1, PROBE, counted=False)
+        job = queue.enter("hi", 1, service.settings.models[0], PROBE, counted=False)
     except Full:
         return "full"
     began = time.monotonic()

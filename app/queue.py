@@ -65,7 +65,7 @@ class Done:
         return "repeated" if self.broken else "cut" if self.cut else "done"
 
 
-Answer = Callable[[str, int], AsyncIterator[Chunk | Done]]
+Answer = Callable[[str, int, str], AsyncIterator[Chunk | Done]]  # prompt, longest answer, model
 Event = Position | Quiet | Chunk | Done
 
 
@@ -75,6 +75,7 @@ class Job:
 
     prompt: str
     max_tokens: int
+    model: str
     caller: Caller = NOBODY
     counted: bool = True
     """Whether the class's statistics count its times."""
@@ -139,10 +140,15 @@ class AnswerQueue:
             return statistics.median(self._waits) if self._waits else None
 
     def enter(
-        self, prompt: str, max_tokens: int, caller: Caller = NOBODY, counted: bool = True
+        self,
+        prompt: str,
+        max_tokens: int,
+        model: str,
+        caller: Caller = NOBODY,
+        counted: bool = True,
     ) -> Job:
         """A job that waits from now on; AtOnce or Full if there is no place for it."""
-        job = Job(prompt, max_tokens, caller, counted)
+        job = Job(prompt, max_tokens, model, caller, counted)
         with self._lock:
             inside = [one.caller for one in (*self._waiting, *self._answering)]
             step = self._typical() / self.places
@@ -239,7 +245,7 @@ class AnswerQueue:
                 job.task = None
 
     async def _relay(self, job: Job) -> None:
-        async for part in self._answer(job.prompt, job.max_tokens):
+        async for part in self._answer(job.prompt, job.max_tokens, job.model):
             now = time.monotonic()
             if isinstance(part, Chunk) or part.tokens:
                 self.last_text = now

@@ -32,11 +32,18 @@ def student() -> Caller:
     return Caller(known or address(), address(), session.get("told"))
 
 
-def enter(prompt: str, max_tokens: int) -> Job:
-    """A job for this student's question, or Refused."""
-    job = service().ask(student(), prompt, max_tokens)
+def enter(prompt: str, max_tokens: int, model: str) -> Job:
+    """A job for this student's question, or Refused; the cookie keeps which model was chosen."""
+    if len(service().settings.models) > 1:
+        session["model"] = model
+    job = service().ask(student(), prompt, max_tokens, model)
     session.pop("told", None)
     return job
+
+
+def chosen() -> str:
+    """The model that the form shows: of this request, or of the last question; "" for the first."""
+    return str(request.form.get("model", session.get("model", "")))
 
 
 def address() -> str:

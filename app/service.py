@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from hashlib import sha256
 from threading import Lock
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from app.queue import AnswerQueue, Done, Event, Failed, Job
 from app.settings import Settings
@@ -68,6 +69,12 @@ class QuestionService:
             ("waiting_places", "Questions that may wait", lambda: queue.waiting_places),
         ):
             Gauge(f"app_{name}", meaning, registry=self.registry).set_function(read)
+        words = settings.app_system_prompt
+        Info(
+            "app_system_prompt",
+            "The SHA-256 of what the model is told first",
+            registry=self.registry,
+        ).info({"sha256": sha256(words.encode()).hexdigest() if words else "none"})
         self._outcomes = Counter(
             "app_questions", "Questions by what became of them", ["outcome"], registry=self.registry
         )
@@ -80,7 +87,7 @@ class QuestionService:
             )
         )
 
-    def ask(self, caller: Caller, prompt: str, max_tokens: int) -> Job:
+    def ask(self, caller: Caller, prompt: str, max_tokens: int, model: str) -> Job:
         """A job in the queue, or Refused; a refused question does not count towards the rate."""
         with self._lock:
             try:
@@ -88,7 +95,7 @@ class QuestionService:
                     reset = self._limiter.get_window_stats(self._limit, caller.name).reset_time
                     seconds = max(1, math.ceil(reset - time.time()))
                     raise Limited(seconds, self.settings.app_questions_per_minute)
-                job = self.queue.enter(prompt, max_tokens, caller)
+                job = self.queue.enter(prompt, max_tokens, model, caller)
             except Refused as refused:
                 full = isinstance(refused, Full)
                 self.refused += full

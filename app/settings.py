@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Str, BaseModel, ConfigDict, Field
 
 
 class BadSecret(Exception):
@@ -22,6 +22,10 @@ class Settings(BaseModel):
     ollama_num_parallel: int = Field(ge=1)
     ollama_max_queue: int = Field(ge=1)
     app_model: str = Field(min_length=1)
+    app_models: str = ""
+    """Models among which students choose, with commas between; none: ``app_model`` alone."""
+    app_system_prompt: Base64Str = Field("", repr=False)
+    """What the model is told before every question; in base64, so that no shell or YAML reads it."""
     app_threads: int = Field(64, ge=1)
     """Requests at once: one for each that waits or is answered, and some for pages."""
     app_max_prompt: int = Field(2000, ge=1)
@@ -45,6 +49,11 @@ class Settings(BaseModel):
     def hosts(self) -> list[str]:
         """``app_hosts``, one by one."""
         return self.app_hosts.split(",") if self.app_hosts else []
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are offered; the first one answers whoever does not choose."""
+        return self.app_models.split(",") if self.app_models else [self.app_model]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

@@ -15,7 +15,7 @@ from pyinfra.api import DeployError, Inventory
 
 from ollama_stack import authority
 from ollama_stack.capacity.budget import least_profile
-from ollama_stack.config import acme, tokens
+from ollama_stack.config import acme, page, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
@@ -85,7 +85,7 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
         *_impossible(settings),
         *_too_small(settings, profile),
         *_open_door(settings),
-        *_no_page(settings),
+        *page.faults(settings),
         *(
             f'{fault}; allow_unusual = ["{name}"] overrides this rule'
             for name, fault in _unusual(settings)
@@ -234,35 +234,6 @@ def _too_large_shares(settings: Settings) -> Iterator[str]:
                 )
 
 
-def _no_page(settings: Settings) -> Iterator[str]:
-    """What the app cannot be without, or beside."""
-    if not settings.app_enabled:
-        return
-    if not settings.gateway_enabled:
-        yield "app_enabled: the app stands behind the gateway; set gateway_enabled = True"
-    for other in ("ollama_port", "gateway_metrics_port"):
-        if settings.app_port == getattr(settings, other):
-            yield f"app_port: {settings.app_port} is {other}; take another"
-    if settings.app_is_built and not settings.app_python:
-        yield (
-            f"app_base_python: {settings.app_base_image} does not say which Python it has; set "
-            "app_base_python, like 3.13"
-        )
-    if settings.app_is_built and "alpine" in settings.app_base_image:
-        yield (
-            f"app_base_image: {settings.app_base_image} is Alpine's, for which the page's packages are not made; "
-            "take one of Debian's, like python:3.13-slim"
-        )
-    # A character is seldom more than a token; Ollama would cut the question's beginning off.
-    most = settings.app_max_prompt + settings.app_max_answer
-    if most > settings.model_num_ctx:
-        yield (
-            f"app_max_answer: {settings.app_max_answer} tokens and app_max_prompt = "
-            f"{settings.app_max_prompt} are more than model_num_ctx = {settings.model_num_ctx}; "
-            "lower one of them"
-        )
-
-
 def _is_open(settings: Settings) -> bool:
     return not IPv4Address(settings.ollama_bind).is_loopback
 
@@ -289,6 +260,8 @@ def _sentence(fault: Any) -> str:
     setting, given = ".".join(str(part) for part in fault["loc"]), fault["input"]
     if setting.startswith("gateway_tokens"):  # what was given may be a secret, in any place
         return f"gateway_tokens: is not understood; write it like {_examples(fault)}"
+    if setting == "app_system_prompt":  # students may look over a shoulder
+        return "app_system_prompt: is no text of at most 20000 characters; write it between quotes"
     match fault["type"]:
         case "missing" if "." not in setting:
             return f"{setting}: has no value; set it in group_data/ (docs/settings.md)"

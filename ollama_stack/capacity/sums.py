@@ -77,6 +77,8 @@ class Sum(BaseModel):
     source: str
     formula: str = ""
     """Of the memory sum: which arithmetic of the compute buffer, of which versions."""
+    models: tuple[str, ...] = ()
+    """Of the memory sum: those that are counted, the largest that may be in memory at once."""
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's own idiom
     @property
@@ -117,17 +119,25 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
             running,
         )
 
-    others = set(settings.allowed_models) - {settings.model_name}
-    sizes = {name: sum(terms(SHAPES.get(name, known[0])).values()) for name in sorted(others)}
-    beside = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models - 1]
+    shapes = {settings.model_name: known[0]} | {
+        name: SHAPES.get(name, known[0])
+        for name in sorted(set(settings.allowed_models))
+        if name != settings.model_name
+    }
+    sizes = {name: sum(terms(shape).values()) for name, shape in shapes.items()}
+    # Of models that are as large as each other the first one counts.
+    counted = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models]
+    first = settings.model_name if settings.model_name in counted else counted[0]
+    beside = [name for name in counted if name != first]
     unknown = [name for name in beside if name not in SHAPES]
     return Sum(
         available=size_bytes(settings.ollama_memory),
-        terms=terms(known[0]) | {f"{name} beside it": sizes[name] for name in beside},
-        source=known[1]
+        terms=terms(shapes[first]) | {f"{name} beside it": sizes[name] for name in beside},
+        source=(known[1] if first == settings.model_name else f"our table of {first}, the largest")
         + (f", feed_forward taken as {WIDEST} x embedding" if guessed else "")
         + (f", {' and '.join(unknown)} taken as large as {settings.model_name}" if unknown else ""),
         formula=formula(llama_server),
+        models=(first, *beside),
     )
 
 

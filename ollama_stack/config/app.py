@@ -9,9 +9,11 @@ from pydantic import BaseModel
 
 from ollama_stack.config.types import (
     Address,
+    Hidden,
     HostName,
     Image,
     Listed,
+    Model,
     PythonVersion,
     ReadyImage,
     setting,
@@ -69,6 +71,23 @@ class AppSettings(BaseModel):
         rule="a proxy of the site's before the page sends it on as Host",
         examples=['["ask.school.lan"]'],
     )
+    app_models: Annotated[list[Model], Listed] = setting(
+        "models among which students choose; none: `model_name` answers, and there is no choice",
+        "ours",
+        [],
+        rule="`model_name` is the first; each of `models`, and one that chats",
+        examples=['["qwen2.5:1.5b", "qwen2.5:3b"]'],
+    )
+    app_system_prompt: Hidden = setting(
+        "a teacher's words that the model gets before every question; no page, error, log or report "
+        "shows them, though a model may repeat them",
+        "ours",
+        "",
+        unit="characters",
+        rule="with `app_max_prompt` and `app_max_answer` within `model_num_ctx`",
+        max_length=20_000,
+        examples=["You help pupils of class 9. Ask back before you give a solution."],
+    )
     app_max_prompt: int = setting(
         "longest question", "ours", 2000, unit="characters", ge=1, le=10_000
     )
@@ -107,6 +126,11 @@ class AppSettings(BaseModel):
         """Version of the base image's Python, like ``3.13``; "" where nothing says it."""
         tag = re.search(r"(?:^|/)python:(3\.[0-9]{2})(?![0-9])", self.app_base_image)
         return self.app_base_python or (tag[1] if tag else "")
+
+    @property
+    def app_tokens(self) -> int:
+        """What one question of the page takes of a context; a character is seldom more than a token."""
+        return len(self.app_system_prompt) + self.app_max_prompt + self.app_max_answer
 
     @property
     def app_is_built(self) -> bool:

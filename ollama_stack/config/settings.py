@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Annotated, Any, Literal
@@ -506,6 +507,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings):
             "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
             "OLLAMA_MAX_QUEUE": str(self.ollama_max_queue),
             "APP_MODEL": self.model_name,
+            **self._app_words,
             "APP_THREADS": str(self.app_threads),
             "APP_MAX_PROMPT": str(self.app_max_prompt),
             "APP_MAX_ANSWER": str(self.app_max_answer),
@@ -520,6 +522,20 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings):
             "NO_PROXY": "*",
             "no_proxy": "*",
         }
+
+    @property
+    def app_offered(self) -> list[str]:
+        """The models that the page offers; the first answers whoever does not choose."""
+        return self.app_models or [self.model_name]
+
+    @property
+    def _app_words(self) -> dict[str, str]:
+        """What only some pages have; the teacher's words in base64, which Compose and YAML leave as it is."""
+        words = {
+            "APP_MODELS": ",".join(self.app_models),
+            "APP_SYSTEM_PROMPT": b64encode(self.app_system_prompt.encode()).decode(),
+        }
+        return {name: value for name, value in words.items() if value}
 
     @property
     def published(self) -> str:

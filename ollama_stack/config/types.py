@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from hashlib import sha256
 from ipaddress import IPv4Address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from typing_extensions import NotRequired, TypedDict
 
 
@@ -103,6 +104,14 @@ Cluster = Annotated[str, _form(r"^([a-z][a-z0-9-]{0,29})?$", "school")]
 NodeAddress = Annotated[str, AfterValidator(lambda given: given and _ipv4(given))]
 Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama")]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
+
+
+def checksum(words: str) -> str:
+    """What reports say of a text that they may not show: its SHA-256, ``none`` of an empty one."""
+    return sha256(words.encode()).hexdigest() if words else "none"
+
+
+Hidden = Annotated[str, PlainSerializer(checksum), Field(repr=False)]
 
 
 class ModelShape(TypedDict):

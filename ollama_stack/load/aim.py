@@ -34,7 +34,8 @@ class Task:
     metrics: str
     trust: str
     tokens: list[str] = field(repr=False)
-    model: str
+    models: list[str]
+    """Each student asks one of them."""
     most: int
     """Tokens of the longest answer."""
     patience: int
@@ -72,7 +73,7 @@ def aim(
         metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics" if counted else "",
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
-        model=settings.model_name,
+        models=settings.app_offered if page else [settings.model_name],
         most=longest(settings),
         patience=settings.queue_seconds + LEAVE_OVER,
         students=students,

@@ -52,6 +52,7 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
         """Neither proxy nor netrc of this machine counts; each client has the next token."""
         self.number = next(self.numbers)
         self.chance = Random(self.number)  # noqa: S311 no secret: the same class each time
+        self.model = self.work["models"][self.number % len(self.work["models"])]
         self.client.trust_env = False
         self.client.verify = self.work["trust"] or True
         if tokens := self.work["tokens"]:
@@ -76,14 +77,11 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
 
     def _read(self, said: Line, start: float, prompt: str, most: int) -> None:
         page = self.work["through"] == "page"
-        body = (
-            {"prompt": prompt, "max_tokens": most}
-            if page
-            else {"model": self.work["model"], "prompt": prompt, "options": {"num_predict": most}}
-        )
+        limit: Line = {"max_tokens": most} if page else {"options": {"num_predict": most}}
+        chosen = {"model": self.model} if not page or len(self.work["models"]) > 1 else {}
         with self.client.post(
             "/api/ask" if page else "/api/generate",
-            json=body,
+            json={"prompt": prompt} | limit | chosen,
             headers={"Accept": "text/event-stream"} if page else {},
             stream=True,
             catch_response=True,

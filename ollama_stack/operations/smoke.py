@@ -41,13 +41,20 @@ def answers(
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server where something has changed.")
 def other_answers(
-    url: str, model: str, seconds: int, changed: Callable[[], bool], header_file: str = ""
+    url: str,
+    model: str,
+    seconds: int,
+    changed: Callable[[], bool],
+    header_file: str = "",
+    page_tokens: int = 0,
 ) -> Generator[FunctionCommand, None, None]:
     """A model beside the first does what it can, chat or embed, if something has changed.
 
     Where nothing has, it is left alone: its load may take the first one's place in memory.
+    ``page_tokens``: the most of its context that one question of the page takes; 0 if students cannot choose it.
     """
-    yield FunctionCommand(ask_other, (url, model, seconds, changed, header_file), {})
+    arguments = (url, model, seconds, changed, header_file, page_tokens)
+    yield FunctionCommand(ask_other, arguments, {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
@@ -121,11 +128,16 @@ def ask_other(
     seconds: int,
     changed: Callable[[], bool],
     header_file: str = "",
+    page_tokens: int = 0,
 ) -> bool:
     """Ask one that chats for a few tokens, one that embeds for a vector."""
     if not changed():
         return changed_nothing(state, host)
-    if not _embeds(host.get_fact(ModelMetadata, model=model)):
+    shown = host.get_fact(ModelMetadata, model=model)
+    if page_tokens and (why := _not_for_students(shown, page_tokens)):
+        host.log_styled(f"app_models: {model} {why}", fg="red", log_func=logger.error)
+        return False
+    if not _embeds(shown):
         curl = _curl(url, model, seconds, header_file, FEW)
         faults = _faults(_patiently(state, host, curl, 1), 1)
     else:
@@ -147,6 +159,20 @@ def _embeds(shown: dict[str, Any]) -> bool:
     """Whether it can do nothing else (Ollama types/model/capability.go)."""
     able = shown.get("capabilities", ())
     return "embedding" in able and "completion" not in able
+
+
+def _not_for_students(shown: dict[str, Any], tokens: int) -> str:
+    """Why a model is none for the page; "" if it is one."""
+    if _embeds(shown):
+        return "embeds and cannot chat; take it off the list"
+    info = shown.get("model_info", {})
+    most = info.get(f"{info.get('general.architecture')}.context_length", tokens)
+    if most >= tokens:
+        return ""
+    return (
+        f"has a context of {most} tokens, and a question takes up to {tokens} (app_system_prompt, "
+        "app_max_prompt, app_max_answer); lower one of them, or take it off the list"
+    )
 
 
 def _post(url: str, body: object, seconds: int, header_file: str) -> StringCommand:

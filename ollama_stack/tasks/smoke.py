@@ -19,6 +19,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
     def changed() -> bool:
         return any(operation.did_change() for operation in after)
 
+    chosen = settings.app_models if settings.app_enabled else []
     for other in host.loop(settings.served_models[1:]):  # before the first, which ends in memory
         smoke.other_answers(
             name="Ask another model",
@@ -27,6 +28,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
             model=other.name,
             seconds=settings.smoke_seconds,
             changed=changed,
+            page_tokens=settings.app_tokens if other.name in chosen else 0,
         )
     smoke.answers(
         name="Ask the model",

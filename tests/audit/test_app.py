@@ -7,6 +7,7 @@ import re
 import shlex
 
 from ollama_stack import containers
+from ollama_stack.config.types import checksum
 from tests.audit.control import DEPLOY, Blocked, Finding, NotApplicable, Reading, control
 from tests.audit.conversation import Output
 from tests.audit.live import APP, Live
@@ -192,6 +193,25 @@ def test_the_gateway_lets_as_many_in_as_the_app_has_threads(live: Live) -> Findi
     return let_in(live, "app", "app").equals(live.settings.app_threads)
 
 
+@control("OLS-1220", "The page offers the declared models", "medium", "ours")
+def test_the_page_offers_the_declared_models(live: Live) -> Finding:
+    """A model that one student chooses can take the memory of the one that the class asks."""
+    said, code = _answer(live, "/api/openapi.json")
+    text = said.text.rstrip().rpartition("\n")[0] if code == "200" else "{}"
+    question = json.loads(text).get("components", {}).get("schemas", {}).get("Question", {})
+    listed = question.get("properties", {}).get("model", {}).get("enum", [])
+    found = [name for name in listed if name]
+    line = ", ".join(found) or f"HTTP {code}: no list of models"
+    return said.reading(found, line).equals(live.settings.app_offered, ", ".join)
+
+
+@control("OLS-1221", "The app tells the model the declared words first", "high", "ours")
+def test_the_app_tells_the_model_the_declared_words_first(live: Live) -> Finding:
+    """Pupils ask the model as their teacher has set it up; this report has a checksum of the words alone."""
+    told = _told(live, r'app_system_prompt_info{sha256="(\w+)"}')
+    return told.equals(checksum(live.settings.app_system_prompt))
+
+
 def _declared(live: Live) -> None:
     if not live.settings.app_enabled:
         raise NotApplicable("app_enabled is False")
@@ -233,11 +253,17 @@ def _header(said: Output, name: str) -> str:
 
 
 def _gauge(live: Live, name: str) -> Reading:
-    """A figure that the app's process tells of itself, at its container's own address."""
+    """A figure that the app's process tells of itself."""
+    said = _told(live, rf"{name} (\d+)")
+    return Reading(int(said.value) if said.value else None, said.command, said.line)
+
+
+def _told(live: Live, pattern: str) -> Reading:
+    """What the app's process tells of itself, at its container's own address; None if it does not."""
     live.pid(live.app)
     url = f"http://{live.app.address}:8080/metrics"
     said = live.run(live.of_docker(f"curl -sS --fail --noproxy '*' --max-time 10 {url}"))
     if said.code:
         raise Blocked(PAGE)
-    found = re.search(rf"^{name} (\d+)", said.text, re.MULTILINE)
-    return said.reading(int(found[1]) if found else None, found[0] if found else f"no {name}")
+    found = re.search(f"^{pattern}", said.text, re.MULTILINE)
+    return said.reading(found[1] if found else None, found[0] if found else f"no {pattern}")

@@ -31,13 +31,16 @@ class Speaker(BaseHTTPRequestHandler):
     """Answers as Ollama does: a line of JSON for each word, slowly."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self._hear(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200)
         self.end_headers()
         for number in range(WORDS):
             self._say(response=f"word{number} ", done=False)
             time.sleep(BEAT)
         self._say(response="", done=True, done_reason="stop", eval_count=WORDS)
+
+    def _hear(self, body: bytes) -> None:
+        pass
 
     def _say(self, **line: object) -> None:
         self.wfile.write(json.dumps(line).encode() + b"\n")

@@ -5,10 +5,36 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections import Counter
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 from ollama_stack import ROOT
+from ollama_stack.config.settings import read_settings
 from tests.door.conftest import Door
+from tests.door_app.conftest import Speaker, started
+from tests.unit.conftest import group_data
+
+
+class Listener(Speaker):
+    """A double for Ollama that counts who asks which model."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def _hear(self, body: bytes) -> None:
+        self.asked[json.loads(body)["model"]] += 1
+
+
+def held(folder: Path, data: dict[str, Any]) -> Any:
+    """The report of a class of five, three seconds long."""
+    (folder / "hosts.py").write_text(f"medium = [('@local', {data!r})]")
+    words = [sys.executable, "-m", "ollama_stack.cli", "load", str(folder / "hosts.py")]
+    words += ["--through", "page", "--scenario", "burst", "--students", "5", "--minutes", "0.05"]
+    done = subprocess.run([*words, "--json"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def test_a_class_asks_the_page_as_browsers_do(students: Door, tmp_path: Path) -> None:
@@ -17,12 +43,7 @@ def test_a_class_asks_the_page_as_browsers_do(students: Door, tmp_path: Path) ->
         "app_port": students.page,
         "gateway_metrics_port": students.metrics,
     }
-    (tmp_path / "hosts.py").write_text(f"medium = [('@local', {data!r})]")
-    words = [sys.executable, "-m", "ollama_stack.cli", "load", str(tmp_path / "hosts.py")]
-    words += ["--through", "page", "--scenario", "burst", "--students", "5", "--minutes", "0.05"]
-    done = subprocess.run([*words, "--json"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout)
+    report = held(tmp_path, data)
     (host,) = report["hosts"]
     assert report["through"] == "page"
     questions = host["questions"]
@@ -33,3 +54,21 @@ def test_a_class_asks_the_page_as_browsers_do(students: Door, tmp_path: Path) ->
     assert waits[1] < 1 < waits[2] < 10
     assert all(question["wait"] <= question["first"] < question["took"] for question in questions)
     assert host["places"], "nobody has looked at the gateway"
+
+
+def test_where_students_choose_each_model_is_asked(tmp_path: Path) -> None:
+    models = ["qwen2.5:1.5b", "another:1"]
+    own: dict[str, Any] = {"app_enabled": True, "models": models, "app_models": models}
+    threads = str(read_settings(group_data("all", "medium")).app_threads)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        told = {"APP_THREADS": threads, "APP_MODELS": ",".join(models)}
+        with started(tmp_path, f"http://127.0.0.1:{server.server_port}", **told) as app:
+            door = Door(tmp_path, own, app.port)
+            try:
+                ports = {"app_port": door.page, "gateway_metrics_port": door.metrics}
+                held(tmp_path, own | ports)
+            finally:
+                door.end()
+        server.shutdown()
+    assert Listener.asked.keys() == set(models)

@@ -685,6 +685,8 @@ APP = {
     "OLS-1217": door("http-request return status 200 if { path / } METH_POST"),
     "OLS-1218": app_reads("APP_THREADS", "33"),
     "OLS-1219": Mutation(gateway=(("app:8080 maxconn 34", "app:8080 maxconn 33"),)),
+    "OLS-1220": app_reads("APP_MODELS", f"{MODEL},other:1b"),
+    "OLS-1221": app_reads("APP_SYSTEM_PROMPT", "QmUgcnVkZS4="),
 }
 
 # On the last of three hosts that are this machine; its docker and curl answer for another one.

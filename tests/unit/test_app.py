@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from pyinfra.api import DeployError
 
+from app.settings import Settings as AppSettings
 from ollama_stack.capacity.fit import misfits
 from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.config.settings import Settings, read_settings
@@ -90,6 +92,79 @@ def settings(**own: Any) -> Settings:
 )
 def test_what_cannot_work_is_refused(own: dict[str, Any], refusals: list[str]) -> None:
     assert faults(["medium"], data(**own)) == refusals
+
+
+TWO: dict[str, Any] = {"models": ["qwen2.5:1.5b", "qwen2.5:3b"], "ollama_max_loaded_models": 2}
+WORDS = 'Be "brief", don\'t\nsay $HOME or ${X:-y} #1: {{ 7 }} — спроси\u2028🙂'
+
+
+@pytest.mark.parametrize(
+    ("own", "refusals"),
+    [
+        (TWO | {"app_models": TWO["models"]}, []),
+        (
+            TWO | {"app_models": ["qwen2.5:3b"]},
+            [
+                "app_models: the first is qwen2.5:3b, and a deploy leaves qwen2.5:1.5b (model_name) in memory; "
+                "put qwen2.5:1.5b first"
+            ],
+        ),
+        (
+            TWO | {"app_models": ["qwen2.5:1.5b", "qwen2.5:7b", "qwen2.5:7b"]},
+            [
+                "app_models: qwen2.5:7b is not served; add it to models, or take it off the list",
+                "app_models: qwen2.5:7b is there twice; name each model once",
+            ],
+        ),
+        ({"app_system_prompt": WORDS}, []),
+        ({"app_system_prompt": "x" * 1584}, []),
+        (
+            {"app_system_prompt": "x" * 1585},
+            [
+                "app_max_answer: 512 tokens, the 1585 characters of app_system_prompt and app_max_prompt = "
+                "2000 are more than model_num_ctx = 4096; lower one of them"
+            ],
+        ),
+        (
+            {"app_system_prompt": "я" * 1000, "gateway_max_body": "8K"},
+            [
+                "gateway_max_body: 8K is less than the 11026 bytes that a question with app_system_prompt may "
+                "have; raise it"
+            ],
+        ),
+        *(
+            (
+                {"app_system_prompt": wrong},
+                [
+                    "app_system_prompt: is no text of at most 20000 characters; write it between quotes"
+                ],
+            )
+            for wrong in ("x" * 20_001, ["Be brief."], "\ud800")
+        ),
+    ],
+)
+def test_what_a_page_cannot_offer_or_say_is_refused_without_its_words(
+    own: dict[str, Any], refusals: list[str]
+) -> None:
+    assert faults(["medium"], data(**own)) == refusals
+
+
+def test_a_teacher_s_words_reach_the_app_as_they_are_written_and_stand_nowhere_in_plain() -> None:
+    own = settings(app_system_prompt=WORDS, **TWO, app_models=TWO["models"])
+    text = compose_file(own)
+    lines = yaml.safe_load(text)["services"]["app"]["environment"]
+    declared = dict(line.split("=", 1) for line in lines)
+    app = AppSettings.read(declared)
+    assert app.app_system_prompt == WORDS
+    assert app.models == TWO["models"]
+    assert "brief" not in text
+    shown = f"{own!r} {own.model_dump()} {own.model_dump_json()}"  # as in a plan
+    assert "brief" not in shown
+    assert sha256(WORDS.encode()).hexdigest() in shown
+    assert "$" not in declared["APP_SYSTEM_PROMPT"]
+    plain = settings().app_environment
+    assert {"APP_MODELS", "APP_SYSTEM_PROMPT"}.isdisjoint(plain)  # as before there were any
+    assert AppSettings.read(plain).models == ["qwen2.5:1.5b"]
 
 
 def test_switched_off_it_stands_in_nobody_s_way() -> None:

@@ -124,6 +124,13 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
     page = aimed("@local", through="page", app_enabled=True, gateway_tokens={"one": "env:A"})
     assert (page.base, page.tokens, page.metrics) == ("http://127.0.0.1:8080", [], "")
+    assert page.models == ["qwen2.5:1.5b"]
+    both: dict[str, Any] = {
+        "models": ["qwen2.5:1.5b", "b:1"],
+        "app_models": ["qwen2.5:1.5b", "b:1"],
+    }
+    assert aimed("@local", through="page", app_enabled=True, **both).models == both["app_models"]
+    assert aimed("@local", app_enabled=True, **both).models == ["qwen2.5:1.5b"]
     public: dict[str, Any] = {"gateway_tls": "acme", "gateway_tls_names": ["ai.school.example"]}
     known = aimed(ollama_bind="0.0.0.0", **public)
     assert known.base == "https://ai.school.example:11434"

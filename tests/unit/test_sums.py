@@ -79,15 +79,20 @@ def test_the_memory_sum_counts_as_many_models_as_are_let_in_at_once() -> None:
     own: dict[str, Any] = {
         "gateway_models": ["qwen2.5:0.5b", "qwen2.5:3b", "qwen2.5:1.5b", "phi:3b"]
     }
-    alone, two, all_of_them = (
+    one, two, all_of_them = (
         memory_sum(settings(**own, ollama_max_loaded_models=loaded), SERVING)
         for loaded in (1, 2, 9)
     )
+    alone = memory_sum(settings(), SERVING)
     assert alone
+    assert one
     assert two
     assert all_of_them
-    assert alone == memory_sum(settings(), SERVING)
     own_size, usual = alone.needed, settings()
+    assert one.models == ("qwen2.5:3b",)
+    assert one.source == "our table of qwen2.5:3b, the largest"
+    assert own_size + one.needed == two.needed
+    assert two.models == ("qwen2.5:1.5b", "qwen2.5:3b")
     assert list(two.terms) == [*alone.terms, "qwen2.5:3b beside it"]
     assert two.source == "the server"
     assert two.needed == own_size + sum(

@@ -27,13 +27,15 @@ class Double:
     def __init__(self) -> None:
         self.let = Flag()
         self.let.set()
-        self.asked: list[tuple[str, int]] = []
+        self.asked: list[tuple[str, int, str]] = []
         self.ended: list[str] = []
         self.now = self.most = 0
         self.trouble = ""
 
-    async def __call__(self, prompt: str, max_tokens: int) -> AsyncIterator[Chunk | Done]:
-        self.asked.append((prompt, max_tokens))
+    async def __call__(
+        self, prompt: str, max_tokens: int, model: str
+    ) -> AsyncIterator[Chunk | Done]:
+        self.asked.append((prompt, max_tokens, model))
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -109,5 +111,5 @@ def occupy(app: Flask, model: Double, others: int) -> None:
     """So many other students keep their places, until the model is let."""
     model.let.clear()
     for number in range(others):
-        app.extensions["service"].ask(Caller(f"other-{number}"), "hello", 9)
+        app.extensions["service"].ask(Caller(f"other-{number}"), "hello", 9, "m")
     until(lambda: model.now == min(others, 2))

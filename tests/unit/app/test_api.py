@@ -81,7 +81,9 @@ def test_a_failure_has_a_status_and_a_time_to_come_back(
         ({"prompt": ""}, 400, "bad"),
         ({"prompt": " \n"}, 400, "empty"),
         ({"prompt": "x" * 101}, 400, "too_long"),
-        ({"prompt": "hi", "model": "another"}, 400, "bad"),
+        ({"prompt": "hi", "model": "another"}, 400, "no_model"),
+        ({"prompt": "hi", "model": 5}, 400, "bad"),
+        ({"prompt": "hi", "more": "x"}, 400, "bad"),
         ({"prompt": "hi", "max_tokens": 0}, 400, "bad"),
         ({"prompt": "hi", "max_tokens": 1.5}, 400, "bad"),
         ({"prompt": "x" * LARGEST}, 413, "too_large"),
@@ -129,7 +131,7 @@ def test_the_setting_bounds_the_answer(
     wished: float | None, got: int, client: FlaskClient, model: Double
 ) -> None:
     assert ask(client, max_tokens=wished).status_code == 200
-    assert model.asked == [("one two", got)]
+    assert model.asked == [("one two", got, "qwen2.5:1.5b")]
 
 
 def test_too_many_are_told_when_to_come_back(app: Flask, model: Double) -> None:
@@ -170,4 +172,4 @@ def test_the_document_has_the_bounds_and_every_route(
     pages = {"/", "/static/<path:filename>", "/teacher", "/teacher/state", "/teacher/out"}
     assert set(document["paths"]) == routes - pages
     told = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
-    assert {"bad", "empty", "too_long", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip
+    assert {"bad", "empty", "too_long", "no_model", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip

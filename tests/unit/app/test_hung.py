@@ -70,7 +70,7 @@ def test_who_waits_while_others_hear_the_model_is_not_alarmed(
     monkeypatch.setattr("app.queue.QUIET", 0.1)
     occupy(app, model, 1)
     queue = app.extensions["service"].queue
-    job = queue.enter("hi", 9)
+    job = queue.enter("hi", 9, "m")
     until(lambda: job.begun is not None)
     queue.last_text = time.monotonic() + 60  # others hear it all the time
     events = queue.events(job, 0.05)

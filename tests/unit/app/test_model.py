@@ -62,7 +62,7 @@ def answered(server: Server, environment: dict[str, str]) -> list[Chunk | Done]:
     answer = answers(Settings.read(environment | {"OLLAMA_HOST": url}))
 
     async def collect() -> list[Chunk | Done]:
-        return [part async for part in answer("hi", 7)]
+        return [part async for part in answer("hi", 7, "qwen2.5:1.5b")]
 
     return asyncio.run(collect())
 

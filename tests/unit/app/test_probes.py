@@ -34,7 +34,7 @@ def test_ready_asks_an_idle_model_once_a_minute(client: FlaskClient, model: Doub
         reply = client.get("/readyz")
         assert reply.status_code == 200
         assert reply.get_json()["ready"] is True
-    assert model.asked == [("hi", 1)]
+    assert model.asked == [("hi", 1, "qwen2.5:1.5b")]
 
 
 def test_what_the_model_said_a_minute_ago_is_no_proof(app: Flask, model: Double) -> None:
@@ -42,13 +42,13 @@ def test_what_the_model_said_a_minute_ago_is_no_proof(app: Flask, model: Double)
     client.get("/readyz")
     queue.last_text -= 61
     assert client.get("/readyz").get_json()["seconds"] < 5
-    assert model.asked == [("hi", 1)] * 2
+    assert model.asked == [("hi", 1, "qwen2.5:1.5b")] * 2
 
 
 def test_an_answer_to_a_student_is_proof_enough(client: FlaskClient, model: Double) -> None:
     client.post("/api/ask", json={"prompt": "hello"})
     assert client.get("/readyz").status_code == 200
-    assert model.asked == [("hello", 50)]
+    assert model.asked == [("hello", 50, "qwen2.5:1.5b")]
 
 
 def test_two_who_look_at_once_ask_once_and_hear_the_same(app: Flask, model: Double) -> None:

@@ -21,7 +21,7 @@ def queue(model: Double) -> AnswerQueue:
 
 
 def heard(queue: AnswerQueue, prompt: str = "one two") -> list[Event | None]:
-    return list(queue.events(queue.enter(prompt, 9), 0.01))
+    return list(queue.events(queue.enter(prompt, 9, "m"), 0.01))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_an_answer_comes_in_pieces_and_ends(queue: AnswerQueue) -> None:
 
 def test_no_more_than_its_places_are_answered_at_once(queue: AnswerQueue, model: Double) -> None:
     model.let.clear()
-    jobs = [queue.enter(f"{number}", 9) for number in range(PLACES + WAITING)]
+    jobs = [queue.enter(f"{number}", 9, "m") for number in range(PLACES + WAITING)]
     until(lambda: model.now == PLACES)
     assert queue.waiting == WAITING
     model.let.set()
@@ -54,22 +54,22 @@ def test_no_more_than_its_places_are_answered_at_once(queue: AnswerQueue, model:
 def test_who_came_first_is_answered_first(model: Double) -> None:
     model.let.clear()
     queue = AnswerQueue(model, Bounds(1, 4, 9), longest=60)
-    jobs = [queue.enter(f"{number}", 9) for number in range(5)]
+    jobs = [queue.enter(f"{number}", 9, "m") for number in range(5)]
     model.let.set()
     assert list(queue.events(jobs[-1], 0.01))[-1] == Done(False, 1)
-    assert [prompt for prompt, _ in model.asked] == ["0", "1", "2", "3", "4"]
+    assert [prompt for prompt, *_ in model.asked] == ["0", "1", "2", "3", "4"]
 
 
 def test_who_comes_when_all_is_taken_is_sent_away(queue: AnswerQueue, model: Double) -> None:
     model.let.clear()
     for number in range(PLACES + WAITING):
-        queue.enter(f"{number}", 9)
+        queue.enter(f"{number}", 9, "m")
     with pytest.raises(Full):
-        queue.enter("too many", 9)
+        queue.enter("too many", 9, "m")
     model.let.set()
     until(lambda: queue.in_flight == queue.waiting == 0)
-    assert ("too many", 9) not in model.asked
-    queue.enter("later", 9)
+    assert ("too many", 9, "m") not in model.asked
+    queue.enter("later", 9, "m")
 
 
 def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
@@ -77,13 +77,13 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
 ) -> None:
     def told(who: str) -> int:
         with pytest.raises(Full) as full:
-            queue.enter("no place", 9, Caller(who))
+            queue.enter("no place", 9, "m", Caller(who))
         return full.value.retry_after
 
     def fill() -> None:
         model.let.clear()
         for number in range(PLACES + WAITING):
-            queue.enter(f"{number}", 9)
+            queue.enter(f"{number}", 9, "m")
 
     monkeypatch.setattr("app.queue.FIRST_GUESS", 6)
     fill()
@@ -108,15 +108,15 @@ def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     monkeypatch.setattr(queue, "_took", [0.2])
     model.let.clear()
     for number in range(PLACES + WAITING):
-        queue.enter(f"{number}", 9)
+        queue.enter(f"{number}", 9, "m")
     for who in ("early", *map(str, range(20))):
         with pytest.raises(Full):
-            queue.enter("no place", 9, Caller(who))
+            queue.enter("no place", 9, "m", Caller(who))
     now[0] += 0.15
     with pytest.raises(Full) as again:
-        queue.enter("no place", 9, Caller("early"))
+        queue.enter("no place", 9, "m", Caller("early"))
     with pytest.raises(Full) as newcomer:
-        queue.enter("no place", 9, Caller("newcomer"))
+        queue.enter("no place", 9, "m", Caller("newcomer"))
     assert (again.value.retry_after, newcomer.value.retry_after) == (1, 7)
 
 
@@ -125,9 +125,9 @@ def test_whoever_leaves_is_forgotten_before_a_thread_is_free(
 ) -> None:
     model.let.clear()
     for number in range(PLACES):
-        queue.enter(f"{number}", 9)
+        queue.enter(f"{number}", 9, "m")
     until(lambda: model.now == PLACES)
-    left = [weakref.ref(queue.enter("long" * 500, 9)) for _ in range(3)]
+    left = [weakref.ref(queue.enter("long" * 500, 9, "m")) for _ in range(3)]
     for job in left:
         found = job()
         assert found
@@ -140,7 +140,7 @@ def test_whoever_leaves_is_forgotten_before_a_thread_is_free(
 
 def test_places_are_told_and_fall_when_somebody_leaves(queue: AnswerQueue, model: Double) -> None:
     model.let.clear()
-    first, *_ = jobs = [queue.enter(f"{number}", 9) for number in range(PLACES + 2)]
+    first, *_ = jobs = [queue.enter(f"{number}", 9, "m") for number in range(PLACES + 2)]
     until(lambda: model.now == PLACES)
     events = queue.events(jobs[-1], 0.01)
     assert next(events) == Position(2, 10)
@@ -151,14 +151,14 @@ def test_places_are_told_and_fall_when_somebody_leaves(queue: AnswerQueue, model
     until(lambda: queue.waiting == 0)
     model.let.set()
     assert [event for event in events if event] == [Chunk("3"), Done(False, 1)]
-    assert {prompt for prompt, _ in model.asked} == {"0", "1", "3"}
+    assert {prompt for prompt, *_ in model.asked} == {"0", "1", "3"}
 
 
 def test_who_leaves_in_the_middle_ends_the_answer_and_frees_the_slot(
     queue: AnswerQueue, model: Double
 ) -> None:
     model.let.clear()
-    job = queue.enter("long", 9)
+    job = queue.enter("long", 9, "m")
     until(lambda: model.now == 1)
     queue.leave(job)
     until(lambda: queue.in_flight == 0)
@@ -169,7 +169,7 @@ def test_who_leaves_in_the_middle_ends_the_answer_and_frees_the_slot(
 def test_who_leaves_at_any_moment_frees_the_slot(queue: AnswerQueue, model: Double) -> None:
     model.let.clear()
     for _ in range(200):
-        queue.leave(queue.enter("a b c", 9))
+        queue.leave(queue.enter("a b c", 9, "m"))
     began = time.monotonic()
     until(lambda: queue.in_flight == queue.waiting == 0)
     assert time.monotonic() - began < 4  # sooner than the model would have come to its end

@@ -29,7 +29,7 @@ def service(app: Flask) -> QuestionService:
 
 
 def asked(service: QuestionService, student: str, prompt: str = "hello there") -> None:
-    for _ in service.follow(service.ask(Caller(student), prompt, 9), present):
+    for _ in service.follow(service.ask(Caller(student), prompt, 9, "m"), present):
         pass
 
 
@@ -37,7 +37,7 @@ def test_a_student_s_minute_is_his_own(service: QuestionService) -> None:
     for _ in range(6):
         asked(service, "ann")
     with pytest.raises(Limited) as limited:
-        service.ask(Caller("ann"), "again", 9)
+        service.ask(Caller("ann"), "again", 9, "m")
     assert 1 <= limited.value.retry_after <= 60
     asked(service, "bob")
 
@@ -48,7 +48,7 @@ def test_who_found_no_place_has_not_asked(
     occupy(app, model, 5)
     for _ in range(10):
         with pytest.raises(Full):
-            service.ask(Caller("ann"), "hello", 9)
+            service.ask(Caller("ann"), "hello", 9, "m")
     assert service.refused == 10
     model.let.set()
     until(lambda: service.queue.in_flight == service.queue.waiting == 0)
@@ -72,7 +72,7 @@ def test_of_a_student_nothing_is_kept_after_the_minute(
 def test_what_became_of_each_is_counted(service: QuestionService, model: Double) -> None:
     asked(service, "ann")
     model.let.clear()
-    for _ in service.follow(service.ask(Caller("bob"), "hello", 9), lambda: True):
+    for _ in service.follow(service.ask(Caller("bob"), "hello", 9, "m"), lambda: True):
         pass
     metrics = generate_latest(service.registry).decode()
     assert 'app_questions_total{outcome="answered"} 1.0' in metrics

@@ -100,6 +100,29 @@ def test_a_model_beside_the_first_is_asked_by_what_it_can(
         assert path in str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
 
 
+@pytest.mark.parametrize(
+    ("what", "context", "said"),
+    [
+        ("embed", 8192, "app_models: e:1 embeds and cannot chat; take it off the list"),
+        (
+            "chat",
+            2999,
+            "app_models: e:1 has a context of 2999 tokens, and a question takes up to 3000",
+        ),
+        ("chat", 3000, ""),
+    ],
+)
+def test_a_model_that_students_choose_chats_and_has_room_for_a_question(
+    what: str, context: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = {"general.architecture": "llama", "llama.context_length": context}
+    shown = json.dumps({"capabilities": CAN[what], "model_info": info})
+    with fake_host({"/api/show": shown, "/api/generate": ANSWER, "/api/embed": VECTOR}) as host:
+        well = smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, yes, page_tokens=3000)
+        assert well is not bool(said)
+        assert said in caplog.text
+
+
 def test_a_model_beside_the_first_is_left_alone_where_nothing_has_changed() -> None:
     with fake_host({}) as host:
         assert smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, lambda: False)
