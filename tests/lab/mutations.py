@@ -200,7 +200,7 @@ LIMITS = {
 VARIABLES = {
     "OLS-201": ("OLLAMA_NUM_PARALLEL", "3", "2"),
     "OLS-202": ("OLLAMA_MAX_LOADED_MODELS", "1", "2"),
-    "OLS-203": ("OLLAMA_NUM_THREAD", "2", "8"),
+    "OLS-203": ("OLLAMA_NUM_THREAD", "1", "8"),
     "OLS-204": ("OLLAMA_HOST", "0.0.0.0:11434", "http://0.0.0.0:11434"),
     "OLS-205": ("OLLAMA_KEEP_ALIVE", "5m", "6m"),
     "OLS-206": ("OLLAMA_MAX_QUEUE", "15", "512"),
