@@ -10,10 +10,11 @@ from pathlib import Path
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
 from rich.console import Console
 
-from ollama_stack.check import Checked, check
+from ollama_stack.check import Checked, check, check_servers
 from ollama_stack.inventory import Target, only, read_inventory
 from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
+from ollama_stack.reports.plan_monitoring import with_monitoring
 from ollama_stack.reports.status import find_status
 from ollama_stack.reports.status_table import show_status, watch_status
 from ollama_stack.rolling import roll
@@ -26,7 +27,8 @@ NO_REPORT = 3
 def plan(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     """Tell the report; pyinfra's own log and diffs go to stderr, but for machines."""
     try:
-        report = make_plan(check(inventory, limit, asked), partial(asked, show=not as_json))
+        checked, pyinfra = check(inventory, limit, asked), partial(asked, show=not as_json)
+        report = with_monitoring(make_plan(checked, pyinfra), checked, pyinfra)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return NO_REPORT
@@ -38,8 +40,29 @@ def plan(inventory: str, limit: Sequence[str], as_json: bool) -> int:
 
 
 def deploy(inventory: str, limit: Sequence[str], rolling: int | None, as_json: bool) -> int:
-    """All hosts side by side; or, once all fit, ``rolling`` at a time until one fails."""
-    checked = _faultless(inventory, limit)
+    """All servers side by side; or, once all fit, ``rolling`` at a time until one fails. Then who watches them."""
+    checked = check(inventory, limit, asked)
+    checked.refuse()
+    if checked.monitors and (code := _refused_monitoring(checked)):
+        return code
+    code = _serve(checked, rolling, as_json) if checked.targets else 0
+    if checked.monitors and not code:
+        code = _change(inventory, "monitoring.py", [target.name for target in checked.monitors])
+    return code
+
+
+def _refused_monitoring(checked: Checked) -> int:
+    """Before any server changes; its host is looked at, and stays as it is."""
+    dry = asked(
+        checked.inventory, "monitoring.py", "--dry", *only(m.name for m in checked.monitors)
+    )
+    if dry.returncode:
+        sys.stderr.write(dry.stderr)
+    return dry.returncode
+
+
+def _serve(checked: Checked, rolling: int | None, as_json: bool) -> int:
+    inventory = checked.inventory
     if rolling:
         report = make_plan(checked, asked)
         if code := EXIT[report.verdict]:
@@ -166,7 +189,7 @@ def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
 
 def _faultless(inventory: str, limit: Sequence[str]) -> Checked:
     """pyinfra itself calls an inventory that is not there, or a limit without hosts, a success."""
-    checked = check(inventory, limit, asked)
+    checked = check_servers(inventory, limit, asked)
     checked.refuse()
     return checked
 
