@@ -587,7 +587,8 @@ def profile_of(groups: Iterable[str]) -> str | None:
 
 def serves(groups: Iterable[str]) -> bool:
     """Whether a host with these groups is to serve a class; else it watches those that do, and no more."""
-    return MONITORING not in groups or bool(set(groups) & set(PROFILES))
+    own = set(groups)
+    return MONITORING not in own or bool(own & set(PROFILES))
 
 
 # Host data that is pyinfra's own: global arguments (_sudo) and what connectors read (ssh_user).

@@ -80,9 +80,10 @@ def stack(verb: str, inventory: Path, *words: str) -> Done:
     return run(".venv/bin/ollama-stack", verb, inventory, *words)
 
 
-def asked(path: str) -> Any:
+def asked(path: str, query: str = "") -> Any:
     """Of Prometheus, on the server."""
-    said = on(HOST, f"curl -fsS --noproxy '*' '127.0.0.1:9090/api/v1/{path}'").stdout
+    words = f"--get --data-urlencode 'query={query}' 127.0.0.1:9090/api/v1/{path}"
+    said = on(HOST, f"curl -fsS --noproxy '*' {words}").stdout
     return json.loads(said)["data"] if said else {}
 
 
@@ -102,7 +103,7 @@ def test_one_deploy_has_a_server_watched_and_a_second_changes_nothing(inventory:
     assert done.returncode == 0, done.stdout + done.stderr
     assert serves(HOST)
     assert listening() == {f"127.0.0.1:{port}" for port in (9090, 9093, 9100)}
-    until(lambda: bool(asked('query?query=ollama_state{state="serving"}==1').get("result")), 90)
+    until(lambda: bool(asked("query", 'ollama_state{state="serving"} == 1').get("result")), 90)
     before = must(HOST, "systemctl show --property MainPID ollama-stack-prometheus")
     report = json.loads(stack("plan", inventory, "--json").stdout)
     assert report["hosts"][0]["changes"] == []
