@@ -64,8 +64,8 @@ def _settings() -> str:
 
 
 def _part(name: str) -> int:
-    """Ollama's own first, then the gateway's, then the app's."""
-    return {"gateway": 1, "app": 2}.get(name.partition("_")[0], 0)
+    """Ollama's own first, then the gateway's, the app's, and those of what watches."""
+    return {"gateway": 1, "app": 2, "monitoring": 3}.get(name.partition("_")[0], 0)
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:

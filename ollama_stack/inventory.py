@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
@@ -18,6 +18,7 @@ import testinfra
 from testinfra.host import Host
 
 from ollama_stack import ROOT
+from ollama_stack.config.settings import serves
 from ollama_stack.private_key import key_fault
 from ollama_stack.stack.page import reached_at
 
@@ -125,11 +126,24 @@ def started(*words: str) -> subprocess.CompletedProcess[str]:
 def read_inventory(
     path: str, limit: Iterable[str] = (), pyinfra: Pyinfra = started
 ) -> list[Target]:
-    """The hosts of an inventory, limited like pyinfra's --limit to groups or name patterns.
+    """The servers of an inventory, limited like pyinfra's --limit to groups or name patterns.
 
-    ValueError if the file is missing, is refused by pyinfra, or leaves no host: pyinfra itself
-    calls that a success.
+    ValueError if the file is missing, is refused by pyinfra, or leaves none: pyinfra itself calls that a success.
     """
+    return servers(path, limited(path, read_hosts(path, pyinfra), limit))
+
+
+def servers(path: str, targets: Sequence[Target]) -> list[Target]:
+    """Those that are to serve a class; ValueError if none of them is."""
+    found = [target for target in targets if serves(target.groups)]
+    if not found:
+        names = ", ".join(target.name for target in targets)
+        raise ValueError(f"{path}: {names} watches others and serves no class; name a server")
+    return found
+
+
+def read_hosts(path: str, pyinfra: Pyinfra = started) -> list[Target]:
+    """All hosts of an inventory; ValueError if the file is missing, or is refused by pyinfra."""
     if not (ROOT / path).is_file():
         raise ValueError(f"{path}: there is no such inventory")
     shown = pyinfra(path, "debug-inventory", "--json")
@@ -146,7 +160,7 @@ def read_inventory(
                 f"{path}: the host {target.name} has the name of a group, or of a pattern; --limit "
                 "cannot tell them apart, so rename one (ssh_hostname takes the address)"
             )
-    return limited(path, targets, limit)
+    return targets
 
 
 def limited(path: str, targets: list[Target], limit: Iterable[str]) -> list[Target]:

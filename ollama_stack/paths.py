@@ -16,6 +16,8 @@ PIN = "/etc/apt/preferences.d/ollama-stack-docker"
 OLD_PIN = "/etc/apt/preferences.d/docker"  # of earlier versions
 ENGINE_PIDFILE = "/run/ollama-stack-dockerd.pid"  # where no systemd starts the engine
 ENGINE_LOG = "/var/log/dockerd.log"
+MONITORING_DIR = "/etc/ollama-stack/monitoring"
+MONITORING_STATE = "/var/lib/ollama-stack"
 
 # Docker's, containerd's and certbot's.
 CLI_PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"

@@ -16,7 +16,7 @@ from pyinfra.api import DeployError, Inventory
 from ollama_stack import authority
 from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config import acme, page, tokens
-from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
+from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
 from ollama_stack.stack.cluster import cluster_faults
@@ -72,14 +72,19 @@ def refusal(reasons: Mapping[str, list[str]]) -> str:
 
 def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
     """What is wrong with one host, each as ``setting: problem; way out``; no connection is made."""
+    groups = list(groups)
     profile = profile_of(groups)
+    if not serves(groups):
+        return [
+            "profile: the host watches others and serves no class; ollama-stack deploy, or --limit, leaves it out"
+        ]
     wrong = [] if profile else [f"profile: put the host in exactly one of {', '.join(PROFILES)}"]
     try:
         settings = read_settings(data)
     except ValidationError as error:
         found = error.errors(include_url=False)
         # Without a profile its values are missing too: that says nothing new.
-        return wrong + [_sentence(f) for f in found if profile or f["type"] != "missing"]
+        return wrong + [sentence(f) for f in found if profile or f["type"] != "missing"]
     return [
         *wrong,
         *_impossible(settings),
@@ -256,7 +261,8 @@ def _unusual(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _sentence(fault: Any) -> str:
+def sentence(fault: Any) -> str:
+    """One of pydantic's errors as ``setting: problem; way out``."""
     setting, given = ".".join(str(part) for part in fault["loc"]), fault["input"]
     if setting.startswith("gateway_tokens"):  # what was given may be a secret, in any place
         return f"gateway_tokens: is not understood; write it like {_examples(fault)}"

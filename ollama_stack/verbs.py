@@ -12,11 +12,12 @@ from pyinfra.api import DeployError
 from rich.console import Console
 
 from ollama_stack.bundle.file import Machine
-from ollama_stack.check import Checked, check
+from ollama_stack.check import Checked, check, check_servers
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Pyinfra, Target, only, read_inventory
 from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
+from ollama_stack.reports.plan_monitoring import with_monitoring
 from ollama_stack.reports.status import find_status
 from ollama_stack.reports.status_table import show_status, watch_status
 from ollama_stack.rolling import roll
@@ -30,7 +31,8 @@ def plan(inventory: str, limit: Sequence[str], bundle: str | None, as_json: bool
     """Tell the report; pyinfra's own log and diffs go to stderr, but for machines."""
     ask = partial(asked, data=_given(bundle))
     try:
-        report = make_plan(check(inventory, limit, ask), partial(ask, show=not as_json))
+        checked, pyinfra = check(inventory, limit, ask), partial(ask, show=not as_json)
+        report = with_monitoring(make_plan(checked, pyinfra), checked, pyinfra)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return NO_REPORT
@@ -44,12 +46,33 @@ def plan(inventory: str, limit: Sequence[str], bundle: str | None, as_json: bool
 def deploy(
     inventory: str, limit: Sequence[str], rolling: int | None, bundle: str | None, as_json: bool
 ) -> int:
-    """All hosts side by side; or, once all fit, ``rolling`` at a time until one fails."""
+    """All servers side by side; or, once all fit, ``rolling`` at a time until one fails. Then who watches them."""
     ask = partial(asked, data=_given(bundle))
-    checked = _faultless(inventory, limit, ask)
-    change = partial(_change, inventory, "deploy.py", data=_given(bundle))
+    checked = check(inventory, limit, ask)
+    checked.refuse()
+    if checked.monitors and (code := _refused_monitoring(checked)):
+        return code
+    code = _serve(checked, rolling, bundle, as_json) if checked.targets else 0
+    if checked.monitors and not code:
+        code = _change(inventory, "monitoring.py", [target.name for target in checked.monitors])
+    return code
+
+
+def _refused_monitoring(checked: Checked) -> int:
+    """Before any server changes; its host is looked at, and stays as it is."""
+    dry = asked(
+        checked.inventory, "monitoring.py", "--dry", *only(m.name for m in checked.monitors)
+    )
+    if dry.returncode:
+        sys.stderr.write(dry.stderr)
+    return dry.returncode
+
+
+def _serve(checked: Checked, rolling: int | None, bundle: str | None, as_json: bool) -> int:
+    data = _given(bundle)
+    change = partial(_change, checked.inventory, "deploy.py", data=data)
     if rolling:
-        report = make_plan(checked, ask)
+        report = make_plan(checked, partial(asked, data=data))
         if code := EXIT[report.verdict]:
             show_plan(report, Console(stderr=True))
             return code
@@ -190,7 +213,7 @@ def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
 
 def _faultless(inventory: str, limit: Sequence[str], ask: Pyinfra = asked) -> Checked:
     """pyinfra itself calls an inventory that is not there, or a limit without hosts, a success."""
-    checked = check(inventory, limit, ask)
+    checked = check_servers(inventory, limit, ask)
     checked.refuse()
     return checked
 

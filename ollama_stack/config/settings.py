@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ollama_stack.config.app import AppSettings
 from ollama_stack.config.cluster import ClusterSettings
 from ollama_stack.config.gateway import GatewaySettings
+from ollama_stack.config.monitoring import MONITORING, MonitoringSettings
 from ollama_stack.config.served import ServedModel
 from ollama_stack.config.types import (
     Address,
@@ -21,6 +22,7 @@ from ollama_stack.config.types import (
     Duration,
     Folder,
     Image,
+    Lessons,
     Listed,
     Model,
     ModelShape,
@@ -43,7 +45,7 @@ DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
 
 
-class Settings(GatewaySettings, AppSettings, ClusterSettings):
+class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings):
     """The declared state of one host."""
 
     # The profiles' numbers (docs/figures.md): no default here, their one home is group_data/.
@@ -122,6 +124,13 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings):
         unit="persons",
         rule="a smaller profile is refused",
         ge=1,
+    )
+    lessons: Lessons = setting(
+        "when a class may ask: in these hours an alarm says that no model is in memory; none: never",
+        "ours",
+        "mon-fri 08:00-15:00",
+        unit="local time of the machine that looks",
+        rule="days and hours in order",
     )
     slo_p95_wait: float = setting(
         "bound that `load` holds the host to: 95 of 100 answers wait no longer for their turn",
@@ -609,6 +618,12 @@ def profile_of(groups: Iterable[str]) -> str | None:
     """The one profile group among a host's groups; None if there is none, or more than one."""
     profiles = [group for group in dict.fromkeys(groups) if group in PROFILES]
     return profiles[0] if len(profiles) == 1 else None
+
+
+def serves(groups: Iterable[str]) -> bool:
+    """Whether a host with these groups is to serve a class; else it watches those that do, and no more."""
+    own = set(groups)
+    return MONITORING not in own or bool(own & set(PROFILES))
 
 
 # Host data that is pyinfra's own: global arguments (_sudo) and what connectors read (ssh_user).

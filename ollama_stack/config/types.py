@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import date, datetime
 from hashlib import sha256
 from ipaddress import IPv4Address
 from typing import Annotated, Any
@@ -34,6 +35,16 @@ def _date(day: str) -> str:
         return str(date.fromisoformat(day))
     except ValueError as error:
         raise ValueError(f"{day!r} is not a day; write it like 2027-06-30") from error
+
+
+def _in_order(lessons: str) -> str:
+    if lessons:
+        first, last, begin, end = lesson_hours(lessons)
+        if first > last or begin >= end:
+            raise ValueError(
+                f"{lessons!r} ends before it begins; write it like mon-fri 08:00-15:00"
+            )
+    return lessons
 
 
 Cpus = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]  # the least that Docker takes
@@ -102,6 +113,12 @@ Model = Annotated[
 ]
 Cluster = Annotated[str, _form(r"^([a-z][a-z0-9-]{0,29})?$", "school")]
 NodeAddress = Annotated[str, AfterValidator(lambda given: given and _ipv4(given))]
+_DAY, _HOUR = "(mon|tue|wed|thu|fri|sat|sun)", "([01][0-9]|2[0-3]):[0-5][0-9]"
+Lessons = Annotated[
+    str,
+    _form(rf"^({_DAY}-{_DAY} {_HOUR}-{_HOUR})?$", "mon-fri 08:00-15:00"),
+    AfterValidator(_in_order),
+]
 Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama")]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
@@ -149,6 +166,23 @@ def setting(
     """A field, and what docs/settings.md says of it beyond its type and bounds."""
     said: dict[str, Any] = {"unit": unit, "rule": rule, "source": source}
     return Field(default, description=meaning, json_schema_extra=said, **bounds)
+
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def lesson_hours(lessons: str) -> tuple[int, int, str, str]:
+    """First and last day (0 is Monday), begin and end (``HH:MM``) of ``mon-fri 08:00-15:00``."""
+    first, last, begin, end = re.split("[- ]", lessons)
+    return DAYS.index(first), DAYS.index(last), begin, end
+
+
+def is_lesson(lessons: str, now: datetime) -> bool:
+    """Whether ``now`` is in the lessons' hours, by its own time zone."""
+    if not lessons:
+        return False
+    first, last, begin, end = lesson_hours(lessons)
+    return first <= now.weekday() <= last and begin <= f"{now:%H:%M}" < end
 
 
 def host_of(registry: str) -> str:

@@ -26,6 +26,7 @@ FIGURES = {
     "failed": "Questions failed in the last five minutes",
     "wait_p50": "Seconds that half of them waited at most",
     "wait_p95": "Seconds that 95% of them waited at most",
+    "lesson": "1 while a class may ask (lessons)",
     "wait_limit": "Seconds that 95% of them may wait (slo_p95_wait)",
 }
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,6 +67,8 @@ class HostPlan(BaseModel):
     images: Sum | None = None
     """Of the images' disk, if that is another one."""
     measured: Measured | None = None
+    watches: bool = False
+    """Whether it is the one that watches the servers (docs/monitoring.md)."""
     changes: list[str] | None = None
     """Names of operations with something to do; None while any host is refused."""
 
@@ -110,7 +112,7 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     files = [f"{file}: {fault}" for file in wrong if file not in names for fault in wrong[file]]
     refused = {name: files + wrong.get(name, []) for name in names}
     asked = [name for name in names if not refused[name] and name not in gone]
-    run = _dry_run(checked.inventory, asked, pyinfra) if asked else DryRun({}, "", None)
+    run = dry_run(checked.inventory, "deploy.py", asked, pyinfra) if asked else DryRun({}, "", None)
     known = speeds.kept()
     hosts = [
         _host_plan(
@@ -129,13 +131,19 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     return Plan(
         time=datetime.now(timezone.utc),
         inventory=checked.inventory,
-        verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
+        verdict=worst(hosts),
         hosts=hosts,
     )
 
 
-def _dry_run(inventory: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
-    words = [inventory, "deploy.py", "--dry", "--json", "--diff", *only(hosts)]
+def worst(hosts: Iterable[HostPlan]) -> Verdict:
+    """The verdict of all together."""
+    return max((host.verdict for host in hosts), key=EXIT.__getitem__, default="fits")
+
+
+def dry_run(inventory: str, story: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
+    """What pyinfra would do to these hosts, of which none is changed."""
+    words = [inventory, story, "--dry", "--json", "--diff", *only(hosts)]
     words += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
@@ -213,6 +221,7 @@ COLOURS: dict[Verdict, str] = {"fits": "green", "refused": "red", "unreachable":
 
 def _rows(host: HostPlan) -> Iterator[tuple[str, str]]:
     profile = f"profile {host.profile}" if host.profile else "no profile"
+    profile = "watches the others" if host.watches and not host.profile else profile
     yield "host", f"[bold]{escape(host.host)}[/bold], {profile}"
     if host.measured:
         yield "measured", escape(_measured(host.measured))

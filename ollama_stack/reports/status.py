@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
-from ollama_stack.config.types import size_bytes
+from ollama_stack.config.types import is_lesson, size_bytes
 from ollama_stack.facts.memory import Look, Wanted
 from ollama_stack.facts.now import (
     AS_WHO_MAY,
@@ -80,6 +80,8 @@ class Now(BaseModel):
     wait_limit: float
     """slo_p95_wait."""
     """After that, a question fails."""
+    lesson: bool | None = None
+    """Whether a class may ask now (lessons)."""
     certificate_end: datetime | None = None
     """null also where the address is not https."""
 
@@ -199,7 +201,7 @@ def told(host: str, settings: Settings, found: dict[Any, Any], now: datetime) ->
         reason=reason,
         state=worst,
         problems=wrong + more,
-        now=_now(seen, settings),
+        now=_now(seen, settings, now),
     )
 
 
@@ -229,7 +231,7 @@ def _of_release(release: Release | None) -> list[str]:
     return words
 
 
-def _now(seen: Seen, settings: Settings) -> Now:
+def _now(seen: Seen, settings: Settings, now: datetime) -> Now:
     figures: dict[str, Any] = {}
     if seen.load:
         lost = seen.load.throttled_seconds / settings.ollama_cpus
@@ -247,6 +249,7 @@ def _now(seen: Seen, settings: Settings) -> Now:
         waiting_limit=settings.ollama_max_queue,
         wait_limit=settings.slo_p95_wait,
         models=seen.in_memory,
+        lesson=is_lesson(settings.lessons, now.astimezone()),
         certificate_end=seen.certificate.not_valid_after_utc if seen.certificate else None,
         disk_used=seen.disk_used,
         **figures,

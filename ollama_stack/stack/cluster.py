@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ollama_stack.config import tokens
-from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings
+from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, OLLAMA, PROGRAMS
 from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
@@ -72,7 +72,11 @@ def members(hosts: Hosts, cluster: str) -> list[Member]:
 
     Its managers are those in the group ``managers``, else the first three, or the first one of fewer.
     """
-    own = {name: host for name, host in hosts.items() if host[1].get("cluster") == cluster}
+    own = {
+        name: (groups, data)
+        for name, (groups, data) in hosts.items()
+        if data.get("cluster") == cluster and serves(groups)
+    }
     chosen = [name for name, (groups, _) in own.items() if "managers" in groups]
     first = list(own)[: MANAGERS if len(own) >= MANAGERS else 1]
     return [

@@ -33,6 +33,11 @@ def four(**own: Any) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
     }
 
 
+def test_a_host_that_watches_the_cluster_is_no_member_of_it() -> None:
+    watch = (["monitoring"], {"cluster": "school"})
+    assert [one.name for one in members({"watch": watch, **four()}, "school")] == list("abcd")
+
+
 def made(hosts: Hosts | None = None) -> Stack:
     return stack(members(hosts or four(), "school"), DIGESTS)
 
