@@ -8,20 +8,31 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import read_settings
 from ollama_stack.stack.rendering import gateway_files
-from tests.door.conftest import SECRETS, TOKENS, Door, Opener, question, status
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    SECRETS,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    question,
+    status,
+)
 from tests.door.double import MODEL
+from tests.door.test_fields import refused
 from tests.unit.conftest import group_data
 
 WORDS = (
     "type properties required additionalProperties items prefixItems anyOf oneOf allOf $ref $defs "
     "definitions enum const default examples pattern format minItems maxItems minLength maxLength "
     "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf uniqueItems nullable title"
-).split()
+)
 VALUES: list[Any] = [None, True, 0, 1.5, "", "integer", [], [None], {}, {"type": None}, {"a": None}]
 FIELDS = "format options keep_alive stop messages tools images context response_format text input"
 
@@ -29,7 +40,7 @@ FIELDS = "format options keep_alive stop messages tools images context response_
 @pytest.mark.parametrize("value", VALUES, ids=json.dumps)
 def test_no_value_breaks_the_look(door: Door, value: Any) -> None:
     """`type: null` did, each time with a line of the log: 4 MB in 4 s."""
-    schemas = [{"format": {word: value, "minimum": 1}} for word in WORDS]
+    schemas = [{"format": {word: value, "minimum": 1}} for word in WORDS.split()]
     for more in [*schemas, *({field: value} for field in FIELDS.split())]:
         for path in ("/api/generate", "/api/chat", "/v1/responses", "/v1/messages"):
             answer = door.client.post(path, json={"model": MODEL} | more)
@@ -60,7 +71,9 @@ def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
         mine = [stack.enter_context(door.connect()) for _ in range(100)]
         for number, one in enumerate(mine):
             token = SECRETS[("one", "two", "admin", "local")[number % 4]]
-            head = f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
+            head = (
+                f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
+            )
             one.sendall(f"POST /api/generate HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
         refused = []
         for one in mine:
@@ -88,3 +101,35 @@ def test_a_crowded_door_leaves_the_page_all_places(opened: Opener) -> None:
         time.sleep(0.3)
         door.ollama.hold.set()
         assert [status(stack.enter_context(one)) for one in page] == [200] * 24
+
+
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("path", ["/api/show", "/api/tags", f"/v1/models/{MODEL}"])
+def test_light_routes_have_a_rate(opened: Opener, locked: bool, path: str) -> None:
+    """Each reads the model's file or the list of models: 900 a second of one token reached Ollama."""
+    door = opened(**(TOKENS if locked else {}))
+    method = "POST" if path == "/api/show" else "GET"
+    more = {"json": {"model": MODEL}} if method == "POST" else {}
+
+    def ask(who: str, source: str) -> httpx.Response:
+        transport = httpx.HTTPTransport(local_address=source)
+        with httpx.Client(base_url=door.url, transport=transport, headers=bearer(who)) as client:
+            answers = [
+                client.request(method, path, **more) for _ in range(220 * (who == "one") or 1)
+            ]
+        return answers[-1]
+
+    last = ask("one", OTHERS_ADDRESS)
+    assert (last.status_code, last.headers["Retry-After"]) == (429, "20")
+    assert "has asked 200 times in 10 s" in last.text
+    assert len(door.ollama.came) == 200
+    assert ask("two", "127.0.0.8").status_code == 200
+    assert door.ask(who="one").status_code == 200  # a question is bounded by its places
+
+
+def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
+    """Above 7.5 MB its copy met Lua's limit, and the client was told to try again, for ever."""
+    door = opened(gateway_max_body="10M", gateway_fields=["images"])
+    assert door.ask(images=["A" * (10 * 2**20 - 200)]).status_code == 200
+    assert refused(door, "/api/generate", question(keep_alive="0" * 2**17 + "5m"))[0] == 403
+    assert refused(door, "/api/generate", question(format={"enum": ["x" * 2**17]}))[0] == 400
