@@ -93,6 +93,7 @@ def lua_words(settings: Settings) -> str:
         "longest": longest,
         "answer_seconds": seconds(settings.gateway_answer_limit),
         "keep_alive": settings.ollama_keep_alive,
+        "max_body": settings.max_body_bytes,
     }
     return " ".join(f"{name}={value}" for name, value in declared.items())
 

@@ -149,6 +149,15 @@ local ROUTES = {
     }),
 }
 
+-- Ollama shortens a conversation message by message, and reads all that is left of it each time.
+local function short_enough(fields, size)
+    local list = fields.messages or fields.input
+    local count, most = list and list.n or 0, 128 * tonumber(is.declared.max_body) // size
+    if count > 128 and count > most then
+        is.refuse(400, "%s: a body of %d bytes has at most %d", fields.messages and "messages" or "input", size, most)
+    end
+end
+
 local function check(path, body, values, free)
     local found, value = pcall(json.read, body, values)
     local fields = found and type(value) == "table" and value.fields or {}
@@ -159,6 +168,9 @@ local function check(path, body, values, free)
         return value
     end
     local passed, refusal = pcall(ROUTES[path], value, "")
+    if passed then
+        passed, refusal = pcall(short_enough, fields, #body)
+    end
     if not passed then
         return refusal
     elseif name == nil or name == json.null then

@@ -109,13 +109,13 @@ def test_light_routes_have_a_rate(opened: Opener, locked: bool, path: str) -> No
     """Each reads the model's file or the list of models: 900 a second of one token reached Ollama."""
     door = opened(**(TOKENS if locked else {}))
     method = "POST" if path == "/api/show" else "GET"
-    more = {"json": {"model": MODEL}} if method == "POST" else {}
+    body = {"model": MODEL} if method == "POST" else None
 
     def ask(who: str, source: str) -> httpx.Response:
         transport = httpx.HTTPTransport(local_address=source)
         with httpx.Client(base_url=door.url, transport=transport, headers=bearer(who)) as client:
             answers = [
-                client.request(method, path, **more) for _ in range(220 * (who == "one") or 1)
+                client.request(method, path, json=body) for _ in range(220 * (who == "one") or 1)
             ]
         return answers[-1]
 
@@ -133,3 +133,26 @@ def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     assert door.ask(images=["A" * (10 * 2**20 - 200)]).status_code == 200
     assert refused(door, "/api/generate", question(keep_alive="0" * 2**17 + "5m"))[0] == 403
     assert refused(door, "/api/generate", question(format={"enum": ["x" * 2**17]}))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/chat", "messages"),
+        ("/v1/chat/completions", "messages"),
+        ("/v1/messages", "messages"),
+        ("/v1/responses", "input"),
+    ],
+)
+def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> None:
+    """Ollama reads all that is left of it for each message it leaves out: 900 x 128 KB."""
+    for count, letters, passes in ((128, 120_000, True), (400, 20_000, True), (900, 90_000, False)):
+        said = [{"role": "system", "content": "x" * letters}, {"role": "user", "content": "x"}]
+        body = {"model": MODEL, field: [said[0], *said[1:] * (count - 1)]}
+        if path == "/v1/messages":
+            body["max_tokens"] = 8
+        if passes:
+            assert door.client.post(path, json=body).status_code == 200
+        else:
+            code, words = refused(door, path, body)
+            assert (code, words.startswith(f"{field}: a body of ")) == (400, True)
