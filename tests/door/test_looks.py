@@ -148,7 +148,7 @@ def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> N
     """Ollama reads all that is left of it for each message it leaves out: 900 x 128 KB."""
     for count, letters, passes in ((128, 120_000, True), (400, 20_000, True), (900, 90_000, False)):
         said = [{"role": "system", "content": "x" * letters}, {"role": "user", "content": "x"}]
-        body = {"model": MODEL, field: [said[0], *said[1:] * (count - 1)]}
+        body: dict[str, Any] = {"model": MODEL, field: [said[0], *said[1:] * (count - 1)]}
         if path == "/v1/messages":
             body["max_tokens"] = 8
         if passes:
