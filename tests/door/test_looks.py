@@ -105,8 +105,8 @@ def test_a_crowded_door_leaves_the_page_all_places(opened: Opener) -> None:
 
 @pytest.mark.parametrize("locked", [False, True])
 @pytest.mark.parametrize("path", ["/api/show", "/api/tags", f"/v1/models/{MODEL}"])
-def test_light_routes_have_a_rate(opened: Opener, locked: bool, path: str) -> None:
-    """Each reads the model's file or the list of models: 900 a second of one token reached Ollama."""
+def test_routes_that_read_files_have_a_rate(opened: Opener, locked: bool, path: str) -> None:
+    """Each reads the model's file, or every model's manifest: all of one token's reached Ollama."""
     door = opened(**(TOKENS if locked else {}))
     method = "POST" if path == "/api/show" else "GET"
     body = {"model": MODEL} if method == "POST" else None
@@ -125,6 +125,7 @@ def test_light_routes_have_a_rate(opened: Opener, locked: bool, path: str) -> No
     assert len(door.ollama.came) == 200
     assert ask("two", "127.0.0.8").status_code == 200
     assert door.ask(who="one").status_code == 200  # a question is bounded by its places
+    assert door.client.get("/api/version", headers=bearer("one")).status_code == 200
 
 
 def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
