@@ -16,6 +16,7 @@ LIMITS = {
     "lua_memory": LUA,
     "requests": 48,  # of one token at once, whatever they ask
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
+    "light": 200,  # requests of one token in 10 s, after which none passes that has Ollama read files
     "logged": 200,  # requests of one address in 10 s, but for those that the model answers
     "door_connections": (CONNECTIONS - WITHIN - METRICS - HEALTH) // 2,
     "app_connections": 50,  # of them, where only the app comes
@@ -92,6 +93,7 @@ def lua_words(settings: Settings) -> str:
         "longest": longest,
         "answer_seconds": seconds(settings.gateway_answer_limit),
         "keep_alive": settings.ollama_keep_alive,
+        "max_body": settings.max_body_bytes,
     }
     return " ".join(f"{name}={value}" for name, value in declared.items())
 

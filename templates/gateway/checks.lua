@@ -156,6 +156,39 @@ local function model(value, name)
     end
 end
 
+-- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
+local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
+local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
+
+local function conversation(value, name)
+    if type(value) ~= "table" then
+        return
+    end
+    for _, item in ipairs(value.items or {}) do
+        conversation(item, name)
+    end
+    for field, given in pairs(value.fields or {}) do
+        if not field:find("^[a-z_]+$") then
+            refuse(400, "%s: no field is spelt %s", name, quoted(field))
+        elseif MEDIA[field] then
+            closed("images")(given, name .. "." .. field)
+        elseif not FREE[field] then
+            conversation(given, name)
+        end
+    end
+end
+
+local function messages(value, name)
+    items(value, name)
+    conversation(value, name)
+end
+
+local function spoken(value, name) -- a text, or a conversation
+    if type(value) ~= "string" then
+        messages(value, name)
+    end
+end
+
 return {
     any = any,
     closed = closed,
@@ -166,6 +199,7 @@ return {
     flag = flag,
     items = items,
     keep_alive = keep_alive,
+    messages = messages,
     model = model,
     null = NULL,
     number = number,
@@ -174,6 +208,7 @@ return {
     quoted = quoted,
     refuse = refuse,
     served = served,
+    spoken = spoken,
     text = text,
     texts = texts,
     tokens = tokens,

@@ -8,39 +8,6 @@ local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repea
 local small = is.whole(0, 20)
 local prompts = is.texts(32) -- the runner takes each as a question, and others wait behind all
 
--- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
-local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
-local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
-
-local function conversation(value, name)
-    if type(value) ~= "table" then
-        return
-    end
-    for _, item in ipairs(value.items or {}) do
-        conversation(item, name)
-    end
-    for field, given in pairs(value.fields or {}) do
-        if not field:find("^[a-z_]+$") then
-            is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
-        elseif MEDIA[field] then
-            is.closed("images")(given, name .. "." .. field)
-        elseif not FREE[field] then
-            conversation(given, name)
-        end
-    end
-end
-
-local function messages(value, name)
-    is.items(value, name)
-    conversation(value, name)
-end
-
-local function spoken(value, name) -- a text, or a conversation
-    if type(value) ~= "string" then
-        messages(value, name)
-    end
-end
-
 local options = is.object({
     num_predict = is.tokens,
     temperature = is.number,
@@ -135,7 +102,7 @@ local ROUTES = {
         context = is.closed("context"),
     }),
     ["/api/chat"] = object_of(ollama, answering, {
-        messages = messages,
+        messages = is.messages,
         tools = is.any,
     }),
     ["/api/embed"] = object_of(ollama, { input = prompts, truncate = is.flag, dimensions = count }),
@@ -145,7 +112,7 @@ local ROUTES = {
         name = is.model,
         verbose = is.closed("verbose", false),
     }),
-    ["/v1/chat/completions"] = object_of(openai, { messages = messages }),
+    ["/v1/chat/completions"] = object_of(openai, { messages = is.messages }),
     ["/v1/completions"] = object_of(openai, {
         prompt = prompts,
         suffix = is.text,
@@ -160,15 +127,15 @@ local ROUTES = {
         user = is.text,
     }),
     ["/v1/responses"] = object_of(openai, {
-        input = spoken,
+        input = is.spoken,
         instructions = is.text,
         truncation = is.text,
         include = is.any,
     }),
     ["/v1/messages"] = is.object({
         model = is.model,
-        messages = messages,
-        system = spoken,
+        messages = is.messages,
+        system = is.spoken,
         max_tokens = is.tokens,
         stream = is.flag,
         temperature = is.number,
@@ -182,8 +149,17 @@ local ROUTES = {
     }),
 }
 
-local function check(path, body, free)
-    local found, value = pcall(json.read, body, is.opened.context and json.LONG or json.SHORT)
+-- Ollama shortens a conversation message by message, and reads all that is left of it each time.
+local function short_enough(fields, size)
+    local list = fields.messages or fields.input
+    local count, most = list and list.n or 0, 128 * tonumber(is.declared.max_body) // size
+    if count > 128 and count > most then
+        is.refuse(400, "%s: a body of %d bytes has at most %d", fields.messages and "messages" or "input", size, most)
+    end
+end
+
+local function check(path, body, values, free)
+    local found, value = pcall(json.read, body, values)
     local fields = found and type(value) == "table" and value.fields or {}
     local name = fields.model or fields.name
     if free then -- whoever may change models is only written down
@@ -192,6 +168,9 @@ local function check(path, body, free)
         return value
     end
     local passed, refusal = pcall(ROUTES[path], value, "")
+    if passed then
+        passed, refusal = pcall(short_enough, fields, #body)
+    end
     if not passed then
         return refusal
     elseif name == nil or name == json.null then
@@ -200,18 +179,32 @@ local function check(path, body, free)
     return nil, name
 end
 
-core.register_action("look_at_body", { "http-req" }, function(txn)
-    local body, whole = txn.sf:req_body(), txn.f:req_body_size()
-    local refusal, name
+local BUSY = { status = 503, message = "too many bodies are looked at; please try again" }
+local told = {} -- each once: whoever finds a fault may come back to it as often as he likes
+
+local function look(txn, whole, values)
+    if not json.fits(whole, values) then
+        return BUSY
+    end
+    local body, refusal, name = txn.sf:req_body(), nil, nil
     if #body < whole then
         refusal = { status = 413, message = "the body does not fit with such headers" }
     else
-        refusal, name = check(txn.sf:path(), body, txn:get_var("txn.token") == "admin")
+        refusal, name = check(txn.sf:path(), body, values, txn:get_var("txn.token") == "admin")
     end
+    json.done()
+    return refusal, name
+end
+
+core.register_action("look_at_body", { "http-req" }, function(txn)
+    local refusal, name = look(txn, txn.f:req_body_size(), is.opened.context and json.LONG or json.SHORT)
     if refusal == "not enough memory" then
-        refusal = { status = 503, message = "too many bodies are looked at; please try again" }
+        refusal = BUSY
     elseif type(refusal) == "string" then -- ours to mend
-        core.Alert("door.lua: " .. refusal)
+        if not told[refusal] then
+            told[refusal] = true
+            core.Alert("door.lua: " .. refusal)
+        end
         refusal = { status = 500, message = "the gateway could not read the body" }
     end
     if refusal then

@@ -1,7 +1,11 @@
 -- JSON, stricter than RFC 8259: no key twice, none with an escape, nothing after the end, no bottomless
--- nest. Strings stay as they are written, objects are {fields}, arrays {items, n}, with {from, to} if asked.
+-- nest. Strings stay as they are written, but for the longest; objects are {fields}, arrays {items, n}, with
+-- {from, to} if asked.
 local SHORT, LONG, DEPTH = 3000, 20000, 32 -- values of one body
 local NULL = setmetatable({}, { __name = "null" })
+
+-- Instead of a longer text, which is not copied: it is nobody's name, and longer than whatever has a length.
+local LONG_TEXT = ("\0"):rep(2 ^ 16)
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
 
@@ -31,7 +35,7 @@ function Reader:string()
         local found = stop and text:sub(stop, stop)
         if found == '"' then
             self.at = stop + 1
-            return text:sub(start, stop - 1)
+            return stop - start > #LONG_TEXT and LONG_TEXT or text:sub(start, stop - 1)
         elseif found ~= "\\" then
             self:wrong(found and "a control character" or "a string without an end")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
@@ -143,4 +147,25 @@ local function read(text, values, places)
     return value
 end
 
-return { read = read, null = NULL, SHORT = SHORT, LONG = LONG }
+-- What is read at once has to fit into `tune.lua.maxmem`: by reader, bytes. Who left is collected.
+local ROOM, VALUE = 12 * 2 ^ 20, 200
+local reading = setmetatable({}, { __mode = "k" })
+
+-- Whether there is room for one more body; ``done`` gives it back.
+local function fits(size, values)
+    local sum, mine = 0, 2 * size + VALUE * math.min(size // 2, values)
+    for _, bytes in pairs(reading) do
+        sum = sum + bytes
+    end
+    if sum > 0 and sum + mine > ROOM then
+        return false
+    end
+    reading[coroutine.running()] = mine
+    return true
+end
+
+local function done()
+    reading[coroutine.running()] = nil
+end
+
+return { read = read, fits = fits, done = done, null = NULL, SHORT = SHORT, LONG = LONG }

@@ -214,7 +214,8 @@ end
 local function room(fields, name)
     local low = bound(fields, "minimum", "exclusiveMinimum", 1)
     local high = bound(fields, "maximum", "exclusiveMaximum", -1)
-    local whole = fields.type == "integer" or type(fields.type) == "table" and fields.type.items[1] == "integer"
+    local given = type(fields.type) == "table" and fields.type.items or { fields.type } -- null has no items
+    local whole = given[1] == "integer"
     if whole and low and high and low > high then
         is.refuse(400, "%s: no integer is between its bounds", name)
     end
