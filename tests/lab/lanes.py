@@ -23,6 +23,7 @@ SERVERS = (
     "test_bundle",
     "test_cluster",
     "test_hosts",
+    "test_monitoring",
     "test_three_commands",
     "test_variants",
     "test_vm",
