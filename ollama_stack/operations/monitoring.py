@@ -57,7 +57,7 @@ def running(
     digest = f"{sha256(alertmanager.encode()).hexdigest()} 600"
     there = known(FileDigests, folder=MONITORING_DIR).get("alertmanager.yml", "")
     same = there.rpartition(" ")[0] == digest
-    if not missing and same and known(RunningUnits, units=started) == started:
+    if not missing and same and known(RunningUnits, units=tuple(started)) == started:
         host.noop("Prometheus and its parts run as declared")
         return
     for path in missing.keys() & units.keys():

@@ -26,10 +26,11 @@ def with_monitoring(plan: Plan, checked: Checked, pyinfra: Pyinfra) -> Plan:
 
 
 def _of_run(monitor: Target, run: DryRun) -> HostPlan:
-    if run.changes is not None and f"[{monitor.name}] Connected" in run.log:
-        return _part(monitor, "fits", [], run.changes[monitor.name])
-    if refused := re.findall(rf"^\s+{re.escape(monitor.name)}: (.+)$", run.log, re.MULTILINE):
-        return _part(monitor, "refused", refused)
+    if f"[{monitor.name}] Connected" in run.log:
+        if run.changes is not None:
+            return _part(monitor, "fits", [], run.changes[monitor.name])
+        refused = re.findall(rf"^\s+{re.escape(monitor.name)}: (.+)$", run.log, re.MULTILINE)
+        return _part(monitor, "refused", refused or [f"the dry run failed: {run.failure}"])
     said = [explain(words, monitor) for words in run.silence(monitor.name)]
     return _part(monitor, "unreachable", said)
 

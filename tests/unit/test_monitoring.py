@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from ollama_stack.check import monitoring_faults
 from ollama_stack.config.monitoring import read_monitor
 from ollama_stack.config.settings import read_settings
 from ollama_stack.config.types import is_lesson
-from ollama_stack.stack.monitoring import units
+from ollama_stack.stack.monitoring import alertmanager, configurations, units
+from ollama_stack.tasks.monitoring import PACKAGES
 from tests.unit.commands import command
 from tests.unit.conftest import group_data
 from tests.unit.test_cli import front_door
@@ -99,6 +101,31 @@ def test_a_port_that_is_ours_already_is_not_taken(tmp_path: Path) -> None:
     ours = {path: unit.splitlines() for path, unit in text.items()}
     busy = {f"sport = :{port}": "LISTEN 0 9 *:1 *:*" for port in (9090, 9093, 9100)}
     assert told(tmp_path, WATCH | ours | busy)["verdict"] == "fits"
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    monitor, inventory = read_monitor({}), watched(tmp_path, WATCH)
+    own = units(monitor, "ops", "/opt/ollama-stack", inventory)
+    texts = {**configurations(monitor), **own}
+    there: dict[str, Any] = {path: text.splitlines() for path, text in texts.items()}
+    there["for unit in"] = [Path(path).name for path in own if "status.service" not in path]
+    there["cd /etc/ollama-stack/monitoring"] = (
+        f"alertmanager.yml {sha256(alertmanager(monitor).encode()).hexdigest()} 600 110"
+    )
+    there["dpkg -l"] = [f"ii  {name}  1  amd64  x" for name in (*PACKAGES, "curl")]
+    assert told(tmp_path, WATCH | there)["hosts"][1]["changes"] == []
+
+
+def test_a_monitoring_host_that_is_gone_is_unreachable(tmp_path: Path) -> None:
+    path = Path(as_fakes("inventories/local.py", tmp_path, BARE))
+    path.write_text(f"{path.read_text()}\nmonitoring = ['nobody.invalid']\n")
+    done = front_door("plan", str(path), "--json")
+    server, watch = json.loads(done.stdout)["hosts"]
+    assert (server["verdict"], watch["verdict"], done.returncode) == ("fits", "unreachable", 2)
+    assert watch["reasons"] == [
+        "ssh_hostname: the name nobody.invalid does not resolve; correct it, or set ssh_hostname to "
+        "the host's address"
+    ]
 
 
 def test_a_faulty_inventory_is_refused_with_all_that_is_wrong() -> None:
