@@ -125,7 +125,7 @@ def known_shape(
         return None
     source = "our table" if table else "model_shape"
     if manifest:
-        return replace(shape, weights=manifest), f"{source}, weights from the registry's manifest"
+        return replace(shape, weights=manifest), f"{source}, weights from its manifest"
     return shape, source
 
 

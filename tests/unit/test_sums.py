@@ -50,7 +50,7 @@ def test_images_count_where_they_really_go() -> None:
     ("own", "measured", "weights", "source"),
     [
         ({}, replace(BARE, to_pull={"model_name": Manifest(401)}), int(934.69 * MIB), "our table"),
-        ({}, BARE, 980 * 10**6, "our table, weights from the registry's manifest"),
+        ({}, BARE, 980 * 10**6, "our table, weights from its manifest"),
         ({}, SERVING, int(934.69 * MIB), "the server"),
         (
             {"model_name": "phi:3b", "model_shape": PHI | {"vocabulary": 51200}},
