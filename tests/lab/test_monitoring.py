@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.fleet import MEMBERS, USER, Member
-from lab.inject import INVENTORY, must, on, serves
+from lab.inject import BODY, INVENTORY, must, on, serves
 from tests.blocks import run_by
 from tests.lab.conftest import ROOT, Done, run
 from tests.lab.test_hosts import bare
@@ -25,8 +25,7 @@ CLONE = "/opt/ollama-stack"
 KEY = f"/home/{USER}/.ssh/id_ed25519"
 FLOOD = (
     "for i in $(seq 30); do (while test -e /run/flood; do curl -s --max-time 300 -o /dev/null"
-    ' 127.0.0.1:11434/api/generate -d \'{"model": "smollm2:135m", "prompt": "hi"}\'; sleep 1;'
-    " done) & done"
+    f" 127.0.0.1:11434/api/generate -d '{BODY}'; sleep 1; done) & done"
 )
 
 
