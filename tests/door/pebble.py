@@ -1,4 +1,4 @@
-"""Let's Encrypt's own small ACME server, Pebble, on loopback, with a DNS in which every name is this machine."""
+"""Let's Encrypt's own small ACME server, Pebble, with a DNS in which every name is one machine."""
 
 from __future__ import annotations
 
@@ -36,21 +36,32 @@ def built() -> Path:
 
 
 class Pebble:
-    """A running authority; ``trust`` is the file by which a client trusts its directory."""
+    """A running authority; ``trust`` is the file by which a client trusts its directory.
 
-    def __init__(self, folder: Path) -> None:
-        port, management, self.challenges, dns, hand = free_ports(5)
-        now, self.directory = datetime.now(timezone.utc), f"https://127.0.0.1:{port}/dir"
+    It listens ``at`` an address of this machine. Whoever orders is at ``host``, at port 80 if that is another machine.
+    """
+
+    def __init__(self, folder: Path, at: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
+        port, management, free, dns, hand = free_ports(5)
+        self.challenges = free if host == at else 80
+        now, self.directory = datetime.now(timezone.utc), f"https://{at}:{port}/dir"
         site = new_authority("pebble", now)
         self.trust, pem, config = folder / "ca.crt", folder / "pebble.pem", folder / "pebble.json"
         self.trust.write_text(site.pem)
-        pem.write_text(issue(site, ["127.0.0.1"], now))
-        listen = {"listenAddress": f"127.0.0.1:{port}", "certificate": str(pem), "privateKey": str(pem)}  # fmt: skip
+        pem.write_text(issue(site, [at], now))
+        listen = {"listenAddress": f"{at}:{port}", "certificate": str(pem), "privateKey": str(pem)}  # fmt: skip
         more = {"managementListenAddress": f"127.0.0.1:{management}", "httpPort": self.challenges}
         wait = {"retryAfter": {"authz": 1, "order": 1}}
         config.write_text(json.dumps({"pebble": listen | more | wait | {"tlsPort": 1}}))
         authority, names = (str(built() / name) for name in PROGRAMS)
-        nothing = ("-http01=", "-https01=", "-tlsalpn01=", "-doh=", "-defaultIPv6=")
+        nothing = (
+            "-http01=",
+            "-https01=",
+            "-tlsalpn01=",
+            "-doh=",
+            "-defaultIPv6=",
+            f"-defaultIPv4={host}",
+        )
         commands = (
             [names, *nothing, f"-dns01=127.0.0.1:{dns}", f"-management=127.0.0.1:{hand}"],
             [authority, "-config", str(config), "-dnsserver", f"127.0.0.1:{dns}"],
@@ -62,9 +73,9 @@ class Pebble:
                 for words in commands
             ]
         end = time.monotonic() + 10
-        for each in (port, hand):
+        for address in ((at, port), ("127.0.0.1", hand)):
             while True:
-                with suppress(OSError), socket.create_connection(("127.0.0.1", each), timeout=1):
+                with suppress(OSError), socket.create_connection(address, timeout=1):
                     break
                 assert time.monotonic() < end, self.log.read_text()
                 time.sleep(0.02)

@@ -11,6 +11,7 @@ import pytest
 from pyinfra.api.arguments import all_argument_meta
 
 from ollama_stack import operations
+from tests.lab.lanes import SERVERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,3 +47,8 @@ def test_who_deploys_installs_what_the_tests_run_with() -> None:
         for lock in ("requirements.txt", "requirements-dev.txt")
     )
     assert run <= dev
+
+
+def test_tests_with_servers_of_their_own_are_in_the_lane_of_servers() -> None:
+    files = (ROOT / "tests" / "lab").glob("test_*.py")
+    assert {file.stem for file in files if "bare(" in file.read_text()} <= set(SERVERS)
