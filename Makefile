@@ -120,7 +120,7 @@ load-change: lab ## what clients see of a change; table in docs/benchmarks.md
 load-app: lab ## 30 students at once on the companion app; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.app_load
 
-pictures: lab ## plan, deploy, status and the audit's page as pictures, in docs/pictures
+pictures: lab-able .venv/dev ## make lab as a picture that moves, plan, status and the audit's page, in docs/pictures
 	@$(RUN)/python -m bench.pictures
 
 pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/benchmarks.md

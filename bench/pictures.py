@@ -1,4 +1,4 @@
-"""What an operator sees of the lab: reports of the verbs as SVG, the audit's page as PNG. ``make pictures``.
+"""What an operator sees of the lab: a run and reports as SVG, the audit's page as PNG. ``make pictures``.
 
 Writes into docs/pictures/.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from bench import recording
 from bench.browser_pages import chromium
 
 ROOT = Path(__file__).parents[1]
@@ -22,8 +23,8 @@ SAMPLE = ROOT / "docs" / "audit-sample" / "report.html"
 WIDTH = 120
 
 
-def draw(verb: str, begin: str = "") -> None:
-    """A verb's words with their colours, as a terminal of WIDTH columns shows them, from the line with ``begin`` on."""
+def draw(verb: str) -> None:
+    """A verb's words with their colours, as a terminal of WIDTH columns shows them."""
     done = subprocess.run(  # noqa: S603 our own program
         [sys.executable, "-m", "ollama_stack.cli", verb, "inventories/lab.py"],
         cwd=ROOT,
@@ -35,9 +36,7 @@ def draw(verb: str, begin: str = "") -> None:
     )
     with Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, record=True, width=WIDTH)
-        lines = done.stdout.splitlines(keepends=True)
-        first = next(number for number, line in enumerate(lines) if begin in line)
-        console.print(Text.from_ansi("".join(lines[first:])))
+        console.print(Text.from_ansi(done.stdout))
     svg = console.export_svg(title=f"ollama-stack {verb} inventories/lab.py", unique_id=verb)
     # Rich's own font comes from somebody else's server.
     (PICTURES / f"{verb}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.S))
@@ -53,7 +52,8 @@ def shoot_report() -> None:
 
 if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
+    run = recording.checked(recording.run("make lab"), end="The lab is up")
+    recording.draw(run, PICTURES / "first-run.svg")
     draw("plan")
-    draw("deploy", "What is true now")
     draw("status")
     shoot_report()
