@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,19 +17,40 @@ from lab.fleet import Member
 from ollama_stack.inventory import read_inventory
 from tests.audit.controls import specs
 from tests.audit.looking import look
-from tests.lab.conftest import ACTIONS
+from tests.lab.conftest import ACTIONS, ROOT, run
 from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import bare
+
+CLASS = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, CLASS)
+
+
+@pytest.mark.long("two servers from bare: packages, images, models")
+def test_two_bare_servers_answer_at_one_address(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab_cluster.py"
+    three = (ROOT / cluster.INVENTORY).read_text()
+    inventory.write_text(three.replace('    ("host-3", {**_ssh, "ssh_port": 2303}),\n', ""))
+    with bare(HOSTS[:2]):
+        done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
+        assert done.returncode == 0, done.stderr
+        with class_at_work(4) as seen:
+            pass
+        assert seen.count(200) == len(seen.rows) > 4
+        asked = f"docker logs $({cluster.LOCAL}) 2>&1 | grep -c 'POST .*/api/generate'"
+        assert all(int(on(member, asked)) for member in HOSTS[:2])
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[None]:
-    os.environ[TOKEN] = "0123456789abcdef0123456789abcdef"
-    with bare(HOSTS):
+    with pytest.MonkeyPatch.context() as environment, bare(HOSTS):
+        environment.setenv(TOKEN, CLASS)
         done = deploy()
         assert done.returncode == 0, done.stderr
         yield
-    del os.environ[TOKEN]
 
 
 def red(member: Member, broken: Broken) -> set[str]:
