@@ -230,8 +230,9 @@ def ask(path: str, **body: Any) -> str:
     return f"curl -sS --max-time 120 {ADDRESS}:11434{path} --data {json.dumps(json.dumps(body))} >/dev/null; "
 
 
-def generate(**body: Any) -> str:
-    return ask("/api/generate", **(GENERATIONS | {"options": {"num_predict": 2}} | body))
+def generate(**options: int) -> str:
+    """A short answer; without its own bound it would be as long as the model's."""
+    return ask("/api/generate", **GENERATIONS, options={"num_predict": 2} | options)
 
 
 UNLOAD = (
@@ -258,7 +259,10 @@ def model_created(name: str = MODEL, then: str = "", **body: Any) -> Mutation:
 
 def tuned(**parameters: int) -> Mutation:
     """Other parameters in the model, while the runner in memory still has the right ones."""
-    return model_created(parameters=PARAMETERS | parameters, then=generate(options=PARAMETERS))
+    return model_created(
+        parameters=PARAMETERS | parameters,
+        then=generate(num_ctx=PARAMETERS["num_ctx"], num_thread=PARAMETERS["num_thread"]),
+    )
 
 
 HEALTHY = (
@@ -275,16 +279,16 @@ EFFECT = {
     ),
     "OLS-302": Mutation(
         "docker update --cpus 2 ollama; "
-        + generate(options={"num_thread": 2})
+        + generate(num_thread=2)
         + "docker update --cpus 1.5 ollama",
         UNLOAD,
         uses=RUNNER | uses("limit quota"),
     ),
     "OLS-303": Mutation(reads={"OLLAMA_NUM_PARALLEL": "2"}, also=also("210", "1210")),
-    "OLS-304": Mutation(generate(options={"num_ctx": 1024}), UNLOAD, uses=RUNNER),
+    "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
-        + generate(options={"num_predict": 5})
+        + generate(num_predict=12)
         + "docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),

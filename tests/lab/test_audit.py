@@ -249,7 +249,7 @@ def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_pat
 def test_a_runner_that_has_died_since_is_started_again(
     as_deployed: Deployed, tmp_path: Path
 ) -> None:
-    sh(generate(options={"num_predict": 1}))
+    sh(generate())
     sh("kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}')")
     assert MODEL in sh("docker exec ollama ollama ps")
     done, report = audit(INVENTORY, tmp_path)
