@@ -183,6 +183,22 @@ local function messages(value, name)
     conversation(value, name)
 end
 
+local OWN = { ["function"] = 1, custom = 1 } -- the client's; the server's, as web_search, ask others for him
+
+local function tools(value, name)
+    for _, tool in ipairs(items(value, name)) do
+        for field in pairs(fields(tool, name)) do
+            if not field:find("^[a-z_]+$") then
+                refuse(400, "%s: no field is spelt %s", name, quoted(field))
+            end
+        end
+        local kind = tool.fields.type
+        if kind ~= nil and kind ~= NULL and not OWN[kind] then
+            refuse(403, "%s.type: is closed here, but for function and custom", name)
+        end
+    end
+end
+
 local function spoken(value, name) -- a text, or a conversation
     if type(value) ~= "string" then
         messages(value, name)
@@ -212,5 +228,6 @@ return {
     text = text,
     texts = texts,
     tokens = tokens,
+    tools = tools,
     whole = whole,
 }

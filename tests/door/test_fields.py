@@ -42,6 +42,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/v1/embeddings", {"model": MODEL, "input": "a", "encoding_format": "base64"}),
         ("/v1/responses", {"model": MODEL, "input": "a", "max_output_tokens": 8}),
         ("/v1/messages", CHAT | {"max_tokens": 8, "system": "s"}),
+        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"name": "f", "input_schema": {"Type": "object"}}]}),
     ],
 )  # fmt: skip
 def test_what_clients_send_passes_as_it_came(door: Door, path: str, body: dict[str, Any]) -> None:
@@ -159,6 +160,10 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
         ("/v1/chat/completions", CHAT | {"response_format": {"json_schema": {"schema": DEEP}}}, 400),
         ("/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 403),
         ("/v1/messages", CHAT | {"max_tokens": 8, "messages": [{"role": "user", "content": [{"type": "image", "Source": {}}]}]}, 400),
+        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}, 403),
+        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"Type": "web_search_20250305", "name": "web_search"}]}, 400),
+        ("/v1/responses", {"model": MODEL, "input": "a", "tools": [{"type": "web_search"}]}, 403),
+        ("/api/chat", CHAT | {"tools": [[]]}, 400),
         ("/v1/responses", {"model": MODEL, "input": "a", "text": {"format": {"schema": DEEP}}}, 400),
         ("/v1/embeddings", {"model": MODEL, "input": ["a"] * 33}, 400),
         ("/api/chat", CHAT | {"messages": [{"role": "user", "Content": "x"}]}, 400),
