@@ -258,6 +258,7 @@ def test_a_runner_that_has_died_since_is_started_again(
     assert looked >= {"OLS-301", "OLS-302", "OLS-303", "OLS-304"}, done.stdout
 
 
+@pytest.mark.long("a deep audit reads the weights and asks the page a question")
 def test_the_reports_are_whole(tmp_path: Path) -> None:
     done, report = audit(INVENTORY, tmp_path, "--deep")
     assert done.returncode == 0, done.stdout
