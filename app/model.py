@@ -12,6 +12,17 @@ from app.queue import Answer, Chunk, Done, Failed
 from app.settings import BadSecret, Settings
 
 
+def _client(settings: Settings, trust: ssl.SSLContext) -> AsyncClient:
+    """Of the gateway; BadSecret if its token cannot be read."""
+    return AsyncClient(
+        settings.ollama_host,
+        headers={"Authorization": f"Bearer {settings.secret('gateway.token')}"},
+        verify=trust,
+        trust_env=False,
+        timeout=httpx.Timeout(None, connect=10),
+    )
+
+
 def answers(settings: Settings) -> Answer:
     """How one question is answered: streamed, within the longest answer; Failed if it is not."""
     trust = ssl.create_default_context()  # once: it takes longer than a short answer's first word
@@ -20,14 +31,7 @@ def answers(settings: Settings) -> Answer:
         # No num_ctx and no keep_alive: Ollama would load the model anew for one student.
         options = {"num_predict": max_tokens}
         try:
-            headers = {"Authorization": f"Bearer {settings.secret('gateway.token')}"}
-            async with AsyncClient(
-                settings.ollama_host,
-                headers=headers,
-                verify=trust,
-                trust_env=False,
-                timeout=httpx.Timeout(None, connect=10),
-            ) as client:
+            async with _client(settings, trust) as client:
                 pieces = 0
                 async for part in await client.generate(
                     model,

@@ -153,7 +153,7 @@ def whole(path: str) -> Bundle:
 def write(
     path: Path, contents: Contents, blobs: Mapping[str, Path], others: Mapping[str, bytes]
 ) -> str:
-    """The same bytes for the same parts, whoever writes them, and when; returns the digest of its list.
+    """Write a bundle, the same bytes for the same parts at any time, and return the digest of its list.
 
     ``blobs``: files by digest; ``others``: by path in the tar. BundleFault if one is not what its name says.
     """

@@ -125,10 +125,7 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
         if name != settings.model_name
     }
     sizes = {name: sum(terms(shape).values()) for name, shape in shapes.items()}
-    # Of models that are as large as each other the first one counts.
-    counted = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models]
-    first = settings.model_name if settings.model_name in counted else counted[0]
-    beside = [name for name in counted if name != first]
+    first, *beside = _counted(settings, sizes)
     unknown = [name for name in beside if name not in SHAPES]
     return Sum(
         available=size_bytes(settings.ollama_memory),
@@ -139,6 +136,13 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
         formula=formula(llama_server),
         models=(first, *beside),
     )
+
+
+def _counted(settings: Settings, sizes: dict[str, int]) -> list[str]:
+    """The largest models that are in memory at once, model_name first if it is among them."""
+    # Of models that are as large as each other the first one counts.
+    largest = sorted(sizes, key=lambda name: -sizes[name])[: settings.ollama_max_loaded_models]
+    return sorted(largest, key=lambda name: name != settings.model_name)
 
 
 def _declared(settings: Settings) -> Shape | None:
