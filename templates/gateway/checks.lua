@@ -80,15 +80,24 @@ local function texts(most)
     end
 end
 
--- ``checks``: by field, exactly as Ollama's documentation spells it.
+-- ``checks``: by field, exactly as Ollama's documentation spells it. They are asked in one order: Lua's own
+-- differs from process to process, and the same body would be refused in another way.
 local function object(checks)
+    local order = {}
+    for field in pairs(checks) do
+        table.insert(order, field)
+    end
+    table.sort(order)
     return function(value, name)
-        for field, given in pairs(fields(value, name)) do
-            local place = (name == "" and "" or name .. ".") .. quoted(field)
+        local given, before = fields(value, name), name == "" and "" or name .. "."
+        for field in pairs(given) do
             if not checks[field] then
-                refuse(400, "%s: no such field is taken here, spelt so (docs/door.md)", place)
-            elseif given ~= NULL then
-                checks[field](given, place)
+                refuse(400, "%s: no such field is taken here, spelt so (docs/door.md)", before .. quoted(field))
+            end
+        end
+        for _, field in ipairs(order) do
+            if given[field] ~= nil and given[field] ~= NULL then
+                checks[field](given[field], before .. field)
             end
         end
     end
