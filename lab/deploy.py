@@ -25,13 +25,12 @@ ollama = images.ollama(wheels)
 install_docker(settings=settings)
 packages.installed(name="Install what builds images", packages=["gcc", "libc6-dev", "mmdebstrap"])
 
-for recipe in host.loop([images.MIRROR, images.HAPROXY, images.PYTHON, ollama]):
-    operations.image(
-        name="Build an image",
-        recipe=recipe,
-        codename=recipe.codename or release["VERSION_CODENAME"],
-        origin=release["ID"].capitalize(),
-    )
+operations.built(
+    name="Build the images",
+    recipes=[images.MIRROR, images.HAPROXY, images.PYTHON, ollama],
+    release=release["VERSION_CODENAME"],
+    origin=release["ID"].capitalize(),
+)
 operations.app(
     name="Build the app",
     image=APP,
@@ -47,28 +46,18 @@ operations.project(
     up_failed="lab: the mirror did not start; it needs 172.17.0.1 on docker0 and port 5000 free",
 )
 operations.pushed(
-    name="Publish Ollama",
-    image=ollama.name,
+    name="Publish the images",
+    references={
+        ollama.name: settings.ollama_image,
+        images.HAPROXY.name: settings.gateway_image,
+        APP: settings.app_image,
+    },
     registry=settings.mirror,
-    reference=settings.ollama_image,
 )
-operations.pushed(
-    name="Publish HAProxy",
-    image=images.HAPROXY.name,
-    registry=settings.mirror,
-    reference=settings.gateway_image,
-)
-operations.pushed(
-    name="Publish the app",
-    image=APP,
-    registry=settings.mirror,
-    reference=settings.app_image,
-)
-operations.pushed(
+operations.pushed(  # after the app, which brings its layers
     name="Publish the app's Python",
-    image=images.PYTHON.name,
+    references={images.PYTHON.name: settings.app_base_image},
     registry=settings.mirror,
-    reference=settings.app_base_image,
 )
 operations.model_pushed(
     name="Publish the model",

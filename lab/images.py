@@ -78,6 +78,7 @@ def server(codename: str) -> Image:
     """A Debian server as an installer leaves it: systemd, sshd, sudo, no Docker, no curl."""
     return Image(
         name=f"ollama-lab/server:{codename}",
+        codename=codename,
         packages=(
             *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "sudo"),
             *("iproute2", "procps"),

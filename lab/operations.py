@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -73,36 +73,66 @@ def apt_sources(codename: str, origin: str) -> str:
     )
 
 
+def at_once(jobs: Iterable[StringCommand]) -> StringCommand:
+    """A command that runs all of them side by side, and fails if one has failed."""
+    begun = [StringCommand("{", job, '; } & jobs="$jobs $!";') for job in jobs]
+    return StringCommand(
+        *begun, "failed=0; for job in $jobs; do wait $job || failed=1; done; exit $failed"
+    )
+
+
 @operation()
-def image(recipe: Image, codename: str, origin: str) -> Commands:
-    """Have an image built from a recipe, from the apt sources this host itself uses."""
-    built = host.get_fact(DockerImage, object_id=recipe.name)
-    if built and (built[0]["Config"]["Labels"] or {}).get("recipe") == recipe.recipe:
-        host.noop(f"{recipe.name} is already built from this recipe")
+def built(recipes: Sequence[Image], release: str, origin: str) -> Commands:
+    """Have images built from recipes, from the apt sources this host itself uses.
+
+    ``release``: its codename, of which a recipe is that names none.
+    """
+    missing = [recipe for recipe in recipes if not _is_built(recipe.name, recipe.recipe)]
+    if not missing:
+        host.noop("all are already built from these recipes")
         return
-    root = f"{BUILD}/root"
-    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD} && mkdir {root}"
-    for path, source in recipe.files.items():
-        yield StringCommand("install -D --mode=755", QuoteString(str(source)), f"{root}/{path}")
-    for path, source in recipe.shared_objects.items():
-        yield StringCommand("gcc -shared -fPIC -O2 -o", f"{root}/{path}", QuoteString(str(source)))
-    yield f"{apt_sources(codename, origin)} >{BUILD}/sources.list"
+    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
+    builds = [_build(recipe, recipe.codename or release, origin) for recipe in missing]
     yield or_explain(
+        at_once(builds),
+        "lab: mmdebstrap could not build an image; check that `apt-get update` works here",
+    )
+    yield f"rm -rf {BUILD}"
+
+
+def _is_built(image: str, recipe: str) -> bool:
+    found = host.get_fact(DockerImage, object_id=image)
+    return bool(found) and (found[0]["Config"]["Labels"] or {}).get("recipe") == recipe
+
+
+def _build(recipe: Image, codename: str, origin: str) -> StringCommand:
+    folder = f"{BUILD}/{recipe.recipe}"
+    root = f"{folder}/root"
+    changes = [*recipe.changes, f"LABEL recipe={recipe.recipe}"]
+    steps: list[StringCommand | str] = [
+        f"mkdir -p {root}",
+        *(
+            StringCommand("install -D --mode=755", QuoteString(str(source)), f"{root}/{path}")
+            for path, source in recipe.files.items()
+        ),
+        *(
+            StringCommand("gcc -shared -fPIC -O2 -o", f"{root}/{path}", QuoteString(str(source)))
+            for path, source in recipe.shared_objects.items()
+        ),
+        f"{apt_sources(codename, origin)} >{folder}/sources.list",
         StringCommand(
-            f"TMPDIR={BUILD} mmdebstrap --quiet --variant=minbase",
+            f"TMPDIR={folder} mmdebstrap --quiet --variant=minbase",
             f"--include={','.join(recipe.packages)}",
             QuoteString(f"--customize-hook=sync-in {root} /"),
-            f"{codename} {BUILD}/root.tar {BUILD}/sources.list",
+            f"{codename} {folder}/root.tar {folder}/sources.list",
         ),
-        "lab: mmdebstrap could not build the image; check that `apt-get update` works here",
-    )
-    changes = (("--change", QuoteString(change)) for change in recipe.changes)
-    label = ("--change", QuoteString(f"LABEL recipe={recipe.recipe}"))
-    yield StringCommand(
-        "docker import", *(bit for change in (*changes, label) for bit in change),
-        f"{BUILD}/root.tar {recipe.name}",
-    )  # fmt: skip
-    yield f"rm -rf {BUILD}"
+        StringCommand(
+            "docker import",
+            *(bit for change in changes for bit in ("--change", QuoteString(change))),
+            f"{folder}/root.tar {recipe.name}",
+        ),
+    ]
+    return StringCommand(*steps, _separator=" && ")
 
 
 @operation()
@@ -111,8 +141,7 @@ def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
     sources = [path for path in sorted((root / "app").rglob("*")) if path.is_file()]
     text = b"".join(path.read_bytes() for path in sources if "__pycache__" not in path.parts)
     recipe = sha256(f"{base.recipe} {wheels}".encode() + text).hexdigest()[:16]
-    built = host.get_fact(DockerImage, object_id=image)
-    if built and (built[0]["Config"]["Labels"] or {}).get("recipe") == recipe:
+    if _is_built(image, recipe):
         host.noop(f"{image} is already built from this recipe")
         return
     yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
@@ -172,17 +201,26 @@ def server(member: Member) -> Commands:
 
 
 @operation()
-def pushed(image: str, registry: str, reference: str) -> Commands:
-    """Have a local image in a registry as ``reference``, and only there, so that a deploy pulls it."""
-    built = host.get_fact(DockerImage, object_id=image)
-    published = host.get_fact(PublishedConfig, registry=registry, reference=reference)
-    if built and built[0]["Id"] == published:
-        host.noop(f"{registry} already has {reference}")
+def pushed(references: Mapping[str, str], registry: str) -> Commands:
+    """Have local images in a registry, each by its reference, and only there, so that a deploy pulls them."""
+    missing = {image: name for image, name in references.items() if not _has(registry, image, name)}
+    if not missing:
+        host.noop(f"{registry} already has {', '.join(references.values())}")
         return
-    target = QuoteString(f"{registry.partition('://')[2]}/{reference}")
-    yield StringCommand("docker tag", QuoteString(image), target)
-    yield StringCommand("docker push --quiet", target)
-    yield StringCommand("docker rmi", target)
+    yield at_once(
+        StringCommand(
+            *("docker tag", QuoteString(image), target),
+            *("&& docker push --quiet", target, "&& docker rmi", target),
+        )
+        for image, name in missing.items()
+        for target in [QuoteString(f"{registry.partition('://')[2]}/{name}")]
+    )
+
+
+def _has(registry: str, image: str, name: str) -> bool:
+    built = host.get_fact(DockerImage, object_id=image)
+    published = host.get_fact(PublishedConfig, registry=registry, reference=name)
+    return bool(built) and built[0]["Id"] == published
 
 
 @operation()

@@ -18,7 +18,7 @@ from ollama_stack.shell import or_explain, run_now
 
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
-TOKENS, FEW = 16, 4  # of an answer; few where nothing has changed
+TOKENS, FEW = 8, 4  # of an answer; few where nothing has changed
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
