@@ -13,7 +13,7 @@ export LAB_FOUND := $(shell docker ps --quiet --filter name=^ollama-lab-mirror-f
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest tests/lab --numprocesses 2 --dist loadscope
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,7 +39,7 @@ lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
 	echo "the lab needs root on a Debian-like x86-64 machine; make check runs the offline part"; exit 1; }
 
-check: .venv/dev ## lint and unit tests, in a minute
+check: .venv/dev ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
 # The lab waits more than it computes: what needs no lab runs beside it and gives way.
@@ -47,12 +47,12 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@nice $(MAKE) --no-print-directory --jobs 1 lint unit door
+	@nice $(MAKE) --no-print-directory --jobs 1 lint unit process door
 
 claims:
 	@$(LAB_TESTS) -m "not slow"
 
-test-all: lab-able check door ## all tests: each control broken alone, the whole list of faults
+test-all: lab-able check process door ## all tests: each control broken alone, the whole list of faults
 	@$(LAB_TESTS)
 
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
@@ -70,8 +70,14 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 
 # No plugins but the one named here: to import the others takes longer than most tests.
+UNIT = $(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
+
 unit: .venv/dev .venv/load
-	@$(RUN)/pytest --disable-plugin-autoload -p xdist --numprocesses auto --dist worksteal tests/unit
+	@$(UNIT) -m "not process"
+
+# Those that start pyinfra, the host's programs or ssh, or wait as people do.
+process: .venv/dev .venv/load
+	@$(UNIT) -m process
 
 coverage: .venv/dev .venv/load ## branches that no unit test takes; a figure to look at, not to reach
 	@$(RUN)/coverage erase && $(RUN)/coverage run -m pytest --quiet --disable-plugin-autoload -p xdist \

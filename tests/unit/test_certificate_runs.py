@@ -17,6 +17,8 @@ from ollama_stack.facts.gateway import CertificateIssuer
 from ollama_stack.stack.certificates import issue, new_authority
 from tests.unit.test_plan import BARE, as_fakes, pyinfra
 
+pytestmark = pytest.mark.process
+
 NOW = datetime.now(timezone.utc)
 OWN: dict[str, Any] = {"gateway_tls": "own"}
 

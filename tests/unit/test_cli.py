@@ -22,6 +22,8 @@ from tests.unit.commands import command
 from tests.unit.test_plan import BARE, as_fakes
 from tests.unit.test_report import FITS, GONE, KEYLESS, REFUSED
 
+pytestmark = pytest.mark.process
+
 OF_HOSTS = (
     *("plan", "deploy", "status", "rollback", "audit", "handout", "load", "sizing", "outdated"),
 )

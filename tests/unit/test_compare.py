@@ -16,6 +16,8 @@ from tests.door.double import Double
 from tests.door.haproxy import free_ports
 from tests.unit.test_compose_template import RULES
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:

@@ -17,6 +17,8 @@ from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.reports.plan import DryRun
 from tests.unit.test_report import FITS, GONE, KEYLESS, plan, report
 
+pytestmark = pytest.mark.process
+
 DATA = {"ssh_hostname": "10.0.0.5", "ssh_user": "ops"}
 HERE = {"ssh_hostname": "127.0.0.1", "ssh_user": "ops"}
 

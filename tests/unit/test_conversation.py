@@ -15,6 +15,8 @@ from tests.audit.conversation import Output, Pending
 from tests.audit.live import Live
 from tests.unit.conftest import group_data
 
+pytestmark = pytest.mark.process
+
 
 def asked(*commands: str, seconds: int = 30) -> list[Output]:
     """What this machine answers to all of them at once."""

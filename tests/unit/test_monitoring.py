@@ -23,6 +23,8 @@ from tests.unit.conftest import group_data
 from tests.unit.test_cli import front_door
 from tests.unit.test_plan import BARE, as_fakes
 
+pytestmark = pytest.mark.process
+
 WATCH = {"id -un": "ops", "/run/systemd/system": "systemd", "-release": BARE["-release"]}
 
 

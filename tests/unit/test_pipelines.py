@@ -21,6 +21,8 @@ from ollama_stack import ROOT
 from ollama_stack.cli import cli
 from tests.unit.test_report import FITS, GONE
 
+pytestmark = pytest.mark.process
+
 PIPELINES = {
     name: yaml.safe_load((ROOT / f"docs/ci/{name}.yml").read_text())
     for name in ("github", "gitlab")

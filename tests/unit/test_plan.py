@@ -16,6 +16,8 @@ from ollama_stack.tasks.login import QUOTED
 from tests.unit.commands import command
 from tests.unit.facts.test_docker import engine
 
+pytestmark = pytest.mark.process
+
 DEBIAN = ["/etc//os-release", "ID=debian", 'VERSION_ID="12"', "VERSION_CODENAME=bookworm", "---"]
 BARE = {
     "id --user": "root",

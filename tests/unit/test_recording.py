@@ -11,6 +11,8 @@ from termtosvg.asciicast import AsciiCastV2Event, AsciiCastV2Header
 
 from bench.recording import COLUMNS, ROOT, ROWS, Events, checked, draw, run
 
+pytestmark = pytest.mark.process
+
 PICTURES = ROOT / "docs" / "pictures"
 
 

@@ -14,6 +14,8 @@ from ollama_stack import ROOT
 from tests.unit.commands import command
 from tests.unit.test_plan import BARE
 
+pytestmark = pytest.mark.process
+
 FAKE = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": BARE, "_sudo": False}
 SMALL = FAKE | {"fake_responses": BARE | {"getconf": "1"}}
 FITS, REFUSED = ("@fake/big", FAKE), ("@fake/small", SMALL)

@@ -12,6 +12,8 @@ import pytest
 from ollama_stack import ROOT
 from tests.unit.test_plan import BARE, as_fakes, pyinfra
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     ("words", "fault"),

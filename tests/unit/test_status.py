@@ -26,6 +26,8 @@ from ollama_stack.reports.status_table import EVERY, show_status, watch_status
 from tests.door.haproxy import free_ports
 from tests.unit.conftest import group_data
 
+pytestmark = pytest.mark.process
+
 RECORD = '{"version": "v", "at": "2026-11-28T08:00:00", "by": "ops", "commit": "0123456789"}'
 SEVEN = Release.model_validate(
     json.loads(RECORD) | {"number": 7, "in_place": True, "unconfirmed": False, "returned": ""}

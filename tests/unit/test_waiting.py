@@ -15,6 +15,8 @@ import pytest
 from ollama_stack.capacity.waiting import Demand, Waits, arrivals, waits
 from ollama_stack.load import corpus
 
+pytestmark = pytest.mark.process
+
 Draw = Callable[[Random], float]
 
 

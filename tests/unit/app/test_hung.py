@@ -14,6 +14,8 @@ from app.queue import Quiet
 from tests.unit.app.conftest import Double, occupy, until
 from tests.unit.app.test_pages import csrf
 
+pytestmark = pytest.mark.process
+
 SSE = {"Accept": "text/event-stream"}
 SOON = 10.0  # seconds on a busy machine; without a bound it takes 30
 

@@ -19,6 +19,8 @@ from app.service import QuestionService
 from app.settings import Settings
 from tests.unit.app.conftest import TOKENS, Double, occupy, until
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 
 

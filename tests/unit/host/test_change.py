@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ollama_stack.containers import PROGRAMS
 from ollama_stack.operations.programs import SOURCES
 from ollama_stack.stack.compose import COMMAND
 from tests.unit.host.double import CONFIG, CURL, Host
+
+pytestmark = pytest.mark.process
 
 
 def calls(service: Host, *words: str) -> list[str]:

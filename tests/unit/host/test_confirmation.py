@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
+
 from tests.unit.host.double import SECONDS, Host, until
+
+pytestmark = pytest.mark.process
 
 
 def test_a_run_that_ends_before_it_has_found_its_change_good_leaves_the_old_release(

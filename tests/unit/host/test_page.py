@@ -9,6 +9,8 @@ import pytest
 from ollama_stack.page_image import REPOSITORY
 from tests.unit.host.test_release import Host
 
+pytestmark = pytest.mark.process
+
 OLD, NOW, OTHER = (f"{REPOSITORY}:{digit * 12}" for digit in "123")
 
 

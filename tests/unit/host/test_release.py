@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.host.double import CONFIG, Host
 
+pytestmark = pytest.mark.process
+
 
 def test_the_last_five_releases_stay(service: Host) -> None:
     for number in range(1, 8):

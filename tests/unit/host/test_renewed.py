@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.host.double import CONFIG, Host
 
+pytestmark = pytest.mark.process
+
 RELOAD = "docker kill --signal USR2 ollama-gateway"
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from ollama_stack.operations import packages
 
+pytestmark = pytest.mark.process
+
 HOLD = """
 import fcntl, sys, time
 file = open(sys.argv[1], "w")
