@@ -47,7 +47,7 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@nice $(MAKE) --no-print-directory --jobs 1 lint unit process door
+	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint unit process door
 
 claims:
 	@$(LAB_TESTS) -m "not slow"
@@ -175,5 +175,5 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 
 # What the lab, the tests and the benchmarks need besides.
 .venv/dev: requirements-dev.txt .venv/ok
-	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@$(PIP_INSTALL) --no-compile --require-hashes --requirement $<
 	@touch $@

@@ -1,12 +1,13 @@
 """Two lanes of tests side by side: servers over SSH, and this machine's own lab.
 
 Each is one worker of pytest-xdist, and keeps its order. An ``exclusive`` test comes at the end of the
-lab's lane, and waits for the end of the other.
+lab's lane, and waits for the end of the other. The lab's lane is the longer one: servers give way to it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
 
 
 @cache
+def _give_way() -> int:
+    return os.nice(5)
+
+
+@cache
 def _lock() -> IO[str]:
     """Held until the end of this worker's tests."""
     return LOCK.open("a")
@@ -62,6 +68,7 @@ def pytest_sessionfinish() -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if getattr(item.config, "workerinput", {"workercount": 1})["workercount"] > 1:
         if has_servers(item.nodeid):
+            _give_way()
             fcntl.flock(_lock(), fcntl.LOCK_SH)
         elif item.get_closest_marker("exclusive"):
             fcntl.flock(_lock(), fcntl.LOCK_EX)
