@@ -27,4 +27,9 @@ class ServedModel:
     def record(self, folder: str) -> str:
         """On the host: the digest of the model as it was first pulled; each has a file of its own."""
         first = self.setting == "model_name"
-        return f"{folder}/model{'' if first else '-' + quote(self.name, safe='')}.digest"
+        return f"{folder}/model.digest" if first else record(folder, self.name)
+
+
+def record(folder: str, name: str) -> str:
+    """That of a model beside the first."""
+    return f"{folder}/model-{quote(name, safe='')}.digest"

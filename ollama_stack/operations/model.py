@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -127,8 +127,11 @@ def forgotten(model: str, pristine: str) -> Commands:
 
 
 @operation()
-def pruned(kept: Sequence[str]) -> Commands:
-    """Have no model that a deploy pulled, as the copy beside it tells, but those that are ``kept``."""
+def pruned(kept: Sequence[str], record: Callable[[str], str]) -> Commands:
+    """Have no model that a deploy pulled, as the copy beside it tells, but those that are ``kept``.
+
+    ``record``: the path of a model's digest, by its name. A model that is listed again begins a new record.
+    """
     models = known(Models) or {}
     for copy in models:
         name = re.sub(f"{PRISTINE}$", "", copy)
@@ -137,6 +140,7 @@ def pruned(kept: Sequence[str]) -> Commands:
         host.log(f"remove {name}")
         if name in models:
             yield or_explain(call("/api/delete", {"model": name}, method="DELETE"), SILENT)
+        yield StringCommand("rm -f", QuoteString(record(name)))
         # Last: it says whose the model is.
         yield or_explain(call("/api/delete", {"model": copy}, method="DELETE"), SILENT)
 

@@ -9,6 +9,7 @@ import shlex
 import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 
 from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand, deploy
@@ -16,6 +17,7 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import BaseStateCallback
 
 from ollama_stack import ROOT
+from ollama_stack.config import served
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.containers import CONFIG, PROGRAMS
 from ollama_stack.facts.docker import InitSystem
@@ -197,7 +199,11 @@ def commit_release(settings: Settings, declared: release.Declared) -> None:
         pristine=settings.pristine_model,
     )
     if settings.models_prune:
-        model.pruned(name="Remove the models that are not listed", kept=settings.allowed_models)
+        model.pruned(
+            name="Remove the models that are not listed",
+            kept=settings.allowed_models,
+            record=partial(served.record, settings.ollama_dir),
+        )
 
 
 def record() -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -249,6 +250,8 @@ def test_only_what_a_deploy_has_pulled_is_pruned(path: Path) -> None:
         assert on_disk() == sorted(
             [FIRST, f"{FIRST}-pristine", EMBEDS, f"{EMBEDS}-pristine", "mine:1"]
         )
+        records = {file.name for file in Path("/opt/ollama-lab").glob("*.digest")}
+        assert records == {"model.digest", f"model-{quote(EMBEDS, safe='')}.digest"}
         assert generate(FIRST)["response"]
     finally:
         sh("docker exec ollama ollama rm mine:1")

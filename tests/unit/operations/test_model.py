@@ -205,10 +205,14 @@ def test_only_models_that_a_deploy_pulled_are_pruned() -> None:
         "x:1-pristine",
     )
     tags = {"/api/tags": json.dumps({"models": [{"name": n, "digest": D0} for n in names]})}
-    calls = plan(model.pruned, tags, kept=["m:1"])
+    calls = plan(model.pruned, tags, kept=["m:1"], record="/o/{}".format)
+    assert [call for call in calls if call.startswith("rm ")] == [
+        "rm -f /o/old:1",
+        "rm -f /o/x:1",
+    ]
     assert bodies(calls) == [
         'delete {"model": "old:1"}',
         'delete {"model": "old:1-pristine-aaaaaaaaaaaa"}',
         'delete {"model": "x:1-pristine"}',
     ]
-    assert plan(model.pruned, tags, kept=["m:1", "old:1", "x:1"]) == []
+    assert plan(model.pruned, tags, kept=["m:1", "old:1", "x:1"], record="/o/{}".format) == []
