@@ -109,6 +109,25 @@ def test_what_changes_the_server_is_refused(
     assert words in said
 
 
+TOWN = {"type": "object", "properties": {"город": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}}  # fmt: skip
+
+
+def test_escapes_are_what_they_say(opened: Opener) -> None:
+    """Python's requests writes Cyrillic with escapes, PHP slashes too."""
+    door = opened(gateway_models=["school/physics:1b"])
+    call = {"function": {"name": "f", "arguments": {"город": "Омск"}}}
+    for path, body in (
+        ("/api/generate", question(format=TOWN)),
+        ("/api/chat", CHAT | {"tools": [{"type": "function", "function": {"parameters": TOWN}}]}),
+        ("/api/chat", CHAT | {"messages": [{"role": "assistant", "tool_calls": [call]}]}),
+        ("/api/generate", question() | {"model": "school/physics:1b"}),
+    ):
+        written = json.dumps(body).replace("/", "\\/")
+        answer = door.post(written, path)
+        assert answer.status_code == 200, answer.text
+        assert door.ollama.came[-1][2] == written.encode()
+
+
 TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
 
 
@@ -119,6 +138,8 @@ TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
         '{"Model":"x",' + TIGHT,
         '{"MODEL":"x",' + TIGHT,
         '{"\\u006dodel":"x",' + TIGHT,
+        '{"format":{"$defs":{"a":{},"\\u0061":{}}},' + TIGHT,
+        '{"format":{"properties":{"a\\"b":{}}},' + TIGHT,
         '{"option\u017f":{"num_ctx":1},' + TIGHT,  # Go folds it to an s
         '{"\u212aeep_alive":0,' + TIGHT,
         '{" keep_alive":0,' + TIGHT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import time
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -128,4 +129,7 @@ def test_a_site_may_open_small_patterns(opened: Opener) -> None:
     for odd in ("^*$", "^a{5,2}$", "(?a)", "a|+"):
         format_ = {"type": "string", "pattern": odd}
         assert "repeats" in refused(door, "/api/generate", question(format=format_))[1]
+    escaped = '{"type": "string", "pattern": "((a\\u007b100\\u007d)\\u007b100}"}'
+    body = json.dumps(question(format=0)).replace('"format": 0', f'"format": {escaped}')
+    assert "is too large" in refused(door, "/api/generate", body)[1]
     assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
