@@ -27,6 +27,15 @@ class Place(BaseModel):
     at: tuple[float, float] | None = None
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    old: bool = Field(False, deprecated=True)
+
+
 class Person(BaseModel):
     """What a lesson has pupils ask for."""
 
@@ -38,6 +47,7 @@ class Person(BaseModel):
     places: list[Place] = Field(max_length=5)
     home: Place = Field(description="where from")
     marks: dict[str, int]
+    pet: Cat | Dog = Field(discriminator="kind")
 
 
 @pytest.mark.parametrize("strict", [False, True])
