@@ -58,7 +58,7 @@ local answering = {
     logprobs = is.flag,
     top_logprobs = small,
     truncate = is.flag,
-    shift = is.flag,
+    shift = is.fixed("shift"), -- how the runner is started, from Ollama 0.32 on
 }
 
 local openai = {

@@ -24,7 +24,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/generate", {"model": MODEL}),
         ("/api/generate", question(options={"num_predict": 16, "temperature": 0})),
         ("/api/generate", question(options={"num_ctx": 4096, "num_thread": 2, "seed": 2**40})),
-        ("/api/generate", question(options=None, system=None, template=None, context=None)),
+        ("/api/generate", question(options=None, system=None, template=None, shift=None)),
         ("/api/generate", question(template="", raw=False, context=[], images=[])),
         ("/api/generate", question(keep_alive="5m", think=False, format=SCHEMA)),
         ("/api/generate", question(keep_alive=300)),
@@ -87,6 +87,8 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
         ({"keep_alive": "300ms"}, 403, "keep_alive: "),
         ({"options": {"stop": [""] * 3000}}, 400, "too many values"),
         ({"top_logprobs": 21, "logprobs": True}, 400, "top_logprobs: is no whole number from 0 to 20"),
+        ({"shift": False}, 403, "shift: is the administrator's to set; gateway_fields opens it"),
+        ({"shift": True}, 403, "shift: "),
         ({"template": "{{ .Prompt }}"}, 403, "template: is closed here; gateway_fields opens it"),
         ({"raw": True}, 403, "raw: "),
         ({"context": [1]}, 403, "context: "),
@@ -200,8 +202,8 @@ def test_every_route_is_looked_at(door: Door, path: str, body: dict[str, Any], s
 
 
 def test_settings_open_what_a_site_wants(opened: Opener) -> None:
-    door = opened(gateway_fields=["template", "num_ctx"], gateway_models=["other:1b"])
-    body = question(template="x", options={"num_ctx": 512}) | {"model": "other:1b"}
+    door = opened(gateway_fields=["template", "num_ctx", "shift"], gateway_models=["other:1b"])
+    body = question(template="x", shift=False, options={"num_ctx": 512}) | {"model": "other:1b"}
     assert door.client.post("/api/generate", json=body).status_code == 200
     assert refused(door, "/api/generate", question(raw=True))[0] == 403
 
