@@ -8,7 +8,7 @@ local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repea
 local small = is.whole(0, 20)
 local prompts = is.texts(32) -- the runner takes each as a question, and others wait behind all
 
-local options = is.object({
+local known = is.object({
     num_predict = is.tokens,
     temperature = is.number,
     top_k = count,
@@ -37,6 +37,13 @@ local options = is.object({
     low_vram = is.fixed("low_vram"),
     numa = is.fixed("numa"),
 })
+
+local function options(value, name)
+    known(value, name)
+    if value.fields.num_batch == is.null then -- Ollama hears the name alone, and starts the runner anew
+        known({ fields = { num_batch = false } }, name)
+    end
+end
 
 -- An object with the fields of all these tables.
 local function object_of(...)
