@@ -7,7 +7,7 @@ local NULL = setmetatable({}, { __name = "null" })
 -- Instead of a longer text, which is not copied: it is nobody's name, and longer than whatever has a length.
 local LONG_TEXT = ("\0"):rep(2 ^ 16)
 
-local NAME = 1024 -- bytes as written: six for each of the 100 that anything looked at may have, and more
+local NAME = 8192 -- bytes as written: longer than the name of anything, or all the words of a schema
 
 local CONTROLS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 

@@ -264,6 +264,7 @@ local function schema(value, name)
     local seen = { nodes = 0, letters = 0, times = 0, definitions = definitions, refers = {} }
     setmetatable(seen, Seen):schema(value, name, 0)
     seen:count("", name, 0) -- with the last one's repetitions
+    is.harmless(value, name)
     seen:no_circle("", name, 0)
     for _, keys in pairs(definitions) do
         for key in pairs(keys) do

@@ -112,6 +112,10 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
         ({"items": True}, "items: is no object"),
         ({"properties": []}, "properties: is no object"),
         ({"anyOf": {}}, "anyOf: is no list"),
+        ({"description": "Out of MEMORY"}, "the words 'out of memory' for an error of its own"),
+        ({"default": {"$ref": "#/İnsufficient memory"}}, "the words 'insufficient memory'"),
+        ({"properties": {"erroroutofmemory": {}}}, "the words 'erroroutofmemory'"),
+        ({"required": ["x" * 8193]}, "a text of more than 8192 bytes"),
     ],
 )  # fmt: skip
 def test_what_could_end_the_model_s_server_is_refused(
