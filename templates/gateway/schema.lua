@@ -222,6 +222,8 @@ local function room(fields, name)
     local whole = given[1] == "integer"
     if whole and low and high and low > high then
         is.refuse(400, "%s: no integer is between its bounds", name)
+    elseif whole and not (low and high) and math.abs(low or high or 0) >= 10 ^ 15 then -- {16,15} in the grammar: for ever
+        is.refuse(400, "%s: a bound of more than 15 digits needs the other one too", name)
     end
 end
 

@@ -115,6 +115,8 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
         ({"description": "Out of MEMORY"}, "the words 'out of memory' for an error of its own"),
         ({"default": {"$ref": "#/İnsufficient memory"}}, "the words 'insufficient memory'"),
         ({"properties": {"erroroutofmemory": {}}}, "the words 'erroroutofmemory'"),
+        ({"type": "integer", "minimum": 2**53 - 1}, "a bound of more than 15 digits needs the other one"),
+        ({"type": "integer", "exclusiveMaximum": -(2**53)}, "a bound of more than 15 digits"),
         ({"required": ["x" * 8193]}, "a text of more than 8192 bytes"),
     ],
 )  # fmt: skip
