@@ -44,8 +44,8 @@ ORIGINS = (
 )
 Field = Literal[
     "context", "images", "keep_alive", "low_vram", "main_gpu", "num_batch", "num_ctx", "num_gpu",
-    "num_keep", "num_predict", "num_thread", "numa", "pattern", "raw", "template", "use_mlock",
-    "use_mmap", "verbose",
+    "num_keep", "num_predict", "num_thread", "numa", "pattern", "raw", "shift", "template",
+    "use_mlock", "use_mmap", "verbose",
 ]  # fmt: skip
 
 

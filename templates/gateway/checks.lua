@@ -214,6 +214,39 @@ local function spoken(value, name) -- a text, or a conversation
     end
 end
 
+-- Ollama unloads all models after an error with these words (its llm/status.go), and llama.cpp's repeat a schema's.
+local FATAL = {
+    "out of memory",
+    "out of device memory",
+    "cudamalloc failed",
+    "hipmalloc failed",
+    "failed to allocate",
+    "allocation failed",
+    "not enough memory",
+    "insufficient memory",
+    "vk_error_out_of_device_memory",
+    "erroroutofmemory",
+}
+
+local function harmless(value, name)
+    if type(value) == "string" then
+        if #value > 8192 then -- it may still have escapes
+            refuse(400, "%s: has a text of more than 8192 bytes", name)
+        end
+        local lower = value:lower():gsub("\u{130}", "i"):gsub("\u{212A}", "k") -- as Go lowers them
+        for _, words in ipairs(FATAL) do
+            if lower:find(words, 1, true) then
+                refuse(400, "%s: Ollama would take the words '%s' for an error of its own", name, words)
+            end
+        end
+    elseif type(value) == "table" then
+        for key, given in pairs(value.fields or value.items or {}) do
+            harmless(key, name)
+            harmless(given, name)
+        end
+    end
+end
+
 return {
     any = any,
     closed = closed,
@@ -222,6 +255,7 @@ return {
     fields = fields,
     fixed = fixed,
     flag = flag,
+    harmless = harmless,
     items = items,
     keep_alive = keep_alive,
     messages = messages,

@@ -8,7 +8,7 @@ local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repea
 local small = is.whole(0, 20)
 local prompts = is.texts(32) -- the runner takes each as a question, and others wait behind all
 
-local options = is.object({
+local known = is.object({
     num_predict = is.tokens,
     temperature = is.number,
     top_k = count,
@@ -38,6 +38,13 @@ local options = is.object({
     numa = is.fixed("numa"),
 })
 
+local function options(value, name)
+    known(value, name)
+    if value.fields.num_batch == is.null then -- Ollama hears the name alone, and starts the runner anew
+        known({ fields = { num_batch = false } }, name)
+    end
+end
+
 -- An object with the fields of all these tables.
 local function object_of(...)
     local fields = {}
@@ -58,7 +65,7 @@ local answering = {
     logprobs = is.flag,
     top_logprobs = small,
     truncate = is.flag,
-    shift = is.flag,
+    shift = is.fixed("shift"), -- how the runner is started, from Ollama 0.32 on
 }
 
 local openai = {

@@ -1,11 +1,19 @@
--- JSON, stricter than RFC 8259: no key twice, none with an escape, nothing after the end, no bottomless
--- nest. Strings stay as they are written, but for the longest; objects are {fields}, arrays {items, n}, with
--- {from, to} if asked.
+-- JSON, stricter than RFC 8259: no key twice, however it is spelt, nothing after the end, no bottomless nest.
+-- Texts that may be somebody's name are read without their escapes, longer ones stay as they are written;
+-- objects are {fields}, arrays {items, n}, with {from, to} if asked.
 local SHORT, LONG, DEPTH = 3000, 20000, 32 -- values of one body
 local NULL = setmetatable({}, { __name = "null" })
 
 -- Instead of a longer text, which is not copied: it is nobody's name, and longer than whatever has a length.
 local LONG_TEXT = ("\0"):rep(2 ^ 16)
+
+local NAME = 8192 -- bytes as written: longer than the name of anything, or all the words of a schema
+
+local CONTROLS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+
+local function unescaped(kind, rest)
+    return kind == "u" and utf8.char(tonumber(rest, 16)) or (CONTROLS[kind] or kind) .. rest
+end
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
 
@@ -35,7 +43,14 @@ function Reader:string()
         local found = stop and text:sub(stop, stop)
         if found == '"' then
             self.at = stop + 1
-            return stop - start > #LONG_TEXT and LONG_TEXT or text:sub(start, stop - 1)
+            if stop - start > #LONG_TEXT then
+                return LONG_TEXT
+            end
+            local written = text:sub(start, stop - 1)
+            if at == start or #written > NAME then
+                return written
+            end
+            return (written:gsub("\\(.)(%x?%x?%x?%x?)", unescaped))
         elseif found ~= "\\" then
             self:wrong(found and "a control character" or "a string without an end")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
@@ -68,8 +83,8 @@ function Reader:object(depth)
             self:wrong("no key")
         end
         local key = self:string()
-        if key:find("\\", 1, true) then
-            self:wrong("an escape in a key")
+        if key:find('[\0-\31"\\]') then
+            self:wrong("a control character, a quote or a backslash in a key")
         elseif fields[key] ~= nil then
             self:wrong("a key for the second time")
         elseif self:space() ~= ":" then

@@ -188,6 +188,10 @@ local KEYWORDS = {
     multipleOf = number,
     uniqueItems = alone(is.flag),
     nullable = alone(is.flag),
+    discriminator = plain, -- as pydantic tells the members of a union apart; llama.cpp knows none of these
+    deprecated = alone(is.flag),
+    readOnly = alone(is.flag),
+    writeOnly = alone(is.flag),
     title = plain,
     description = plain,
     ["$schema"] = plain,
@@ -218,6 +222,8 @@ local function room(fields, name)
     local whole = given[1] == "integer"
     if whole and low and high and low > high then
         is.refuse(400, "%s: no integer is between its bounds", name)
+    elseif whole and not (low and high) and math.abs(low or high or 0) >= 10 ^ 15 then -- {16,15} in the grammar: for ever
+        is.refuse(400, "%s: a bound of more than 15 digits needs the other one too", name)
     end
 end
 
@@ -260,6 +266,7 @@ local function schema(value, name)
     local seen = { nodes = 0, letters = 0, times = 0, definitions = definitions, refers = {} }
     setmetatable(seen, Seen):schema(value, name, 0)
     seen:count("", name, 0) -- with the last one's repetitions
+    is.harmless(value, name)
     seen:no_circle("", name, 0)
     for _, keys in pairs(definitions) do
         for key in pairs(keys) do

@@ -24,7 +24,8 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/generate", {"model": MODEL}),
         ("/api/generate", question(options={"num_predict": 16, "temperature": 0})),
         ("/api/generate", question(options={"num_ctx": 4096, "num_thread": 2, "seed": 2**40})),
-        ("/api/generate", question(options=None, system=None, template=None, context=None)),
+        ("/api/embed", {"model": MODEL, "input": "a", "options": {"num_ctx": None, "num_gpu": None, "num_thread": None}}),
+        ("/api/generate", question(options=None, system=None, template=None, shift=None)),
         ("/api/generate", question(template="", raw=False, context=[], images=[])),
         ("/api/generate", question(keep_alive="5m", think=False, format=SCHEMA)),
         ("/api/generate", question(keep_alive=300)),
@@ -69,6 +70,7 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
         ({"options": {"num_ctx": "4096"}}, 403, "options.num_ctx: "),
         ({"options": {"num_thread": 8}}, 403, "options.num_thread: is the administrator's to set (num_thread = 2)"),
         ({"options": {"num_batch": 1}}, 403, "options.num_batch: "),
+        ({"options": {"num_batch": None}}, 403, "options.num_batch: "),
         ({"options": {"num_gpu": 99}}, 403, "gateway_fields opens it"),
         ({"options": {"use_mmap": True}}, 403, "options.use_mmap: "),
         ({"options": {"num_predict": -1}}, 400, "options.num_predict: is no whole number from 1 to 1024"),
@@ -87,6 +89,8 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
         ({"keep_alive": "300ms"}, 403, "keep_alive: "),
         ({"options": {"stop": [""] * 3000}}, 400, "too many values"),
         ({"top_logprobs": 21, "logprobs": True}, 400, "top_logprobs: is no whole number from 0 to 20"),
+        ({"shift": False}, 403, "shift: is the administrator's to set; gateway_fields opens it"),
+        ({"shift": True}, 403, "shift: "),
         ({"template": "{{ .Prompt }}"}, 403, "template: is closed here; gateway_fields opens it"),
         ({"raw": True}, 403, "raw: "),
         ({"context": [1]}, 403, "context: "),
@@ -109,6 +113,25 @@ def test_what_changes_the_server_is_refused(
     assert words in said
 
 
+TOWN = {"type": "object", "properties": {"город": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}}  # fmt: skip
+
+
+def test_escapes_are_what_they_say(opened: Opener) -> None:
+    """Python's requests writes Cyrillic with escapes, PHP slashes too."""
+    door = opened(gateway_models=["school/physics:1b"])
+    call = {"function": {"name": "f", "arguments": {"город": "Омск"}}}
+    for path, body in (
+        ("/api/generate", question(format=TOWN)),
+        ("/api/chat", CHAT | {"tools": [{"type": "function", "function": {"parameters": TOWN}}]}),
+        ("/api/chat", CHAT | {"messages": [{"role": "assistant", "tool_calls": [call]}]}),
+        ("/api/generate", question() | {"model": "school/physics:1b"}),
+    ):
+        written = json.dumps(body).replace("/", "\\/")
+        answer = door.post(written, path)
+        assert answer.status_code == 200, answer.text
+        assert door.ollama.came[-1][2] == written.encode()
+
+
 TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
 
 
@@ -119,6 +142,8 @@ TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
         '{"Model":"x",' + TIGHT,
         '{"MODEL":"x",' + TIGHT,
         '{"\\u006dodel":"x",' + TIGHT,
+        '{"format":{"$defs":{"a":{},"\\u0061":{}}},' + TIGHT,
+        '{"format":{"properties":{"a\\"b":{}}},' + TIGHT,
         '{"option\u017f":{"num_ctx":1},' + TIGHT,  # Go folds it to an s
         '{"\u212aeep_alive":0,' + TIGHT,
         '{" keep_alive":0,' + TIGHT,
@@ -179,8 +204,8 @@ def test_every_route_is_looked_at(door: Door, path: str, body: dict[str, Any], s
 
 
 def test_settings_open_what_a_site_wants(opened: Opener) -> None:
-    door = opened(gateway_fields=["template", "num_ctx"], gateway_models=["other:1b"])
-    body = question(template="x", options={"num_ctx": 512}) | {"model": "other:1b"}
+    door = opened(gateway_fields=["template", "num_ctx", "shift"], gateway_models=["other:1b"])
+    body = question(template="x", shift=False, options={"num_ctx": 512}) | {"model": "other:1b"}
     assert door.client.post("/api/generate", json=body).status_code == 200
     assert refused(door, "/api/generate", question(raw=True))[0] == 403
 

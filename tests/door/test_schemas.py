@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import time
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -26,6 +27,15 @@ class Place(BaseModel):
     at: tuple[float, float] | None = None
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    old: bool = Field(False, deprecated=True)
+
+
 class Person(BaseModel):
     """What a lesson has pupils ask for."""
 
@@ -37,6 +47,7 @@ class Person(BaseModel):
     places: list[Place] = Field(max_length=5)
     home: Place = Field(description="where from")
     marks: dict[str, int]
+    pet: Cat | Dog = Field(discriminator="kind")
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -101,6 +112,12 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
         ({"items": True}, "items: is no object"),
         ({"properties": []}, "properties: is no object"),
         ({"anyOf": {}}, "anyOf: is no list"),
+        ({"description": "Out of MEMORY"}, "the words 'out of memory' for an error of its own"),
+        ({"default": {"$ref": "#/İnsufficient memory"}}, "the words 'insufficient memory'"),
+        ({"properties": {"erroroutofmemory": {}}}, "the words 'erroroutofmemory'"),
+        ({"type": "integer", "minimum": 2**53 - 1}, "a bound of more than 15 digits needs the other one"),
+        ({"type": "integer", "exclusiveMaximum": -(2**53)}, "a bound of more than 15 digits"),
+        ({"required": ["x" * 8193]}, "a text of more than 8192 bytes"),
     ],
 )  # fmt: skip
 def test_what_could_end_the_model_s_server_is_refused(
@@ -128,4 +145,7 @@ def test_a_site_may_open_small_patterns(opened: Opener) -> None:
     for odd in ("^*$", "^a{5,2}$", "(?a)", "a|+"):
         format_ = {"type": "string", "pattern": odd}
         assert "repeats" in refused(door, "/api/generate", question(format=format_))[1]
+    escaped = '{"type": "string", "pattern": "((a\\u007b100\\u007d)\\u007b100}"}'
+    body = json.dumps(question(format=0)).replace('"format": 0', f'"format": {escaped}')
+    assert "is too large" in refused(door, "/api/generate", body)[1]
     assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
