@@ -32,6 +32,7 @@ def misfits(settings: Settings, profile: str | None, measured: Measured) -> list
         *_memory(settings, measured),
         *_system(settings, measured),
         *_size(settings, profile, measured),
+        *measured.system_faults,
         *measured.bundle_faults,
         *_registries(settings, measured),
         *_packages(measured),

@@ -53,6 +53,8 @@ class Measured:
     """Why the controller cannot download what the page is to be built from; pip's words."""
     bundle_faults: list[str] = field(default_factory=list)
     """Why the bundle cannot make of the host what is declared, each with its way out."""
+    system_faults: list[str] = field(default_factory=list)
+    """What the host itself cannot do, each with its way out."""
     other_engine: str | None = None
     """What stands where Docker should: snap or Podman."""
     image_root: str | None = None

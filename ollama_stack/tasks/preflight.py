@@ -18,7 +18,6 @@ from pyinfra.api import DeployError, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
 from pyinfra.facts.docker import DockerContainer, DockerImage, DockerVolume
-from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity.budget import Shape
@@ -35,7 +34,8 @@ from ollama_stack.facts.docker import (
     PortOwner,
     StackPorts,
 )
-from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
+from ollama_stack.facts.host import FreeDisk, MountPoint
+from ollama_stack.facts.kernel import MemTotal, Processors
 from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
@@ -44,7 +44,7 @@ from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
-from ollama_stack.tasks import bundle, login
+from ollama_stack.tasks import bundle, login, system
 from ollama_stack.tasks.docker import os_release
 from ollama_stack.tasks.look import usual
 
@@ -106,13 +106,14 @@ def _measure(one: Host, pulls: bool) -> Measured | list[str]:
 
 def _measured(settings: Settings, pulls: bool) -> Measured:
     look(usual(settings))
+    to_pull = _to_pull(settings) if pulls else {}
     daemon, engine = known(DaemonConfig), known(Engine)
     data_root = engine.root or (daemon or {}).get("data-root", DATA_ROOT)
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
         release=" ".join(os_release()).strip(),
         architecture=known(Arch),
-        cpus=known(Cpus) or 0,
+        cpus=min(filter(None, (known(Processors), engine.cpus)), default=0),
         memory=known(MemTotal),
         disk_free=known(FreeDisk, path=data_root),
         data_root=data_root,
@@ -122,7 +123,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         container_owners=_owners(settings),
         port_owners=_foreign_ports(settings),
         missing_addresses=_missing_addresses(settings),
-        to_pull=_to_pull(settings) if pulls else {},
+        to_pull=to_pull,
         model_shape=_model_shape(settings.pristine_model),
         ollama=known(OllamaVersion),
         other_engine=known(OtherEngine),
@@ -132,6 +133,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
             else ""
         ),
         bundle_faults=bundle.faults(settings),
+        system_faults=system.faults(settings, image_root or data_root, to_pull),
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
