@@ -107,6 +107,7 @@ def _measure(one: Host, pulls: bool) -> Measured | list[str]:
 def _measured(settings: Settings, pulls: bool) -> Measured:
     look(usual(settings))
     to_pull = _to_pull(settings) if pulls else {}
+    sizes: dict[str, int] | None = known(ModelSizes)
     daemon, engine = known(DaemonConfig), known(Engine)
     data_root = engine.root or (daemon or {}).get("data-root", DATA_ROOT)
     image_root = _image_root(settings, daemon or {}, data_root)
@@ -125,6 +126,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         missing_addresses=_missing_addresses(settings),
         to_pull=to_pull,
         model_shape=_model_shape(settings.pristine_model),
+        model_sizes=sizes or {},
         ollama=known(OllamaVersion),
         other_engine=known(OtherEngine),
         no_packages=(

@@ -20,6 +20,13 @@ MODEL = {
         {"mediaType": "application/vnd.ollama.image.template", "size": 7},
     ]
 }
+SEES = {  # moondream, llava: a second file of weights
+    "layers": [
+        *MODEL["layers"],
+        {"mediaType": "application/vnd.ollama.image.projector", "size": 90},
+        {"mediaType": "application/vnd.ollama.image.adapter", "size": 5},
+    ]
+}
 IMAGE = {"layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 30}]}
 INDEX = {"manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 5}]}
 
@@ -28,6 +35,7 @@ INDEX = {"manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json
     ("text", "manifest"),
     [
         (f"{json.dumps(MODEL)}\n200", Manifest(200, 107, 100)),
+        (f"{json.dumps(SEES)}\n200", Manifest(200, 202, 195)),
         (f"{json.dumps(IMAGE, indent=2)}\n200", Manifest(200, 30)),
         (f"{json.dumps(INDEX)}\n200", Manifest(200)),
         ('{"errors": []}\n404', Manifest(404)),
