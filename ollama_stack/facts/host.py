@@ -79,10 +79,12 @@ class UplinkMtu(FactBase[int]):
 
     @override
     def command(self) -> str:
-        # The default route is the first, if there is one; a bridge is the containers' own.
+        # The default route's, even if it is a bridge (br0 of a host with virtual machines); without one the first
+        # interface that is none, since other bridges are the containers' own.
         return (
-            "for device in $(awk 'NR > 1 {print $1}' /proc/net/route); do"
-            " test -e /sys/class/net/$device/bridge || { cat /sys/class/net/$device/mtu; break; }; done"
+            "for device in $(awk '$2 == \"00000000\" {print $1}' /proc/net/route) $(awk 'NR > 1 {print $1}' "
+            '/proc/net/route | while read -r each; do test -e "/sys/class/net/$each/bridge" || echo "$each"; done);'
+            ' do cat "/sys/class/net/$device/mtu"; break; done'
         )
 
     @override

@@ -109,6 +109,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2376' for this login, so docker",
         ),
         (
+            {"printf '%s\\n' 'one": "odd", "currentContext": "rootless"},
+            "docker: this login's docker talks to the engine of the context 'rootless'; choose the host's",
+        ),
+        (
             {"PPid": "tailscaled"},
             "ssh_hostname: this login comes by tailscaled, which has no process for it whose end would",
         ),

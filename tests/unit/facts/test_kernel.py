@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ollama_stack.facts.docker import OwnCompose
-from ollama_stack.facts.host import Room, Space
+from ollama_stack.facts.host import Room, Space, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
 
 pytestmark = pytest.mark.process
@@ -30,7 +30,8 @@ def said(command: object, folder: Path, files: dict[str, str]) -> list[str]:
         (folder / name).write_text(text)
     (folder / "cgroup").mkdir(exist_ok=True)
     script = str(command).replace("/sys/fs/cgroup", f"{folder}/cgroup")
-    script = script.replace("/proc/", f"{folder}/proc/")
+    for root in ("/proc/", "/sys/class/"):
+        script = script.replace(root, f"{folder}{root}")
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
@@ -119,3 +120,31 @@ def test_compose_in_root_s_own_folder_is_found(
     assert said(command, tmp_path, {}) == [str(plugin), "2.2.3"]
     plugin.chmod(0o644)
     assert said(command, tmp_path, {}) == [str(plugin)]
+
+
+ROUTES = "Iface\tDestination\tGateway\n"
+BRIDGED = {"sys/class/net/br0/mtu": "1400\n", "sys/class/net/br0/bridge/forward_delay": "0\n"}
+DOCKER = {
+    "sys/class/net/docker0/mtu": "1500\n",
+    "sys/class/net/docker0/bridge/forward_delay": "0\n",
+}
+ETH0 = {"sys/class/net/eth0/mtu": "1450\n"}
+
+
+@pytest.mark.parametrize(
+    ("routes", "devices", "mtu"),
+    [
+        (["eth0\t00000000\t0101A8C0", "docker0\t000011AC\t00000000"], ETH0 | DOCKER, 1450),
+        # A host of virtual machines: its own way out is a bridge.
+        (["br0\t00000000\t0101A8C0", "docker0\t000011AC\t00000000"], BRIDGED | DOCKER, 1400),
+        (["docker0\t000011AC\t00000000", "eth0\t0000A8C0\t00000000"], ETH0 | DOCKER, 1450),
+        (["docker0\t000011AC\t00000000"], DOCKER, 1500),
+        ([], {}, 1500),
+    ],
+)
+def test_the_mtu_is_that_of_the_way_out(
+    routes: list[str], devices: dict[str, str], mtu: int, tmp_path: Path
+) -> None:
+    table = {"proc/net/route": ROUTES + "".join(f"{line}\n" for line in routes)}
+    lines = said(UplinkMtu().command(), tmp_path, table | devices)
+    assert (UplinkMtu().process(lines) if lines else UplinkMtu.default()) == mtu
