@@ -13,7 +13,8 @@ holder() { # of a lock of dpkg's or apt's, by the kernel's own table; fails if t
     for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock \
         /var/cache/apt/archives/lock; do
         inode=$(stat -c %i "$file" 2>/dev/null) || continue
-        for pid in $(awk -v inode="$inode" '$2 == "POSIX" && $6 ~ ":" inode "$" {print $5}' /proc/locks); do
+        pids=$(awk -v inode="$inode" '$2 == "POSIX" && $6 ~ ":" inode "$" {print $5}' /proc/locks)
+        for pid in $pids; do
             has "$pid" "$file" || continue # of another file system, by the same number
             echo "$(cat "/proc/$pid/comm" 2>/dev/null || echo 'another program') (process $pid)"
             return
