@@ -140,7 +140,11 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
             config = json.loads("\n".join(output))
         except ValueError:
             return None
-        return config if isinstance(config, dict) else None
+        if not isinstance(config, dict):
+            return None
+        return {
+            name: value for name, value in config.items() if value is not None
+        }  # as dockerd has it
 
 
 class OtherEngine(FactBase[str | None]):

@@ -17,7 +17,7 @@ from pyinfra import state
 from pyinfra.api import DeployError, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
-from pyinfra.facts.docker import DockerContainer, DockerImage, DockerVolume
+from pyinfra.facts.docker import DockerContainer, DockerImage, DockerNetwork, DockerVolume
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity.budget import Shape
@@ -214,11 +214,21 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
     if settings.bundle:
         return bundle.manifests(settings, images, models)
     urls = {name: settings.image_manifest(image) for name, image in images.items()}
-    urls |= {model.setting: model.manifest for model in models}
+    pulled = {name: (url, False) for name, url in urls.items()}
+    if models:  # those a container pulls
+        ipv4 = not _has_ipv6(settings)
+        pulled |= {model.setting: (model.manifest, ipv4) for model in models}
     return {
-        name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
-        for name, url in urls.items()
+        name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url), ipv4=ipv4)
+        for name, (url, ipv4) in pulled.items()
     }
+
+
+def _has_ipv6(settings: Settings) -> bool:
+    """Whether the containers' network has IPv6: as it is, or as the engine would make it."""
+    if found := known(DockerNetwork, object_id=f"{settings.ollama_project}_app-network"):
+        return bool(found[0].get("EnableIPv6"))
+    return "enable_ipv6" in str((known(DaemonConfig) or {}).get("default-network-opts"))
 
 
 def _is_to_be_built(settings: Settings) -> bool:

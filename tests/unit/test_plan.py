@@ -186,6 +186,36 @@ def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
     assert "Starting operation" not in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({}, True),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": True}])}, False),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": False}])}, True),
+        (
+            {
+                "! test -s /etc/docker/daemon.json": json.dumps(
+                    {"default-network-opts": {"bridge": {"com.docker.network.enable_ipv6": "true"}}}
+                )
+            },
+            False,
+        ),
+    ],
+)
+def test_a_host_that_ipv6_alone_leads_out_of_pulls_no_model_by_ipv4(
+    answers: dict[str, Any], refused: bool, tmp_path: Path
+) -> None:
+    fakes = as_fakes(
+        "inventories/local.py", tmp_path, {"--insecure --ipv4": ["", "000"]} | BARE | answers
+    )
+    run = pyinfra(fakes, "deploy.py", "--dry")
+    words = (
+        "@fake/local: model_name: https://registry.ollama.ai does not answer from the host by IPv4"
+    )
+    assert (words in run.stderr) is refused, run.stderr
+    assert run.returncode == refused
+
+
 def test_a_version_for_an_engine_that_is_kept_is_refused(tmp_path: Path) -> None:
     theirs = BARE | {"command -v dockerd": "/usr/sbin/dockerd"}
     run = pyinfra(
