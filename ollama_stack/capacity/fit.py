@@ -32,6 +32,7 @@ def misfits(settings: Settings, profile: str | None, measured: Measured) -> list
         *_memory(settings, measured),
         *_system(settings, measured),
         *_size(settings, profile, measured),
+        *measured.system_faults,
         *measured.bundle_faults,
         *_registries(settings, measured),
         *_packages(measured),
@@ -108,10 +109,10 @@ def _size(settings: Settings, profile: str | None, measured: Measured) -> Iterat
 
 def _registries(settings: Settings, measured: Measured) -> list[str]:
     """What is still to be pulled must be there; one registry is named once."""
-    engine = ("mirror", "set mirror or proxy")
+    engine = ("mirror", "; set mirror or proxy")
     server = (
         "model_registry" if settings.model_registry else "mirror",
-        "set mirror, model_registry or proxy",
+        " by IPv4, as a container asks; set mirror, model_registry or proxy",
     )
     url_of = settings.image_manifest
     places = {
@@ -139,7 +140,7 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
             manifest,
             "proxy" if proxy else registry if site_own else name,
             url.partition("/v2/")[0] + (f" (through {proxy})" if proxy else ""),
-            "start it, or correct the address" if proxy or site_own else way_out,
+            "; start it, or correct the address" if proxy or site_own else way_out,
         )
         if manifest.status == 404:
             faults.append(f"{name}: {wanted} is not in its registry; check the name and the tag")
@@ -169,7 +170,7 @@ def _packages(measured: Measured) -> Iterator[str]:
 
 def _registry(manifest: Manifest, setting: str, registry: str, way_out: str) -> list[str]:
     if not manifest.status:
-        return [f"{setting}: {registry} does not answer from the host; {way_out}"]
+        return [f"{setting}: {registry} does not answer from the host{way_out}"]
     if manifest.status >= 500:
         return [f"{setting}: {registry} answers HTTP {manifest.status}; correct it and run again"]
     return []

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 
 WEIGHTS = "application/vnd.ollama.image.model"
+# What is in memory with it: of a model that sees pictures its projector, and LoRA adapters.
+LOADED = (WEIGHTS, "application/vnd.ollama.image.projector", "application/vnd.ollama.image.adapter")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """HTTP status, 0 without an answer; bytes of all layers, and of a model's weights, if said."""
+    """HTTP status, 0 without an answer; bytes of all layers, and of what of a model is in memory, if said."""
 
     status: int
     size: int | None = None
@@ -25,5 +27,5 @@ class Manifest:
             sizes = [(layer["mediaType"], int(layer["size"])) for layer in layers]
         except (ValueError, KeyError, TypeError):  # an index, or an answer without a manifest
             return cls(int(status or 0))
-        weights = [size for kind, size in sizes if kind == WEIGHTS]
+        weights = [size for kind, size in sizes if kind in LOADED]
         return cls(int(status), sum(size for _, size in sizes), sum(weights) or None)

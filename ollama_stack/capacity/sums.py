@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
@@ -47,12 +48,16 @@ class Measured:
     """What is not there yet, by setting, as its registry has it."""
     model_shape: Shape | None = None
     """As the server has it."""
+    model_sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of every model that the server has, by name."""
     ollama: str | None = None
     """Version of the server that runs there."""
     no_packages: str = ""
     """Why the controller cannot download what the page is to be built from; pip's words."""
     bundle_faults: list[str] = field(default_factory=list)
     """Why the bundle cannot make of the host what is declared, each with its way out."""
+    system_faults: list[str] = field(default_factory=list)
+    """What the host itself cannot do, each with its way out."""
     other_engine: str | None = None
     """What stands where Docker should: snap or Podman."""
     image_root: str | None = None
@@ -119,23 +124,46 @@ def memory_sum(settings: Settings, measured: Measured | None = None) -> Sum | No
             running,
         )
 
+    weighed = _weighed(settings, measured) if measured else {}
     shapes = {settings.model_name: known[0]} | {
-        name: SHAPES.get(name, known[0])
+        name: SHAPES.get(name) or replace(known[0], weights=weighed.get(name, known[0].weights))
         for name in sorted(set(settings.allowed_models))
         if name != settings.model_name
     }
     sizes = {name: sum(terms(shape).values()) for name, shape in shapes.items()}
     first, *beside = _counted(settings, sizes)
-    unknown = [name for name in beside if name not in SHAPES]
     return Sum(
         available=size_bytes(settings.ollama_memory),
         terms=terms(shapes[first]) | {f"{name} beside it": sizes[name] for name in beside},
-        source=(known[1] if first == settings.model_name else f"our table of {first}, the largest")
-        + (f", feed_forward taken as {WIDEST} x embedding" if guessed else "")
-        + (f", {' and '.join(unknown)} taken as large as {settings.model_name}" if unknown else ""),
+        source=_source(settings.model_name, known[1], [first, *beside], weighed)
+        + (f", feed_forward taken as {WIDEST} x embedding" if guessed else ""),
         formula=formula(llama_server),
         models=(first, *beside),
     )
+
+
+def _weighed(settings: Settings, measured: Measured) -> dict[str, int]:
+    """Bytes of the models whose weights the server or their registry says, by name."""
+    sizes = dict(measured.model_sizes)
+    for model in settings.served_models:
+        manifest = measured.to_pull.get(model.setting)
+        size = manifest.weights if manifest else sizes.get(model.pristine)
+        if size:
+            sizes[model.name] = size
+    return sizes
+
+
+def _source(own: str, source: str, models: list[str], weighed: Collection[str]) -> str:
+    """Where the figures of the counted models are from; ``source``: of ``own``, which is model_name."""
+    unknown = [name for name in models if name != own and name not in SHAPES]
+    parts = [source]
+    if models[0] != own:
+        parts = [f"our table of {models[0]}, the largest"] if models[0] in SHAPES else []
+    parts += [
+        f"{name} taken as large as {own}" + (" but for its weights" if name in weighed else "")
+        for name in unknown
+    ]
+    return ", ".join(parts)
 
 
 def _counted(settings: Settings, sizes: dict[str, int]) -> list[str]:

@@ -42,6 +42,8 @@ class EngineInfo:
     """Where containerd keeps its images, if not below its own root: so in Docker 29 that was installed anew."""
     cgroups: str | None = None
     """Driver and version, like ``systemd 2``."""
+    cpus: int | None = None
+    """How many it gives to one container at most."""
     user_offset: int = 0
     """What it adds to the users of its containers on the host (dockerd's userns-remap)."""
     proxied: bool = False
@@ -64,6 +66,7 @@ class EngineInfo:
             root,
             _image_root(said, config),
             f"{said.get('CgroupDriver')} {said.get('CgroupVersion', '1')}",
+            said.get("NCPU"),
             int(offset[1]) if offset else 0,
             bool(said.get("HttpProxy") or said.get("HttpsProxy")),
             tuple(name for name, index in registries.items() if not index["Secure"]),
@@ -137,7 +140,11 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
             config = json.loads("\n".join(output))
         except ValueError:
             return None
-        return config if isinstance(config, dict) else None
+        if not isinstance(config, dict):
+            return None
+        return {
+            name: value for name, value in config.items() if value is not None
+        }  # as dockerd has it
 
 
 class OtherEngine(FactBase[str | None]):
@@ -157,6 +164,23 @@ class ComposeVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return "docker compose version --short 2>/dev/null || true"
+
+
+class OwnCompose(FactBase[list[str]]):
+    """The Compose plugin in root's own folder, which goes before every other: its path and version."""
+
+    default = list
+
+    @override
+    def command(self) -> str:
+        return (
+            'file=${HOME:-/root}/.docker/cli-plugins/docker-compose; ! test -e "$file" ||'
+            ' { echo "$file"; "$file" version --short 2>/dev/null || true; }'
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output
 
 
 class Compose(FactBase[ComposeProject | None]):

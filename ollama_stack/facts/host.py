@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
-
-
-class MemTotal(FactBase[int]):
-    """Memory of the host, bytes (``/proc/meminfo``); 0 if it does not say."""
-
-    default = int
-
-    @override
-    def command(self) -> str:
-        return "grep MemTotal /proc/meminfo"
-
-    @override
-    def process(self, output: list[str]) -> int:
-        return int(output[0].split()[1]) * 1024
 
 
 class FreeDisk(FactBase[int]):
@@ -36,6 +24,33 @@ class FreeDisk(FactBase[int]):
     @override
     def process(self, output: list[str]) -> int:
         return int(output[0])
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a file system takes yet: whether anything, how many bytes and files (None: it sets no number)."""
+
+    writable: bool
+    size: int
+    files: int | None
+
+
+class Room(FactBase[Space | None]):
+    """The file system where ``path`` is, or will be made; None if it does not say."""
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        return StringCommand(
+            *("p=", QuoteString(path), ";"),
+            'until [ -e "$p" ]; do p=$(dirname "$p"); done; if [ -w "$p" ]; then w=w; else w=r; fi;'
+            ' echo "$w $(df --block-size=1 --output=avail,iavail "$p" | tail -n 1)"',
+            _separator="",
+        )
+
+    @override
+    def process(self, output: list[str]) -> Space | None:
+        writable, size, files = output[0].split()
+        return Space(writable == "w", int(size), int(files) if files.isdecimal() else None)
 
 
 class MountPoint(FactBase[str | None]):
@@ -64,10 +79,12 @@ class UplinkMtu(FactBase[int]):
 
     @override
     def command(self) -> str:
-        # The default route is the first, if there is one; a bridge is the containers' own.
+        # The default route's, even if it is a bridge (br0 of a host with virtual machines); without one the first
+        # interface that is none, since other bridges are the containers' own.
         return (
-            "for device in $(awk 'NR > 1 {print $1}' /proc/net/route); do"
-            " test -e /sys/class/net/$device/bridge || { cat /sys/class/net/$device/mtu; break; }; done"
+            "for device in $(awk '$2 == \"00000000\" {print $1}' /proc/net/route) $(awk 'NR > 1 {print $1}' "
+            '/proc/net/route | while read -r each; do test -e "/sys/class/net/$each/bridge" || echo "$each"; done);'
+            ' do cat "/sys/class/net/$device/mtu"; break; done'
         )
 
     @override

@@ -12,6 +12,11 @@ from ollama_stack.facts.host import LoginServer
 
 QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
 VARIABLES = "printenv DOCKER_HOST DOCKER_CONTEXT || true"
+# What `docker context use` has written, for which Docker asks in this login's home.
+CONTEXT = (
+    """sed -n 's/.*"currentContext": *"\\([^"]*\\)".*/\\1/p' "${HOME:-/root}/.docker/config.json" """
+    "2>/dev/null | grep -vx default || true"
+)
 NO_SUDO = (
     "_sudo: sudo does not work for this user without a password, see above; allow it on the host: as root, "
     "visudo -f /etc/sudoers.d/ollama-stack, with the line `USER ALL=(ALL) NOPASSWD: ALL`; or set "
@@ -32,7 +37,13 @@ def faults() -> list[str]:
 def _is_usual() -> bool:
     """Whether all is well, by one question; the others tell what is not."""
     server = LoginServer().command() if host.name != "@local" else "echo sshd"
-    parts = ("id --user --name", f"printf '%s\\n' {shlex.quote(QUOTED)}", f"({server})", VARIABLES)
+    parts = (
+        "id --user --name",
+        f"printf '%s\\n' {shlex.quote(QUOTED)}",
+        f"({server})",
+        VARIABLES,
+        CONTEXT,
+    )
     answer = host.get_fact(Command, command="; ".join(parts), _ignore_errors=True)
     return bool(re.fullmatch(rf"root\n{re.escape(QUOTED)}\nsshd.*\n?", answer or ""))
 
@@ -92,7 +103,15 @@ def _led_astray() -> list[str]:
     """Variables by which every docker command of this login would talk to another engine."""
     found = host.get_fact(Command, command=VARIABLES)
     if not found:
-        return []
+        chosen = host.get_fact(Command, command=CONTEXT)
+        return (
+            [
+                f"docker: this login's docker talks to the engine of the context {chosen!r}; choose the host's own "
+                "as root (docker context use default)"
+            ]
+            if chosen
+            else []
+        )
     return [
         f"docker: DOCKER_HOST or DOCKER_CONTEXT is {found!r} for this login, so docker would talk to that "
         "engine; unset it for root (see /etc/environment and root's ~/.profile)"

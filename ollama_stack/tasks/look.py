@@ -9,7 +9,6 @@ from pyinfra.api import FactBase
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.docker import DockerContainer, DockerImage
 from pyinfra.facts.files import File, FileContents
-from pyinfra.facts.hardware import Cpus
 from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
 
 from ollama_stack.config.settings import Settings
@@ -21,24 +20,28 @@ from ollama_stack.facts.docker import (
     Engine,
     InitSystem,
     OtherEngine,
+    OwnCompose,
     SliceMemory,
 )
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import FreeDisk, HalfInstalled, MemTotal, UplinkMtu
+from ollama_stack.facts.host import FreeDisk, HalfInstalled, Room, UplinkMtu
+from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
 from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
 from ollama_stack.facts.release import CurrentRelease, LastRun
 from ollama_stack.operations import programs, release
 from ollama_stack.paths import DAEMON_JSON, DATA_ROOT, DROP_IN, GUARD_UNIT, RELEASE_UNIT, UNITS
+from ollama_stack.tasks import system
 from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
-    *(Arch, Cpus, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
+    *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
+    *(OwnCompose, Unbounded),
 )
 
 
@@ -51,6 +54,8 @@ def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
     yield FreeDisk, {"path": DATA_ROOT}
+    for folder in (DATA_ROOT, *system.OURS, settings.ollama_dir):
+        yield Room, {"path": folder}
     yield SliceMemory, {"unit": settings.slice}
     yield File, {"path": DAEMON_JSON}
     units = (GUARD_UNIT, RELEASE_UNIT, f"{UNITS}/{settings.slice}")

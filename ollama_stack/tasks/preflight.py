@@ -17,8 +17,7 @@ from pyinfra import state
 from pyinfra.api import DeployError, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
-from pyinfra.facts.docker import DockerContainer, DockerImage, DockerVolume
-from pyinfra.facts.hardware import Cpus
+from pyinfra.facts.docker import DockerContainer, DockerImage, DockerNetwork, DockerVolume
 from pyinfra.facts.server import Arch, Command
 
 from ollama_stack.capacity.budget import Shape
@@ -35,7 +34,8 @@ from ollama_stack.facts.docker import (
     PortOwner,
     StackPorts,
 )
-from ollama_stack.facts.host import FreeDisk, MemTotal, MountPoint
+from ollama_stack.facts.host import FreeDisk, MountPoint
+from ollama_stack.facts.kernel import MemTotal, Processors
 from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
 from ollama_stack.facts.ollama import OllamaVersion
@@ -44,7 +44,7 @@ from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
-from ollama_stack.tasks import bundle, login
+from ollama_stack.tasks import bundle, login, system
 from ollama_stack.tasks.docker import os_release
 from ollama_stack.tasks.look import usual
 
@@ -106,13 +106,15 @@ def _measure(one: Host, pulls: bool) -> Measured | list[str]:
 
 def _measured(settings: Settings, pulls: bool) -> Measured:
     look(usual(settings))
+    to_pull = _to_pull(settings) if pulls else {}
+    sizes: dict[str, int] | None = known(ModelSizes)
     daemon, engine = known(DaemonConfig), known(Engine)
     data_root = engine.root or (daemon or {}).get("data-root", DATA_ROOT)
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
         release=" ".join(os_release()).strip(),
         architecture=known(Arch),
-        cpus=known(Cpus) or 0,
+        cpus=min(filter(None, (known(Processors), engine.cpus)), default=0),
         memory=known(MemTotal),
         disk_free=known(FreeDisk, path=data_root),
         data_root=data_root,
@@ -122,8 +124,9 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         container_owners=_owners(settings),
         port_owners=_foreign_ports(settings),
         missing_addresses=_missing_addresses(settings),
-        to_pull=_to_pull(settings) if pulls else {},
+        to_pull=to_pull,
         model_shape=_model_shape(settings.pristine_model),
+        model_sizes=sizes or {},
         ollama=known(OllamaVersion),
         other_engine=known(OtherEngine),
         no_packages=(
@@ -132,6 +135,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
             else ""
         ),
         bundle_faults=bundle.faults(settings),
+        system_faults=system.faults(settings, image_root or data_root, to_pull),
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )
@@ -210,11 +214,21 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
     if settings.bundle:
         return bundle.manifests(settings, images, models)
     urls = {name: settings.image_manifest(image) for name, image in images.items()}
-    urls |= {model.setting: model.manifest for model in models}
+    pulled = {name: (url, False) for name, url in urls.items()}
+    if models:  # those a container pulls
+        ipv4 = not _has_ipv6(settings)
+        pulled |= {model.setting: (model.manifest, ipv4) for model in models}
     return {
-        name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url))
-        for name, url in urls.items()
+        name: known(RegistryManifest, url=url, proxy=settings.proxy_to(url), ipv4=ipv4)
+        for name, (url, ipv4) in pulled.items()
     }
+
+
+def _has_ipv6(settings: Settings) -> bool:
+    """Whether the containers' network has IPv6: as it is, or as the engine would make it."""
+    if found := known(DockerNetwork, object_id=f"{settings.ollama_project}_app-network"):
+        return bool(found[0].get("EnableIPv6"))
+    return "enable_ipv6" in str((known(DaemonConfig) or {}).get("default-network-opts"))
 
 
 def _is_to_be_built(settings: Settings) -> bool:

@@ -141,7 +141,7 @@ def test_every_fault_is_told_before_anybody_is_connected_to(verb: str, tmp_path:
 
 
 def test_a_deploy_has_pyinfra_s_own_words_and_exit_status(tmp_path: Path) -> None:
-    fakes = as_fakes("inventories/local.py", tmp_path, BARE | {"getconf": "1"})
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | {"nproc": "1"})
     done, plain = front_door("deploy", fakes), command("pyinfra", "-y", fakes, "deploy.py")
     assert done.returncode == plain.returncode == 1
     assert "@fake/local: ollama_cpus: 2 is more than the 1 CPUs" in done.stderr

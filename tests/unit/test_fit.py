@@ -121,7 +121,7 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"to_pull": {"model_name": Manifest(0)}},
-            "model_name: https://registry.ollama.ai does not answer from the host; set mirror, "
+            "model_name: https://registry.ollama.ai does not answer from the host by IPv4, as a container asks; set mirror, "
             "model_registry or proxy",
         ),
         (

@@ -25,7 +25,7 @@ BARE = {
     "-release": DEBIAN,
     "uname -m": "x86_64",
     "/run/systemd/system": "systemd",
-    "getconf": "4",
+    "nproc": "4",
     "MemTotal": "MemTotal:        8032384 kB",
     "df -B1": "50000000000",
     "registry-1.docker.io/v2/ollama/ollama/manifests/0.32.15": ["{}", "401"],
@@ -109,6 +109,10 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2376' for this login, so docker",
         ),
         (
+            {"printf '%s\\n' 'one": "odd", "currentContext": "rootless"},
+            "docker: this login's docker talks to the engine of the context 'rootless'; choose the host's",
+        ),
+        (
             {"PPid": "tailscaled"},
             "ssh_hostname: this login comes by tailscaled, which has no process for it whose end would",
         ),
@@ -123,6 +127,38 @@ def test_shipped_inventories_plan_the_upstream_parts(
         (
             {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},
             "preflight: a command failed on the host (No hosts remaining!); its words are in the",
+        ),
+        (
+            {"swapaccount=0": "memory"},
+            "docker: this host's kernel cannot bound a container's memory; append cgroup_enable=memory "
+            "swapaccount=1 to its command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then",
+        ),
+        (
+            {"swapaccount=0": ["cpu", "pids"]},
+            "docker: this host's kernel cannot bound a container's cpu and pids; boot the distribution's",
+        ),
+        (
+            {"cli-plugins/docker-compose": ["/root/.docker/cli-plugins/docker-compose", "2.2.3"]},
+            "docker: /root/.docker/cli-plugins/docker-compose is Compose 2.2.3, at least 2.22 is needed, "
+            "and it goes before every other one; remove it",
+        ),
+        (
+            {
+                'p=/opt/ollama;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "r 9999999999 99999"
+            },
+            "disk: nothing can be written to /opt/ollama; see how it is mounted (findmnt --target",
+        ),
+        (
+            {"avail,iavail": "w 4096 99999"},
+            "disk: /opt/ollama has 0.0 MB free, 10 MB are needed; free some",
+        ),
+        (
+            {"avail,iavail": "w 9999999999 1200"},
+            "disk: /var/lib/docker can take 1200 more files (df -i), 30000 are needed; remove some",
+        ),
+        (
+            {"docker info": engine(NCPU=1), "compose version": "2.40.3"},
+            "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger host",
         ),
         (
             {"ss -Hltnp": 'LISTEN 0 9 0.0.0.0:11434 *:* users:(("nginx",pid=7,fd=4))'},
@@ -148,6 +184,36 @@ def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
     assert f"    @fake/local: {refusal}" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Starting operation" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({}, True),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": True}])}, False),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": False}])}, True),
+        (
+            {
+                "! test -s /etc/docker/daemon.json": json.dumps(
+                    {"default-network-opts": {"bridge": {"com.docker.network.enable_ipv6": "true"}}}
+                )
+            },
+            False,
+        ),
+    ],
+)
+def test_a_host_that_ipv6_alone_leads_out_of_pulls_no_model_by_ipv4(
+    answers: dict[str, Any], refused: bool, tmp_path: Path
+) -> None:
+    fakes = as_fakes(
+        "inventories/local.py", tmp_path, {"--insecure --ipv4": ["", "000"]} | BARE | answers
+    )
+    run = pyinfra(fakes, "deploy.py", "--dry")
+    words = (
+        "@fake/local: model_name: https://registry.ollama.ai does not answer from the host by IPv4"
+    )
+    assert (words in run.stderr) is refused, run.stderr
+    assert run.returncode == refused
 
 
 def test_a_version_for_an_engine_that_is_kept_is_refused(tmp_path: Path) -> None:
@@ -244,7 +310,7 @@ def test_ubuntu_s_compose_and_docker_s_are_not_installed_together(tmp_path: Path
 
 
 def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
-    fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"getconf": "1"})
+    fakes = as_fakes("inventories/example.py", tmp_path, BARE | {"nproc": "1"})
     run = pyinfra(fakes, "deploy.py", "-y")
     assert run.returncode == 1
     assert run.stderr.count("refused, nothing was changed:") == 1

@@ -17,7 +17,7 @@ from tests.unit.test_plan import BARE
 pytestmark = pytest.mark.process
 
 FAKE = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": BARE, "_sudo": False}
-SMALL = FAKE | {"fake_responses": BARE | {"getconf": "1"}}
+SMALL = FAKE | {"fake_responses": BARE | {"nproc": "1"}}
 FITS, REFUSED = ("@fake/big", FAKE), ("@fake/small", SMALL)
 GONE, KEYLESS = "nobody.invalid", ("nokey.invalid", {"ssh_key": "no such key"})
 

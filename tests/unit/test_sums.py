@@ -169,3 +169,28 @@ def test_the_sums_count_every_listed_model() -> None:
     assert "qwen2.5:3b beside it" in total.terms
     one = replace(SERVING, to_pull={"models qwen2.5:3b": Manifest(200, 1000, 990)})
     assert disk_sum(both, one).terms["models qwen2.5:3b"] == 1000
+
+
+def test_a_model_of_no_known_shape_counts_with_its_own_weights() -> None:
+    """models = qwen2.5:1.5b and qwen2.5:14b, of which one is in memory: 3G were enough for that sum."""
+    both = settings(models=["qwen2.5:1.5b", "qwen2.5:14b"])
+    large = Manifest(200, 8_988_124_069, 8_988_110_688)
+    pulled = replace(SERVING, to_pull={"models qwen2.5:14b": large})
+    there = replace(SERVING, model_sizes={"qwen2.5:14b-pristine": 8_988_124_069})
+    for measured in (pulled, there):
+        total = memory_sum(both, measured)
+        assert total
+        assert total.models == ("qwen2.5:14b",)
+        assert total.terms["weights"] > 8_988_000_000
+        assert total.source == "qwen2.5:14b taken as large as qwen2.5:1.5b but for its weights"
+        (refusal,) = misfits(
+            both, "medium", replace(measured, to_pull={}, model_sizes=there.model_sizes)
+        )
+        assert refusal.startswith("ollama_memory: 3G is less than the ")
+
+
+def test_a_model_that_the_door_alone_lets_in_counts_as_the_server_has_it() -> None:
+    own = settings(gateway_models=["site/large:1"])
+    total = memory_sum(own, replace(SERVING, model_sizes={"site/large:1": 5 * 10**9}))
+    assert total
+    assert total.models == ("site/large:1",)

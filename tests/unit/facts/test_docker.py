@@ -36,6 +36,7 @@ def test_a_daemon_json_that_is_none_is_not_an_empty_one() -> None:
     assert DaemonConfig().process(["{,"]) is None
     assert DaemonConfig().process(["[]"]) is None
     assert DaemonConfig().process(["{}"]) == {}
+    assert DaemonConfig().process(['{"features": null, "mtu": 1400}']) == {"mtu": 1400}
 
 
 SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -36,9 +37,11 @@ def held(path: Path, seconds: float) -> Iterator[int]:
         process.kill()
 
 
-def waited(folder: Path, patience: int) -> subprocess.CompletedProcess[str]:
+def waited(
+    folder: Path, patience: int, locks: str = "/proc/locks"
+) -> subprocess.CompletedProcess[str]:
     script = packages.WAIT.read_text().replace(" /var/", f" {folder}/var/")
-    script = script.replace("sleep 1\n", "sleep 0.1\n")
+    script = script.replace("sleep 1\n", "sleep 0.1\n").replace("/proc/locks", locks)
     return subprocess.run(["sh", "-c", script, "w", str(patience)], capture_output=True, text=True)
 
 
@@ -76,3 +79,15 @@ def test_nobody_is_not_waited_for(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.touch()  # dpkg leaves it there
     assert (waited(tmp_path, 0).returncode, waited(tmp_path, 0).stdout) == (0, "")
+
+
+def test_a_lock_of_another_disk_s_file_with_the_same_number_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / LOCKS[0]
+    path.parent.mkdir(parents=True)
+    path.touch()
+    table = tmp_path / "locks"
+    table.write_text(f"1: POSIX  ADVISORY  WRITE {os.getpid()} 00:17:{path.stat().st_ino} 0 EOF\n")
+    done = waited(tmp_path, 0, str(table))
+    assert (done.returncode, done.stdout) == (0, "")

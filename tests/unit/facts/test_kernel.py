@@ -1,0 +1,150 @@
+"""What a host's kernel gives, by the files that it really has there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ollama_stack.facts.docker import OwnCompose
+from ollama_stack.facts.host import Room, Space, UplinkMtu
+from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
+
+pytestmark = pytest.mark.process
+
+CGROUP2 = "cpuset cpu io memory hugetlb pids rdma misc\n"
+CGROUP1 = {
+    "cpu/cpu.cfs_quota_us": "-1\n",
+    "memory/memory.limit_in_bytes": "9223372036854771712\n",
+    "memory/memory.memsw.limit_in_bytes": "9223372036854771712\n",
+    "pids/cgroup.procs": "1\n",
+}
+MEMINFO = "MemTotal:        8032384 kB\nMemFree:  1 kB\nHugePages_Total:       0\nHugetlb:               0 kB\n"
+
+
+def said(command: object, folder: Path, files: dict[str, str]) -> list[str]:
+    """What a fact's command prints on a host with these files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "cgroup").mkdir(exist_ok=True)
+    script = str(command).replace("/sys/fs/cgroup", f"{folder}/cgroup")
+    for root in ("/proc/", "/sys/class/"):
+        script = script.replace(root, f"{folder}{root}")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def cgroups(files: dict[str, str]) -> dict[str, str]:
+    return {f"cgroup/{name}": text for name, text in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("files", "line", "missing"),
+    [
+        ({"cgroup.controllers": CGROUP2}, "quiet", []),
+        # Raspberry Pi OS, whose firmware appends cgroup_disable=memory.
+        ({"cgroup.controllers": "cpuset cpu io pids\n"}, "cgroup_disable=memory", ["memory"]),
+        ({"cgroup.controllers": "cpuset io memory pids\n"}, "quiet", ["cpu"]),
+        ({"cgroup.controllers": CGROUP2}, "quiet swapaccount=0", ["swap"]),
+        (CGROUP1, "quiet", []),
+        (
+            {name: text for name, text in CGROUP1.items() if "memsw" not in name},
+            "systemd.unified_cgroup_hierarchy=0",
+            ["swap"],
+        ),
+        (
+            {name: text for name, text in CGROUP1.items() if "memory/" not in name},
+            "cgroup_disable=memory",
+            ["memory", "swap"],
+        ),
+        ({}, "quiet", []),
+    ],
+)
+def test_what_a_kernel_cannot_bound_is_known(
+    files: dict[str, str], line: str, missing: list[str], tmp_path: Path
+) -> None:
+    there = cgroups(files) | {"proc/cmdline": f"root=/dev/sda1 {line}\n"}
+    assert Unbounded().process(said(Unbounded().command(), tmp_path, there)) == missing
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "files", "size"),
+    [
+        (MEMINFO, {}, 8032384 * 1024),
+        (MEMINFO, CGROUP1, 8032384 * 1024),
+        (MEMINFO, {"memory.max": "max\n"}, 8032384 * 1024),
+        (MEMINFO, {"memory.max": "4294967296\n"}, 4 * 2**30),
+        (MEMINFO, CGROUP1 | {"memory/memory.limit_in_bytes": "4294967296\n"}, 4 * 2**30),
+        (
+            MEMINFO.replace("Hugetlb:               0", "Hugetlb:         4194304"),
+            {},
+            (8032384 - 4194304) * 1024,
+        ),
+        ("MemTotal:        8032384 kB\n", {}, 8032384 * 1024),
+    ],
+)
+def test_memory_is_what_processes_can_have(
+    meminfo: str, files: dict[str, str], size: int, tmp_path: Path
+) -> None:
+    there = cgroups(files) | {"proc/meminfo": meminfo}
+    assert MemTotal().process(said(MemTotal().command(), tmp_path, there)) == size
+
+
+def test_cpus_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    command = str(Processors().command())
+    assert Processors().process(said(f"taskset --cpu-list 0 {command}", tmp_path, {})) == 1
+
+
+def test_a_folder_s_room_is_that_of_the_disk_it_will_be_on(tmp_path: Path) -> None:
+    found = Room().process(said(Room().command(str(tmp_path / "a b/c")), tmp_path, {}))
+    assert found
+    assert found.writable
+    assert found.size > 0
+    assert found.files
+    assert Room().process(["r 1073741824 -"]) == Space(False, 2**30, None)  # btrfs
+
+
+def test_compose_in_root_s_own_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = OwnCompose().command()
+    assert said(command, tmp_path, {}) == []
+    plugin = tmp_path / ".docker/cli-plugins/docker-compose"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("#!/bin/sh\necho 2.2.3\n")
+    plugin.chmod(0o755)
+    assert said(command, tmp_path, {}) == [str(plugin), "2.2.3"]
+    plugin.chmod(0o644)
+    assert said(command, tmp_path, {}) == [str(plugin)]
+
+
+ROUTES = "Iface\tDestination\tGateway\n"
+BRIDGED = {"sys/class/net/br0/mtu": "1400\n", "sys/class/net/br0/bridge/forward_delay": "0\n"}
+DOCKER = {
+    "sys/class/net/docker0/mtu": "1500\n",
+    "sys/class/net/docker0/bridge/forward_delay": "0\n",
+}
+ETH0 = {"sys/class/net/eth0/mtu": "1450\n"}
+
+
+@pytest.mark.parametrize(
+    ("routes", "devices", "mtu"),
+    [
+        (["eth0\t00000000\t0101A8C0", "docker0\t000011AC\t00000000"], ETH0 | DOCKER, 1450),
+        # A host of virtual machines: its own way out is a bridge.
+        (["br0\t00000000\t0101A8C0", "docker0\t000011AC\t00000000"], BRIDGED | DOCKER, 1400),
+        (["docker0\t000011AC\t00000000", "eth0\t0000A8C0\t00000000"], ETH0 | DOCKER, 1450),
+        (["docker0\t000011AC\t00000000"], DOCKER, 1500),
+        ([], {}, 1500),
+    ],
+)
+def test_the_mtu_is_that_of_the_way_out(
+    routes: list[str], devices: dict[str, str], mtu: int, tmp_path: Path
+) -> None:
+    table = {"proc/net/route": ROUTES + "".join(f"{line}\n" for line in routes)}
+    lines = said(UplinkMtu().command(), tmp_path, table | devices)
+    assert (UplinkMtu().process(lines) if lines else UplinkMtu.default()) == mtu
