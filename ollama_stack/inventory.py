@@ -161,9 +161,7 @@ def read_hosts(path: str, pyinfra: Pyinfra = started) -> list[Target]:
     targets = [
         Target(host["name"], tuple(dict.fromkeys(host["groups"])), host["data"]) for host in hosts
     ]
-    _refuse_twice(
-        path, targets, [(host["name"], group) for host in hosts for group in host["groups"]]
-    )
+    _refuse_twice(path, [(host["name"], group) for host in hosts for group in host["groups"]])
     for target in targets:
         own_group = target.name in target.groups and not target.name.startswith("@")
         if own_group or re.search(r"[*?\[]", target.name):
@@ -174,19 +172,11 @@ def read_hosts(path: str, pyinfra: Pyinfra = started) -> list[Target]:
     return targets
 
 
-def _refuse_twice(path: str, targets: Iterable[Target], members: Iterable[tuple[str, str]]) -> None:
-    """Of two hosts of one name pyinfra keeps one; one that has two names would be changed twice at once."""
+def _refuse_twice(path: str, members: Iterable[tuple[str, str]]) -> None:
+    """Of two hosts of one name pyinfra keeps one, with the data of the last."""
     for (name, group), times in Counter(members).items():
         if times > 1 and name[0] != "@":  # pyinfra puts those in twice itself
             raise ValueError(f"{path}: {name} is in {group} {times} times; leave it in once")
-    found: dict[tuple[str, object], str] = {}
-    for target in targets:
-        if target.name[0] != "@" and serves(target.groups):
-            place = (target.address, target.data.get("ssh_port", 22))
-            if (other := found.setdefault(place, target.name)) != target.name:
-                raise ValueError(
-                    f"{path}: {other} and {target.name} are one host, {place[0]}; leave one of them in"
-                )
 
 
 def limited(path: str, targets: list[Target], limit: Iterable[str]) -> list[Target]:

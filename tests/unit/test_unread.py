@@ -42,10 +42,6 @@ DROPPED = "is no host, for which pyinfra leaves the whole group out"
             "ssh_port: the value of a host is refused (str is not an instance of int); correct it",
         ),
         ('medium = ["a", "a"]', "a is in medium 2 times; leave it in once"),
-        (
-            'medium = ["10.0.0.5", ("b", {"ssh_hostname": "10.0.0.5", "ssh_port": 22})]',
-            "10.0.0.5 and b are one host, 10.0.0.5; leave one of them in",
-        ),
     ],
 )
 def test_an_inventory_that_cannot_be_read_is_one_sentence(
