@@ -12,6 +12,7 @@ import click
 from ollama_stack import ROOT
 
 USED = ROOT / ".inventory"  # which git ignores
+ANEW = "remove it, then note one: ollama-stack use INVENTORY"
 
 
 class Verb(click.Command):
@@ -90,7 +91,12 @@ def _or_noted(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         raise click.MissingParameter(
             "Name one, or note one: ollama-stack use INVENTORY.", ctx, param
         )
-    noted = USED.read_text().strip()
+    try:
+        noted = USED.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{USED} cannot be read ({error}); {ANEW}") from error
+    if not noted or len(noted.splitlines()) > 1:
+        raise click.UsageError(f"{USED} names no inventory; {ANEW}")
     click.echo(f"The inventory is {noted} (ollama-stack use).", err=True)
     return noted
 

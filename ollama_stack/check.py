@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ollama_stack.config.monitoring import MONITORING, read_monitor
 from ollama_stack.config.settings import PYINFRA_KEY, Settings, serves
 from ollama_stack.inventory import Pyinfra, Target, limited, read_hosts, servers, unusable_keys
-from ollama_stack.misplaced import no_such
+from ollama_stack.misplaced import login_faults, no_such
 from ollama_stack.rules import Hosts, refusal, run_faults, sentence
 from ollama_stack.stack.monitoring import alertmanager
 
@@ -79,6 +79,7 @@ def monitoring_faults(hosts: Hosts) -> dict[str, list[str]]:
             own.append(f"monitoring: {', '.join(found)} are in it; one host watches a site")
         unknown = (key for key in data if not PYINFRA_KEY.match(key))
         own += [no_such(key) for key in unknown if key not in Settings.model_fields]
+        own += login_faults(data)
         try:
             alertmanager(read_monitor(data))
         except ValidationError as error:

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -19,9 +20,12 @@ from testinfra.host import Host
 
 from ollama_stack import ROOT
 from ollama_stack.config.settings import serves
+from ollama_stack.misplaced import inventory_faults
 from ollama_stack.private_key import key_fault
 from ollama_stack.stack.page import reached_at
+from ollama_stack.unread import LIKE, why
 
+EMPTY = f"%s: it has no hosts; {LIKE}"
 # pyinfra's command, called with its words; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -147,12 +151,17 @@ def read_hosts(path: str, pyinfra: Pyinfra = started) -> list[Target]:
     if not (ROOT / path).is_file():
         raise ValueError(f"{path}: there is no such inventory")
     shown = pyinfra(path, "debug-inventory", "--json")
-    if shown.returncode:
-        raise ValueError(f"{path}: pyinfra cannot read it:\n{shown.stderr.strip()}")
+    hosts = [] if shown.returncode or not shown.stdout else json.loads(shown.stdout)
+    if not hosts:
+        misread = [f"{path}: {fault}" for fault in inventory_faults(path).get(path, [])]
+        unread = shown.returncode or not shown.stdout
+        raise ValueError(
+            "\n".join(misread) or (why(shown.stderr, path) if unread else EMPTY % path)
+        )
     targets = [
-        Target(host["name"], tuple(dict.fromkeys(host["groups"])), host["data"])
-        for host in json.loads(shown.stdout)
+        Target(host["name"], tuple(dict.fromkeys(host["groups"])), host["data"]) for host in hosts
     ]
+    _refuse_twice(path, [(host["name"], group) for host in hosts for group in host["groups"]])
     for target in targets:
         own_group = target.name in target.groups and not target.name.startswith("@")
         if own_group or re.search(r"[*?\[]", target.name):
@@ -161,6 +170,13 @@ def read_hosts(path: str, pyinfra: Pyinfra = started) -> list[Target]:
                 "cannot tell them apart, so rename one (ssh_hostname takes the address)"
             )
     return targets
+
+
+def _refuse_twice(path: str, members: Iterable[tuple[str, str]]) -> None:
+    """Of two hosts of one name pyinfra keeps one, with the data of the last."""
+    for (name, group), times in Counter(members).items():
+        if times > 1 and name[0] != "@":  # pyinfra puts those in twice itself
+            raise ValueError(f"{path}: {name} is in {group} {times} times; leave it in once")
 
 
 def limited(path: str, targets: list[Target], limit: Iterable[str]) -> list[Target]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pyinfra.api.arguments import all_argument_meta
+from pyinfra.connectors.ssh import ConnectorData
 
 from ollama_stack import ROOT
 from ollama_stack.config.settings import PROFILES, PYINFRA_KEY, Settings
+from ollama_stack.unread import misread
 
 
 def file_faults(used: Iterable[str]) -> dict[str, list[str]]:
@@ -48,6 +51,7 @@ def inventory_faults(inventory: str) -> dict[str, list[str]]:
         for name in sorted(_assigned(file))
         if name in Settings.model_fields or name in all_argument_meta or name.startswith("ssh_")
     ]
+    wrong += misread(file)
     return {inventory: wrong} if wrong else {}
 
 
@@ -70,6 +74,20 @@ def _assigned(file: Path) -> set[str]:
         targets += node.targets if isinstance(node, ast.Assign) else []
         targets += [node.target] if isinstance(node, ast.AnnAssign) else []
     return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def login_faults(data: Mapping[str, Any]) -> Iterator[str]:
+    """Names of a host's data that are nearly pyinfra's own, and a port that is none: pyinfra takes both in silence."""
+    for name in map(str, data):
+        known = ConnectorData.__annotations__ if name.startswith("ssh_") else ()
+        if known and name not in known:
+            yield f"{name}: no such setting; {near(name, known, 'pyinfra has ' + ', '.join(known))}"
+        elif name.startswith("_") and name not in all_argument_meta:
+            like = difflib.get_close_matches(name, all_argument_meta, n=1, cutoff=0.8)
+            yield from (f"{name}: no such setting; did you mean {one}?" for one in like)
+    port = data.get("ssh_port")
+    if isinstance(port, int) and not 0 < port < 65536:
+        yield f"ssh_port: {port} is no port; write one from 1 to 65535"
 
 
 def no_such(setting: str) -> str:

@@ -18,7 +18,7 @@ from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config import acme, page, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import size_bytes
-from ollama_stack.misplaced import file_faults, inventory_faults, near, no_such
+from ollama_stack.misplaced import file_faults, inventory_faults, login_faults, near, no_such
 from ollama_stack.stack.cluster import cluster_faults
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
@@ -79,6 +79,7 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
             "profile: the host watches others and serves no class; ollama-stack deploy, or --limit, leaves it out"
         ]
     wrong = [] if profile else [f"profile: put the host in exactly one of {', '.join(PROFILES)}"]
+    wrong += login_faults(data)
     try:
         settings = read_settings(data)
     except ValidationError as error:

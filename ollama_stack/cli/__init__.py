@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOENT, ENOSPC, EPIPE
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +14,7 @@ from ollama_stack import ROOT, __version__, arguments, supply
 from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, from_bundle, of_hosts
 from ollama_stack.cli.students import load, sizing
 
-MISTYPED, INTERRUPTED = 3, 130
+MISTYPED, INTERRUPTED, UNHEARD = 3, 130, 141
 
 
 # Each verb imports what it needs: --help and completion would have to wait for pyinfra.
@@ -30,7 +31,7 @@ def cli() -> None:
 
     Underneath is plain pyinfra (pyinfra INVENTORY deploy.py) and plain pytest (pytest tests/audit
     --inventory INVENTORY): both may be used alone. Exit: 3 from every verb if the command line is not
-    understood, 130 if it was interrupted.
+    understood, 130 if it was interrupted, 141 if what it says could not be written to its end.
     """
 
 
@@ -254,14 +255,44 @@ def docs() -> None:
 
 def main() -> NoReturn:
     """The command line of this process."""
+    _open_streams()
     try:
+        Path.cwd()
         code = cli.main(prog_name="ollama-stack", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = MISTYPED
     except click.Abort:
         code = INTERRUPTED
+    except SystemExit:  # so click and Rich end where nobody reads any more
+        code = UNHEARD
+    except OSError as error:
+        code = _unheard(error)
     except ValueError as refused:
         sys.stderr.write(f"{refused}\n")
         code = 1
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """A service or a cron may start it without some of the three, for which Python has None."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "rw"[number > 0], closefd=False))
+
+
+def _unheard(error: OSError) -> int:
+    """The exit status where what a verb says can no longer be written; other errors are raised again."""
+    if error.errno == ENOENT and error.filename is None:
+        sys.stderr.write("the folder that you stand in is no longer there; cd to another one\n")
+        return MISTYPED
+    if error.errno not in (EPIPE, ENOSPC) or error.filename is not None:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]  # open by now
+    if error.errno == ENOSPC:
+        sys.stderr.write(f"what it says cannot be written ({error.strerror}); make room there\n")
+    return UNHEARD

@@ -20,12 +20,12 @@ from ollama_stack.config.types import (
     Digest,
     DockerVersion,
     Duration,
-    Folder,
     Image,
     Lessons,
     Listed,
     Model,
     ModelShape,
+    OwnFolder,
     Project,
     Proxy,
     Registry,
@@ -162,15 +162,16 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         unit="MiB",
         ge=0,
     )
-    ollama_dir: Folder = setting("folder of the compose file", "ours", "/opt/ollama")
+    ollama_dir: OwnFolder = setting(
+        "folder of the compose file", "ours", "/opt/ollama", rule="of its own, not of the system's"
+    )
     ollama_project: Project = setting(
         "compose project", "ours", "ollama", rule="owns the container `ollama`, if there is one"
     )
-    health_interval: Duration = setting(
+    health_interval: Timeout = setting(
         "time between two health checks of a container; a change waits for the first one",
         "ours; Docker before 25 has no shorter interval for a start",
         "5s",
-        unit="Go duration",
     )
     health_timeout: Timeout = setting(
         "longest silence after a health check's question; then the container is ended, and starts anew",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from datetime import date, datetime
 from hashlib import sha256
@@ -30,6 +31,19 @@ def _with_a_port(registry: str) -> str:
     return registry
 
 
+def _plain_path(path: str) -> str:
+    if posixpath.normpath(path) != path or path.startswith("//"):
+        raise ValueError(f"{path!r} is not understood; write it like /opt/ollama")
+    return path
+
+
+def _below_a_folder(path: str) -> str:
+    """Its mode becomes 755, which /tmp and /root may not have."""
+    if path.count("/") < 2:
+        raise ValueError(f"{path!r} is no folder of its own; write it like /opt/ollama")
+    return path
+
+
 def _date(day: str) -> str:
     try:
         return str(date.fromisoformat(day))
@@ -49,11 +63,11 @@ def _in_order(lessons: str) -> str:
 
 Cpus = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]  # the least that Docker takes
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[str, _form(r"^[1-9][0-9]*[MG]$", "3G", "512M")]
-BodySize = Annotated[str, _form(r"^[1-9][0-9]*[KMG]$", "128K", "4M")]
-# pyinfra's --data makes a number of -1.
+Size = Annotated[str, _form(r"^[1-9][0-9]{0,8}[MG]$", "3G", "512M")]
+BodySize = Annotated[str, _form(r"^[1-9][0-9]{0,8}[KMG]$", "128K", "4M")]
+# pyinfra's --data makes a number of -1; Go's own durations end after 292 years.
 Duration = Annotated[
-    str, BeforeValidator(str), _form(r"^([1-9][0-9]*(s|m|h)|-1)$", "5m", "1h", "-1")
+    str, BeforeValidator(str), _form(r"^([1-9][0-9]{0,5}(s|m|h)|-1)$", "5m", "1h", "-1")
 ]
 Timeout = Annotated[str, _form(r"^([1-9][0-9]{0,3}(s|m)|[1-9][0-9]?h)$", "120s", "15m")]
 Origin = Annotated[
@@ -119,7 +133,8 @@ Lessons = Annotated[
     _form(rf"^({_DAY}-{_DAY} {_HOUR}-{_HOUR})?$", "mon-fri 08:00-15:00"),
     AfterValidator(_in_order),
 ]
-Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama")]
+Folder = Annotated[str, _form(r"^/[A-Za-z0-9_./-]+$", "/opt/ollama"), AfterValidator(_plain_path)]
+OwnFolder = Annotated[Folder, AfterValidator(_below_a_folder)]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
 

@@ -172,17 +172,6 @@ def _said(result: Result) -> str:
     return ": ".join(filter(None, (result.status, said))) + aim
 
 
-def write(report: Report, folder: Path) -> str:
-    """report.json, its SHA-256 beside it, and report.html; returns the SHA-256."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = report.model_dump_json(indent=2) + "\n"
-    digest = sha256(text.encode()).hexdigest()
-    (folder / "report.json").write_text(text)
-    (folder / "report.json.sha256").write_text(f"{digest}  report.json\n")
-    (folder / "report.html").write_text(render(report, digest))
-    return digest
-
-
 def render(report: Report, digest: str) -> str:
     """The page for people: one file, no scripts, nothing fetched."""
     templates = Environment(

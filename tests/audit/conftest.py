@@ -31,8 +31,8 @@ from ollama_stack.reports.audit import (
     kept,
     utc_now,
     verdict,
-    write,
 )
+from ollama_stack.reports.audit_files import refuse_others, write
 from ollama_stack.revision import revision
 from ollama_stack.rules import faults
 from tests.audit.control import DEPLOY, Spec, sentence
@@ -63,11 +63,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.report and not config.option.xmlpath:
         config.option.xmlpath = str(config.option.report / "junit.xml")
     config.stash[TARGETS] = _chosen(config)
-    if config.option.since:
-        try:
+    try:
+        if config.option.since:
             config.stash[KEPT] = kept(config.option.since, config.option.inventory)
-        except ValueError as error:
-            _stop(str(error))
+        if config.option.report:
+            refuse_others(config.option.report)
+    except ValueError as error:
+        _stop(str(error))
 
 
 def _chosen(config: pytest.Config) -> list[Target]:
@@ -196,7 +198,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     made = config.stash[REPORT]
     session.exitstatus = max(EXIT[made.verdict], int(session.exitstatus == 2) * COULD_NOT_LOOK)
     if config.option.report:
-        digest = write(made, config.option.report)
+        try:
+            digest = write(made, config.option.report)
+        except ValueError as error:
+            _stop(str(error))
         if xml := config.stash.get(xml_key, None):
             told = {"inventory": made.inventory, "commit": made.commit, "time": made.time}
             told |= {"report.json sha256": digest, "verdict": made.verdict, **made.tools}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ollama_stack.reports.audit import write
+from ollama_stack.reports.audit_files import write
 from tests.lab.conftest import sh
 from tests.unit.reports import mixed
 

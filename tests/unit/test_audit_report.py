@@ -11,7 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ollama_stack.reports.audit import Change, HostAudit, compare, kept, verdict, write
+from ollama_stack.reports.audit import Change, HostAudit, compare, kept, verdict
+from ollama_stack.reports.audit_files import refuse_others, write
 from tests.unit.reports import CONTROLS, HOSTILE, host, mixed, report, result
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -91,6 +92,27 @@ def test_a_report_is_checked_by_its_sum(tmp_path: Path) -> None:
     assert digest in (tmp_path / "report.html").read_text()
     (tmp_path / "report.json").write_text("{}")
     assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode == 1
+
+
+def test_a_folder_that_takes_no_report_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fault = f"--report: {tmp_path}/file cannot be written (File exists); name a folder of yours, on a disk with room"
+    for attempt in (refuse_others, lambda folder: write(mixed(1), folder)):
+        with pytest.raises(ValueError, match=re.escape(fault)):
+            attempt(tmp_path / "file")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', "[" * 100_000])
+def test_a_file_that_is_no_report_stays_as_it_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(text)
+    fault = f"--report: {tmp_path}/report.json is no report of the audit's and stays as it is; name another folder"
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        refuse_others(tmp_path)
+
+
+def test_a_report_may_be_written_over_an_older_one(tmp_path: Path) -> None:
+    write(mixed(1), tmp_path)
+    refuse_others(tmp_path)
 
 
 def test_the_page_runs_nothing_and_fetches_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ NUMBER = "is refused: input should be a valid number (docs/settings.md)"
 FINITE = "is refused: input should be a finite number (docs/settings.md)"
 ABOVE_0 = "is refused: input should be greater than or equal to 0.01 (docs/settings.md)"
 DURATION = "is not understood; write it like 5m or 1h or -1"
+TIMEOUT = "is not understood; write it like 120s or 15m"
 SIZE = "is not understood; write it like 3G or 512M"
 IMAGE = "is not understood; write it like ollama/ollama:0.32.15 or ollama/ollama@sha256:..."
 MODEL = "is not understood; write it like qwen2.5:1.5b"
@@ -52,6 +53,10 @@ def at_least(least: int) -> str:
         ("ollama_cpus", float("inf"), FINITE),
         ("ollama_cpus", float("nan"), FINITE),
         ("ollama_cpu_reservation", 3.0, "is more than ollama_cpus = 2.0; lower it"),
+        ("ollama_keep_alive", "9999999h", DURATION),  # Go's durations end after 292 years
+        ("health_interval", "-1", TIMEOUT),  # no interval to Compose
+        ("health_interval", "100000h", TIMEOUT),
+        ("ollama_memory", "9" * 5000 + "G", SIZE),  # too long for Python's int()
         ("ollama_memory", "3", SIZE),
         ("ollama_memory", "3\u0663G", SIZE),
         ("ollama_memory", "3GB", SIZE),
@@ -79,6 +84,10 @@ def at_least(least: int) -> str:
         ("ollama_cache_ram", -1, at_least(0)),
         ("ollama_dir", "opt/ollama", FOLDER),
         ("ollama_dir", "/opt/o k", FOLDER),
+        ("ollama_dir", "/opt/ollama/", FOLDER),
+        ("ollama_dir", "/opt/../root", FOLDER),
+        ("ollama_dir", "//", FOLDER),
+        ("ollama_dir", "/root", "is no folder of its own; write it like /opt/ollama"),
         ("ollama_project", "Ollama", "is not understood; write it like ollama"),
         ("model_num_ctx", 128, at_least(256)),
         ("model_num_predict", 0, at_least(1)),
@@ -185,6 +194,26 @@ def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
     assert faults(["medium"], group_data("all", "medium") | {name: 3}) == [
         f"{name}: no such setting; {hint}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("data", "refusal"),
+    [
+        ({"ssh_prot": 2222}, "ssh_prot: no such setting; did you mean ssh_port?"),
+        ({"_suod": True}, "_suod: no such setting; did you mean _sudo?"),
+        ({"ssh_port": 99999}, "ssh_port: 99999 is no port; write one from 1 to 65535"),
+        ({"ssh_port": -1}, "ssh_port: -1 is no port; write one from 1 to 65535"),
+    ],
+)
+def test_a_login_that_pyinfra_would_take_otherwise_is_refused(
+    data: dict[str, Any], refusal: str
+) -> None:
+    assert faults(["medium"], group_data("all", "medium") | data) == [refusal]
+
+
+def test_names_of_a_site_s_own_and_of_pyinfra_are_fine() -> None:
+    own = {"_release": 7, "_every": {}, "_sudo": True, "_su_user": "x", "ssh_connect_retries": 3}
+    assert faults(["medium"], group_data("all", "medium") | own) == []
 
 
 WAIVER = {"id": "OLS-801", "reason": "loopback only", "until": "2027-06-30"}

@@ -93,6 +93,18 @@ def test_a_noted_inventory_need_not_be_named_again(
     assert asked == [school, "inventories/lab.py"]
 
 
+@pytest.mark.parametrize("noted", [b"", b"a\nb\n", b"\xff\xfe", None])
+def test_a_note_that_is_none_is_told(
+    noted: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / ".inventory"
+    note.mkdir() if noted is None else note.write_bytes(noted)
+    monkeypatch.setattr("ollama_stack.arguments.USED", note)
+    shown = CliRunner().invoke(cli, ["status"])
+    assert f"Error: {note} " in shown.output
+    assert "; remove it, then note one: ollama-stack use INVENTORY\n" in shown.output
+
+
 def test_a_watch_is_not_for_programs() -> None:
     done = front_door("status", "inventories/example.py", "--watch", "--json")
     assert (done.returncode, done.stdout) == (3, "")

@@ -245,3 +245,11 @@ def test_every_container_is_asked_as_often_as_declared() -> None:
         assert rendered["healthcheck"]["interval"] == "2s"
         assert rendered["healthcheck"]["start_period"] == ("180s" if name == "ollama" else "45s")
         assert rendered["init"] is True
+
+
+@pytest.mark.parametrize("project", ["null", "true", "123", "0123", "1e5"])
+def test_a_project_s_name_is_text_whatever_yaml_makes_of_it(project: str) -> None:
+    settings = read_settings(group_data("all", "medium") | {"ollama_project": project})
+    made = yaml.safe_load(compose_file(settings))
+    options = made["networks"]["app-network"]["driver_opts"]
+    assert (made["name"], options["com.docker.network.bridge.name"]) == (project, project)

@@ -1,0 +1,60 @@
+"""The front door where nobody reads what it says, or a stream is not there: no trace, no verdict."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ollama_stack import ROOT
+
+pytestmark = pytest.mark.process
+
+
+def front_door(words: str, around: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """``around``: shell text with the command as ``$it``."""
+    it = f"{sys.executable} -m ollama_stack.cli {words}"
+    done = subprocess.run(
+        ["bash", "-c", around.replace("$it", it)],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("words", ["--help", "status {}", "status {} --json", "handout {}"])
+@pytest.mark.parametrize(
+    ("around", "said"),
+    [
+        ("$it | true; exit ${PIPESTATUS[0]}", ""),
+        (
+            "$it >/dev/full",
+            "what it says cannot be written (No space left on device); make room there\n",
+        ),
+    ],
+)
+def test_what_nobody_hears_is_no_verdict(
+    words: str, around: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.py").write_text(
+        'medium = [("a", {"ssh_hostname": "127.0.0.9", "ssh_port": 1})]'
+    )
+    done = front_door(words.format(tmp_path / "hosts.py"), around)
+    assert (done.returncode, done.stderr.endswith(said)) == (141, True)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_not_there_is_missed_by_nobody(closed: str) -> None:
+    assert front_door("plan inventories/none.py", f"$it {closed}").returncode == 3
+    assert front_door("init x", f"$it {closed}").returncode == 3
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    done = front_door(
+        "plan x.py", 'cd "$(mktemp --directory --tmpdir=.)" && rmdir "$PWD" && $it', tmp_path
+    )
+    assert done.returncode == 3
+    assert done.stderr == "the folder that you stand in is no longer there; cd to another one\n"
