@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -25,18 +24,20 @@ Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
 
 
-def check_inventory(inventory: Inventory) -> None:
-    """Refuse the run, every fault of every host of it at once, before anything is touched."""
-    refuse(_checked(inventory))
+def check_inventory(inventory: Inventory, path: str = "") -> None:
+    """Refuse the run, every fault of every host of it at once, before anything is touched.
+
+    ``path``: of the inventory's file.
+    """
+    refuse(_checked(inventory, path))
 
 
 @cache
-def _checked(inventory: Inventory) -> dict[str, list[str]]:
+def _checked(inventory: Inventory, path: str) -> dict[str, list[str]]:
     """Faults by host or file; pyinfra runs deploy.py once a host, this runs once a run."""
     hosts = inventory.get_active_hosts()  # within --limit
     data = {host.name: (host.groups, host.data.dict()) for host in hosts}
-    file = next((word for word in sys.argv[1:] if word.endswith(".py")), "")
-    wrong = run_faults(data, (group for host in inventory for group in host.groups), file)
+    wrong = run_faults(data, (group for host in inventory for group in host.groups), path)
     for name in (name for name in data if not wrong.get(name)):
         for unusual in warnings(data[name][1]):
             logger.warning(f"{name}: {unusual}")
