@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ollama_stack.bundle.packed import BundleFault, Digest, Packed, blob_path, loaded_as, written
 
@@ -21,10 +21,8 @@ AGAIN = "copy the file again, or make it anew (ollama-stack bundle)"
 Machine = Literal["x86_64", "aarch64"]
 
 
-class Wheels(BaseModel):
+class Wheels(BaseModel, frozen=True):
     """What pip needs for one file of requirements."""
-
-    model_config = ConfigDict(frozen=True)
 
     requirements: str
     """SHA-256 of that file."""
@@ -33,10 +31,8 @@ class Wheels(BaseModel):
     """Digests by the wheels' names."""
 
 
-class Contents(BaseModel):
+class Contents(BaseModel, frozen=True):
     """The list, bundle.json."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     machine: Machine

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.cluster.facts import RELEASE, Release, View
 from ollama_stack.cluster.operations import told, view
-from ollama_stack.shell import run_now
+from ollama_stack.shell import Commands, run_now
 
 KEPT_RELEASES = 5
 POLL = 1.0  # seconds between two looks at a change
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.cluster.facts import (
     KeptModel,
@@ -22,11 +21,9 @@ from ollama_stack.cluster.facts import (
 )
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import manifest_path
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import Commands, or_explain, run_now
 
 JOIN = 60.0  # seconds, after the twenty that Docker itself waits
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)

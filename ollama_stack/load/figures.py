@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence
 from statistics import quantiles
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 End = Literal["answered", "refused", "failed", "broken", "late", "left"]
 
 
-class Question(BaseModel):
+class Question(BaseModel, frozen=True):
     """One question; seconds, ``came`` from the beginning of the class on."""
-
-    model_config = ConfigDict(frozen=True)
 
     who: Literal["student", "rude"]
     came: float
@@ -36,30 +34,24 @@ class Question(BaseModel):
         return self.tokens / self.writing if self.tokens and self.writing else None
 
 
-class Places(BaseModel):
+class Places(BaseModel, frozen=True):
     """The gateway's places at a moment."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: float
     flight: int
     queue: int
 
 
-class Spread(BaseModel):
+class Spread(BaseModel, frozen=True):
     """Quantiles; of one value they are all this value."""
-
-    model_config = ConfigDict(frozen=True)
 
     p50: float
     p95: float
     p99: float
 
 
-class Figures(BaseModel):
+class Figures(BaseModel, frozen=True):
     """A class in figures: seconds, tokens a second, answers a minute."""
-
-    model_config = ConfigDict(frozen=True)
 
     asked: int
     """By students who did not leave; success is the answered share of them."""

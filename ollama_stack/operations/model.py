@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels, Model, Models
 from ollama_stack.facts.ollama import OllamaRunner, Runner, call
-from ollama_stack.shell import or_explain, renamed, run_now
+from ollama_stack.shell import Commands, or_explain, renamed, run_now
 
 PROGRESS = Path(__file__).with_name("pull-progress.sh")
 ATTEMPTS = 3
 PRISTINE = r"-pristine(-[0-9a-f]{12})?"
 SILENT = "ollama: the server does not answer, or refuses; read `docker logs --tail 50 ollama` on the host"
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
@@ -17,7 +16,7 @@ from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import KEYRING, NEW_KEYRING, OLD_PIN, PIN, SOURCES
-from ollama_stack.shell import or_explain, renamed, run_now
+from ollama_stack.shell import Commands, or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
@@ -33,8 +32,6 @@ TORN = (
     "! said=$(LC_ALL=C apt-cache gencaches 2>&1)"
     ' && case $said in *"list of sources"*) false ;; esac'
 )
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 def wait(state: State, host: Host) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
 from pyinfra import host
 from pyinfra.api import Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -25,13 +24,11 @@ from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
 from ollama_stack.paths import LOCK, RELEASE_LOG
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import Commands, or_explain, run_now
 from ollama_stack.stack.compose import CLEAN, COMMAND
 
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
 TLS = "tls.pem"
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -29,10 +29,8 @@ FILES = ("load.json", "load.csv", "load.html")
 MARK = '<meta name="generator" content="ollama-stack load">'
 
 
-class HostLoad(BaseModel):
+class HostLoad(BaseModel, frozen=True):
     """One host; without figures, why there are none."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     profile: str | None
@@ -48,10 +46,8 @@ class HostLoad(BaseModel):
     questions: list[Question] = []
 
 
-class Load(BaseModel):
+class Load(BaseModel, frozen=True):
     """The report; time in UTC. Its verdict is that of the worst host."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime

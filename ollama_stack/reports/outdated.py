@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pyinfra.api import DeployError
 from rich.console import Console
 from rich.markup import escape
@@ -25,10 +25,8 @@ EXIT: dict[State, int] = {"current": 0, "unpinned": 0, "outdated": 1, "unknown":
 PYTHON = "3.13"  # whose wheels are asked for where no page is built
 
 
-class Item(BaseModel):
+class Item(BaseModel, frozen=True):
     """One thing that is declared, and what its registry has."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["image", "model", "wheel"]
     name: str
@@ -42,10 +40,8 @@ class Item(BaseModel):
     hosts: list[str]
 
 
-class Outdated(BaseModel):
+class Outdated(BaseModel, frozen=True):
     """The report; time in UTC. Its verdict is that of the worst."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime

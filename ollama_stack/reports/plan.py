@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,10 +47,8 @@ Verdict = Literal["fits", "refused", "unreachable"]
 EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}
 
 
-class HostPlan(BaseModel):
+class HostPlan(BaseModel, frozen=True):
     """One host: what is declared, what it is, whether that fits, and what a deploy would change."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     profile: str | None
@@ -73,10 +71,8 @@ class HostPlan(BaseModel):
     """Names of operations with something to do; None while any host is refused."""
 
 
-class Plan(BaseModel):
+class Plan(BaseModel, frozen=True):
     """The report; sizes in bytes, time in UTC. Its verdict is that of the worst host."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime

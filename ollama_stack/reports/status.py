@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.config.types import is_lesson, size_bytes
@@ -32,10 +32,8 @@ from ollama_stack.reports.health import Seen, State, problems, state
 PATIENCE = 15  # seconds for one host, its login included
 
 
-class Release(BaseModel):
+class Release(BaseModel, frozen=True):
     """A release that answered, as its own record has it."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     version: str
@@ -50,10 +48,8 @@ class Release(BaseModel):
     """When and why the host came back to it by itself; empty if it did not."""
 
 
-class Now(BaseModel):
+class Now(BaseModel, frozen=True):
     """What the service does at this moment; null for what the host did not say. Sizes in bytes, times in seconds."""
-
-    model_config = ConfigDict(frozen=True)
 
     cpus: float | None = None
     cpus_limit: float
@@ -86,10 +82,8 @@ class Now(BaseModel):
     """null also where the address is not https."""
 
 
-class HostStatus(BaseModel):
+class HostStatus(BaseModel, frozen=True):
     """One host: its last good release (without one, the reason if it is known) and how it is."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     reached: bool = True
@@ -101,10 +95,8 @@ class HostStatus(BaseModel):
     now: Now | None = None
 
 
-class Status(BaseModel):
+class Status(BaseModel, frozen=True):
     """The report; time in UTC."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
