@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
@@ -16,7 +16,7 @@ from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import KEYRING, NEW_KEYRING, OLD_PIN, PIN, SOURCES
-from ollama_stack.shell import Commands, or_explain, renamed, run_now
+from ollama_stack.shell import Commands, fail, or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
@@ -39,7 +39,7 @@ def wait(state: State, host: Host) -> bool:
     command = StringCommand("sh -c", QuoteString(WAIT.read_text()), "packages-wait", str(PATIENCE))
     ok, said = run_now(state, host, command, show=True)
     if not ok:
-        host.log_styled(" ".join(said[-1:]), fg="red", log_func=logger.error)
+        fail(host, " ".join(said[-1:]))
     return ok
 
 

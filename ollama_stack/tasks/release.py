@@ -24,6 +24,7 @@ from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.memory import known
 from ollama_stack.operations import lock, model, programs, release
 from ollama_stack.revision import revision
+from ollama_stack.shell import fail
 from ollama_stack.stack.rendering import compose_file, gateway_files, settling_unit
 from ollama_stack.tasks.host import least_mtu, slice_of
 
@@ -62,11 +63,10 @@ class WayBack(BaseStateCallback):
         try:
             release.return_to_good(state, host, settings.ollama_dir, patience(settings))
         except Exception as error:
-            host.log_styled(
+            fail(
+                host,
                 f"it cannot be reached any more ({error}); it goes back automatically. Run again once it "
                 "can be reached",
-                fg="red",
-                log_func=logger.error,
             )
 
 
