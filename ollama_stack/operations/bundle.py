@@ -19,9 +19,7 @@ from ollama_stack.facts.model import Models, manifest_path
 from ollama_stack.facts.ollama import call
 from ollama_stack.operations.model import SILENT, has
 from ollama_stack.shell import Commands, fail, or_explain, renamed
-from ollama_stack.stack.compose import CLEAN
-
-DOCKER = f"{CLEAN} docker"
+from ollama_stack.stack.compose import DOCKER
 
 
 @operation()

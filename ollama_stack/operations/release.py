@@ -25,7 +25,7 @@ from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
 from ollama_stack.paths import LOCK, RELEASE_LOG
 from ollama_stack.shell import Commands, or_explain, run_now
-from ollama_stack.stack.compose import CLEAN, COMMAND
+from ollama_stack.stack.compose import COMMAND, DOCKER
 
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
 TLS = "tls.pem"
@@ -96,7 +96,7 @@ def staged(
     if declared.gateway:
         yield or_explain(
             StringCommand(
-                f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
+                f"{DOCKER} run --rm --network none --read-only --cap-drop ALL",
                 *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
                 *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             ),
