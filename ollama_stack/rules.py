@@ -49,9 +49,9 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
     ``hosts``: groups and data by name; ``groups``: all those of the inventory, whose file is ``inventory``.
     """
     files = file_faults(groups) | inventory_faults(inventory)
-    told = {fault for found in files.values() for fault in found}
+    of_files = {fault for found in files.values() for fault in found}
     wrong = {
-        name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in told]
+        name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in of_files]
         for name, (own, data) in hosts.items()
     }
     wrong = wrong if any(wrong.values()) else cluster_faults(hosts)
@@ -60,8 +60,8 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
 
 def refuse(reasons: Mapping[str, list[str]]) -> None:
     """DeployError with the reasons of all hosts, if there are any."""
-    if words := refusal(reasons):
-        raise DeployError(words)
+    if message := refusal(reasons):
+        raise DeployError(message)
 
 
 def refusal(reasons: Mapping[str, list[str]]) -> str:
@@ -102,28 +102,28 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
 def warnings(data: Mapping[str, Any]) -> list[str]:
     """What is unusual with one host, and goes on all the same; the data must be free of faults."""
     settings = read_settings(data)
-    said = [f"{fault}; allowed by allow_unusual" for _, fault in _unusual(settings)]
+    unusual = [f"{fault}; allowed by allow_unusual" for _, fault in _unusual(settings)]
     places = settings.ollama_num_parallel + settings.ollama_max_queue
     if settings.students and settings.students > places:
-        said.append(
+        unusual.append(
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
     served = len({*settings.allowed_models})
     if settings.gateway_enabled and served > settings.ollama_max_loaded_models:
         several = "models" if settings.models[1:] else "gateway_models"
-        said.append(
+        unusual.append(
             f"{several}: {served} models take turns in {settings.ollama_max_loaded_models} "
             "(ollama_max_loaded_models); every change waits for answers to end and for a load"
         )
     if settings.gateway_enabled and settings.gateway_tls == "own":
         end = _end_of_authority(settings)
         if end and end < datetime.now(timezone.utc) + LAST_YEAR:
-            said.append(
+            unusual.append(
                 f"gateway_tls: the authority in {settings.gateway_tls_folder} ends on {end:%Y-%m-%d}; "
                 "replace it before (docs/tls.md)"
             )
-    return said
+    return unusual
 
 
 def secret_faults(data: Mapping[str, Any]) -> list[str]:
@@ -281,8 +281,8 @@ def sentence(fault: Any) -> str:
             return f"{setting}: {given!r} is not understood; write it like {_examples(fault)}"
         case "value_error":
             return f"{setting}: {fault['ctx']['error']}"
-    said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{setting}: {given!r} is refused: {said} (docs/settings.md)"
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{setting}: {given!r} is refused: {message} (docs/settings.md)"
 
 
 def _examples(fault: Any) -> str:

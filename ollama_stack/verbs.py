@@ -198,8 +198,8 @@ def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
 def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
     """The hosts, none of which is asked; ValueError with the faults of their settings."""
     targets = read_inventory(inventory, limit, asked)
-    if words := refusal({target.name: faults(target.groups, target.data) for target in targets}):
-        raise ValueError(words)
+    if message := refusal({target.name: faults(target.groups, target.data) for target in targets}):
+        raise ValueError(message)
     return targets
 
 

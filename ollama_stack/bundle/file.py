@@ -56,10 +56,10 @@ class Bundle:
         try:
             with tarfile.open(path, "r:") as tar:
                 self.parts = {member.name: member for member in tar.getmembers()}
-                said, told = (tar.extractfile(name).read() for name in (LIST, SUM))  # type: ignore[union-attr]  # files
-            if told.split()[:1] != [sha256(said).hexdigest().encode()]:
+                listing, checksum = (tar.extractfile(name).read() for name in (LIST, SUM))  # type: ignore[union-attr]  # files
+            if checksum.split()[:1] != [sha256(listing).hexdigest().encode()]:
                 raise BundleFault(f"bundle: {path}: {LIST} is damaged; {AGAIN}")
-            self.contents = Contents.model_validate_json(said)
+            self.contents = Contents.model_validate_json(listing)
         except OSError as error:
             raise BundleFault(f"bundle: {path} cannot be read ({error.strerror})") from error
         except (tarfile.TarError, KeyError) as error:
@@ -153,9 +153,9 @@ def write(
 
     ``blobs``: files by digest; ``others``: by path in the tar. BundleFault if one is not what its name says.
     """
-    said = written(contents.model_dump()) + b"\n"
-    total = sha256(said).hexdigest()
-    small = {**others, LIST: said, SUM: f"{total}  {LIST}\n".encode()}
+    listing = written(contents.model_dump()) + b"\n"
+    total = sha256(listing).hexdigest()
+    small = {**others, LIST: listing, SUM: f"{total}  {LIST}\n".encode()}
     files = {blob_path(digest): digest for digest in blobs}
     part = path.with_name(f"{path.name}.part")
     with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:

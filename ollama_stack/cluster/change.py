@@ -68,16 +68,16 @@ def _made(
         bit for one in (f"ollama-stack={project}", *labels) for bit in ("--label", QuoteString(one))
     )
     command = StringCommand(f"docker {kind} create", *given, QuoteString(name), "- 2>&1")
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or fail(host, f"cluster: the {kind} {name} cannot be made: {' '.join(said)}")
+    ok, output = run_now(state, host, command, stdin=text)
+    return ok or fail(host, f"cluster: the {kind} {name} cannot be made: {' '.join(output)}")
 
 
 def _applied(state: State, host: Host, project: str, text: str) -> bool:
     command = StringCommand(
         "docker stack deploy --prune --resolve-image never --compose-file -", project, "2>&1"
     )
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or fail(host, f"cluster: the stack is refused: {' '.join(said)}")
+    ok, output = run_now(state, host, command, stdin=text)
+    return ok or fail(host, f"cluster: the stack is refused: {' '.join(output)}")
 
 
 def _settled(state: State, host: Host, wanted: Wanted) -> str:
@@ -127,8 +127,8 @@ def commit(state: State, host: Host, wanted: Wanted) -> bool:
         "specs": seen.specs,
     }
     name = f"{wanted.project}_release_{number}"
-    words = [f"{key}={value}" for key, value in labels.items()]
-    if not _made(state, host, wanted.project, "config", name, wanted.text, *words):
+    given = [f"{key}={value}" for key, value in labels.items()]
+    if not _made(state, host, wanted.project, "config", name, wanted.text, *given):
         return False
     _pruned(state, host, seen, wanted)
     return True

@@ -72,8 +72,8 @@ def begun(place: Place) -> Commands:
 
 def call(state: State, host: Host, path: str, body: object, fault: str) -> bool:
     """Tell a host's engine something that nobody else is to see."""
-    ok, said = run_now(state, host, engine(path, body=True), stdin=json.dumps(body))
-    return ok or fail(host, f"{fault}: {' '.join(said) or 'its engine does not answer'}")
+    ok, output = run_now(state, host, engine(path, body=True), stdin=json.dumps(body))
+    return ok or fail(host, f"{fault}: {' '.join(output) or 'its engine does not answer'}")
 
 
 @operation()
@@ -101,10 +101,10 @@ def join(state: State, host: Host, place: Place, role: str) -> bool:
         own = NodeInfo()
     if own.inside:
         command = "promote" if role == "manager" else "demote"
-        ok, said = run_now(
+        ok, output = run_now(
             state, place.leader, StringCommand(f"docker node {command} {own.id} 2>&1")
         )
-        return ok or fail(host, f"cluster: {' '.join(said)}")
+        return ok or fail(host, f"cluster: {' '.join(output)}")
     ok, lines = run_now(state, place.leader, engine("/swarm"))
     if not ok:
         return fail(host, f"cluster: {place.leader.name} gives no token; run again")
@@ -113,14 +113,14 @@ def join(state: State, host: Host, place: Place, role: str) -> bool:
         **{"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": place.address},
         **{"RemoteAddrs": [f"{node_of(state, place.leader).address}:2377"], "JoinToken": token},
     }
-    ok, said = run_now(state, host, engine("/swarm/join", body=True), stdin=json.dumps(body))
+    ok, output = run_now(state, host, engine("/swarm/join", body=True), stdin=json.dumps(body))
     end = time.monotonic() + JOIN
     while not ok and time.monotonic() < end:  # it goes on in the background, once it has begun
         time.sleep(1)
         ok = node_of(state, host).state == "active"
     return ok or fail(
         host,
-        f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(said)}",
+        f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(output)}",
     )
 
 
@@ -223,8 +223,8 @@ def label(state: State, host: Host, place: Place) -> bool:
     """Ask the leader to."""
     own = node_of(state, host).id
     command = f"docker node update --availability active --label-add profile={place.profile} {own}"
-    ok, said = run_now(state, place.leader, StringCommand(f"{command} 2>&1"))
-    return ok or fail(host, f"cluster: {' '.join(said)}")
+    ok, output = run_now(state, place.leader, StringCommand(f"{command} 2>&1"))
+    return ok or fail(host, f"cluster: {' '.join(output)}")
 
 
 @operation()

@@ -107,13 +107,13 @@ def figures(
 def broken(found: Figures, p95_wait: float, success: float) -> list[str]:
     """The bounds that do not hold, as ``setting: found; bound; way out``."""
     way = "fewer students at this host, more CPUs, or a bound that you can stand for"
-    words = []
+    reasons = []
     if found.success < success:
-        words.append(
+        reasons.append(
             f"slo_success: {found.success:.1%} were answered, the bound is {success:.1%}; {way}"
         )
     if found.wait and found.wait.p95 > p95_wait:
-        words.append(
+        reasons.append(
             f"slo_p95_wait: {found.wait.p95:.1f} s at p95, the bound is {p95_wait:g} s; {way}"
         )
-    return words
+    return reasons

@@ -68,10 +68,10 @@ def pull(state: State, host: Host, source: str, insecure: bool, seconds: int) ->
     stream = call("/api/pull", {"model": name, "insecure": insecure}, timeout=seconds, stream=True)
     command = StringCommand(stream, "| sh -c", QuoteString(PROGRESS.read_text()))
     for attempt in range(1, ATTEMPTS + 1):
-        ok, said = run_now(state, host, command, show=True)
+        ok, output = run_now(state, host, command, show=True)
         if ok:
             return True
-        if "does not exist" in " ".join(said):
+        if "does not exist" in " ".join(output):
             break
         if attempt < ATTEMPTS:
             host.log_styled(f"attempt {attempt} of {ATTEMPTS} failed, resuming", fg="yellow")

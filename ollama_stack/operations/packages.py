@@ -37,16 +37,16 @@ TORN = (
 def wait(state: State, host: Host) -> bool:
     """Wait until nobody else changes packages, and say for whom."""
     command = StringCommand("sh -c", QuoteString(WAIT.read_text()), "packages-wait", str(PATIENCE))
-    ok, said = run_now(state, host, command, show=True)
+    ok, output = run_now(state, host, command, show=True)
     if not ok:
-        fail(host, " ".join(said[-1:]))
+        fail(host, " ".join(output[-1:]))
     return ok
 
 
-def apt(proxy: str, *words: str | QuoteString) -> StringCommand:
+def apt(proxy: str, *arguments: str | QuoteString) -> StringCommand:
     """An apt-get command, through the declared proxy."""
     ways = [f"-o Acquire::{kind}::Proxy={proxy}" for kind in ("http", "https")] if proxy else []
-    return StringCommand(APT, *ways, *words)
+    return StringCommand(APT, *ways, *arguments)
 
 
 def unlocked(command: str | StringCommand) -> Commands:

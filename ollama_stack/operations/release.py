@@ -111,8 +111,8 @@ def _written(
     yield StringCommand(
         *("rm -rf", QuoteString(new), "&& umask 022 && mkdir -p", QuoteString(f"{new}/gateway"))
     )
-    told = json.dumps({"version": declared.version, **record})
-    for path, text in {**declared.files, "release.json": f"{told}\n"}.items():
+    record_text = json.dumps({"version": declared.version, **record})
+    for path, text in {**declared.files, "release.json": f"{record_text}\n"}.items():
         yield StringCommand(
             *("umask 022 && printf %s", QuoteString(text), ">", QuoteString(f"{new}/{path}"))
         )
@@ -229,16 +229,16 @@ def begun(folder: str, patience: Patience) -> StringCommand:
     return on_host("begin", folder, patience)
 
 
-def on_host(verb: str, folder: str, patience: Patience, *words: str) -> StringCommand:
+def on_host(verb: str, folder: str, patience: Patience, *arguments: str) -> StringCommand:
     """The program at work on the host, even if nobody listens any more; its words as they come."""
     return StringCommand(
         *(f"(umask 077; : >{RELEASE_LOG}); setsid env", *patience.variables),
-        *(at_once(verb, folder, *words), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),
+        *(at_once(verb, folder, *arguments), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),
         f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {RELEASE_LOG}; wait $change",
     )
 
 
-def at_once(verb: str, folder: str, *words: str) -> StringCommand:
+def at_once(verb: str, folder: str, *arguments: str) -> StringCommand:
     """The program as it is called on the host."""
-    quoted = (QuoteString(word) for word in words)
+    quoted = (QuoteString(word) for word in arguments)
     return StringCommand(program(folder, "release"), LOCK, QuoteString(folder), verb, *quoted)

@@ -134,8 +134,8 @@ def ask_other(
     else:
         post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)
         command = StringCommand(post, "--fail --retry 24 --retry-delay 5")
-        ok, said = run_now(state, host, command)
-        faults = [] if ok and '"embeddings":[[' in "".join(said) else ["with no vector"]
+        ok, output = run_now(state, host, command)
+        faults = [] if ok and '"embeddings":[[' in "".join(output) else ["with no vector"]
     return _judged(host, model, faults)
 
 

@@ -159,14 +159,14 @@ def _changes(before: dict[str, HostAudit], now: dict[str, HostAudit]) -> Iterabl
             continue
         old = {result.control: result for result in before[name].results}
         for new in now[name].results:
-            if new.control in old and (was := _said(old[new.control])) != (is_ := _said(new)):
+            if new.control in old and (was := _summary(old[new.control])) != (is_ := _summary(new)):
                 yield Change(host=name, control=new.control, before=was, now=is_)
 
 
-def _said(result: Result) -> str:
-    said = result.live if result.steady else ""
+def _summary(result: Result) -> str:
+    live = result.live if result.steady else ""
     aim = f" (expected {result.expected})" if result.status == "finding" else ""
-    return ": ".join(filter(None, (result.status, said))) + aim
+    return ": ".join(filter(None, (result.status, live))) + aim
 
 
 def write(report: Report, folder: Path) -> str:

@@ -15,15 +15,15 @@ ORDER = (
 """Settings of the way to a host, each of which hides what is wrong with the next."""
 
 
-def explain(said: str, target: Target) -> str:
+def explain(message: str, target: Target) -> str:
     """``setting: problem; way out`` for what pyinfra said of a host; its own words if they are new."""
-    for pattern, words in KINDS:
-        if found := re.search(pattern, said):
-            if callable(words):
-                return words(target, found)
+    for pattern, reason in KINDS:
+        if found := re.search(pattern, message):
+            if callable(reason):
+                return reason(target, found)
             port, login = target.data.get("ssh_port", 22), target.ssh_command("true")
-            return words.format(*found.groups(), address=target.address, port=port, login=login)
-    return said
+            return reason.format(*found.groups(), address=target.address, port=port, login=login)
+    return message
 
 
 def correction_order(reasons: dict[str, list[str]]) -> list[str]:

@@ -87,7 +87,7 @@ def find_sizing(inventory: str, targets: Sequence[Target]) -> Sizing:
 
 def _host_sizing(target: Target) -> HostSizing:
     settings = read_settings(target.data)
-    told = partial(
+    report = partial(
         HostSizing,
         host=target.name,
         profile=profile_of(target.groups),
@@ -99,9 +99,9 @@ def _host_sizing(target: Target) -> HostSizing:
     try:
         found = speeds.measure(target, settings)
     except ValueError as error:
-        return told(verdict="unmeasured", reasons=[str(error)])
+        return report(verdict="unmeasured", reasons=[str(error)])
     reason = too_many(found, settings)
-    return told(
+    return report(
         verdict="broken" if reason else "held",
         reasons=[reason] if reason else [],
         speeds=found,
@@ -168,10 +168,10 @@ def _cell(row: Row, most: int) -> str:
 
 
 def _speeds(found: Speeds) -> str:
-    def said(pace: Pace) -> str:
+    def pace_text(pace: Pace) -> str:
         return f"reads {pace.read:.1f} and writes {pace.write:.1f} tok/s"
 
     return (
-        f"{found.model} on {found.cpus:g} CPUs {said(found.alone)} alone; each of {found.parallel} at once "
-        f"{said(found.together)}"
+        f"{found.model} on {found.cpus:g} CPUs {pace_text(found.alone)} alone; each of {found.parallel} at once "
+        f"{pace_text(found.together)}"
     )

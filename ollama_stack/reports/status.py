@@ -128,7 +128,7 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
     look = Look()
     script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
-        said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+        done = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
             target.shell,
             input=script,
             capture_output=True,
@@ -144,9 +144,9 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
         raise ValueError(
             f"the host has said nothing for {PATIENCE} s: it hangs, or its login does"
         ) from error
-    if look.end not in said.stdout:
-        raise ValueError((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
-    return {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
+    if look.end not in done.stdout:
+        raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    return {fact: answer for (fact, *_), answer in look.process(done.stdout.splitlines()).items()}
 
 
 def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> HostStatus:
@@ -213,14 +213,16 @@ def _of_release(release: Release | None) -> list[str]:
     """What is odd about it, in words."""
     if not release:
         return []
-    words = []
+    problems = []
     if not release.in_place:
-        words += ["the host's files are no longer the release's: deploy"]
+        problems += ["the host's files are no longer the release's: deploy"]
     if release.unconfirmed:
-        words += ["a change has begun that is not confirmed yet: wait for its run, or deploy again"]
+        problems += [
+            "a change has begun that is not confirmed yet: wait for its run, or deploy again"
+        ]
     if release.returned:
-        words += [f"came back to release {release.number} automatically: {release.returned}"]
-    return words
+        problems += [f"came back to release {release.number} automatically: {release.returned}"]
+    return problems
 
 
 def _now(seen: Seen, settings: Settings, now: datetime) -> Now:
