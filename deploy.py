@@ -19,31 +19,31 @@ from ollama_stack.tasks.certificate import have_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.host import protect_host
 from ollama_stack.tasks.model import keep_models
-from ollama_stack.tasks.preflight import check_flags, check_hosts
+from ollama_stack.tasks.preflight import check_hosts
 from ollama_stack.tasks.secrets import forget_secrets, have_secrets
 from ollama_stack.tasks.smoke import smoke_requests
+from ollama_stack.tasks.start import check_start
 from ollama_stack.tasks.summary import summarise
 
-check_flags(sys.argv)
-check_inventory(inventory)  # every setting of every host, then every host itself:
+start = check_start(sys.argv)
+check_inventory(inventory, start.inventory)  # every setting of every host, then every host itself:
 check_hosts()  # refused, all faults at once, before anything is touched
-
 settings = read_settings(host.data.dict())
 if settings.cluster:
     deploy_cluster(settings)
 else:
-    release.begin_change(settings)  # one at a time; what it does not confirm, the host takes back
+    begun = release.begin_change(settings)  # what is not confirmed, the host takes back
     install_docker(settings=settings)
     protect_host(settings=settings)
     load_images(settings=settings)
     build_page(settings=settings)
     declared = release.declared_release(
-        settings, have_secrets(settings), have_certificate(settings)
+        settings, have_secrets(settings), have_certificate(settings, start.site)
     )
     release.stage_release(settings=settings, declared=declared)
     switched = release.switch_release(settings=settings, declared=declared)
     forget_secrets(settings)
-    loaded = keep_models(settings=settings)
+    loaded = keep_models(settings=settings, begun=begun)
     smoke_requests(settings=settings, after=[switched, *loaded])
     release.commit_release(settings=settings, declared=declared)
-    summarise()
+    summarise(start.inventory)

@@ -9,10 +9,10 @@ from pyinfra import host, inventory
 
 from ollama_stack.config.monitoring import MONITORING, read_monitor
 from ollama_stack.tasks.monitoring import check_monitoring, watch_site
-from ollama_stack.tasks.preflight import check_flags
+from ollama_stack.tasks.start import check_start
 
-check_flags(sys.argv)
+start = check_start(sys.argv)
 check_monitoring(inventory)
 
 if MONITORING in host.groups:
-    watch_site(declared=read_monitor(host.data.dict()))
+    watch_site(declared=read_monitor(host.data.dict()), path=start.inventory)

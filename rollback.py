@@ -11,11 +11,10 @@ from pyinfra import host, inventory
 from ollama_stack.cluster import story as cluster
 from ollama_stack.config.settings import read_settings
 from ollama_stack.rules import check_inventory
-from ollama_stack.tasks.preflight import check_flags
 from ollama_stack.tasks.release import begin_change, go_back
+from ollama_stack.tasks.start import check_start
 
-check_flags(sys.argv)
-check_inventory(inventory)
+check_inventory(inventory, check_start(sys.argv).inventory)
 
 settings = read_settings(host.data.dict())
 if settings.cluster:

@@ -40,8 +40,8 @@ class Checked:
             name: self.faults.get(name, []) + self.keyless.get(name, [])
             for name in self.faults | self.keyless
         }
-        if words := refusal(wrong):
-            raise ValueError(words)
+        if message := refusal(wrong):
+            raise ValueError(message)
 
 
 def check(inventory: str, limit: Iterable[str], pyinfra: Pyinfra) -> Checked:

@@ -59,12 +59,12 @@ class Target:
         """Where the host is reached."""
         return reached_at(self.name, self.data)
 
-    def ssh_command(self, *words: str) -> str:
+    def ssh_command(self, *arguments: str) -> str:
         """The command line by which a person runs these words on the host, as a deploy logs in."""
         ssh = self._ssh_options
         if known_hosts := self.data.get("ssh_known_hosts_file"):
             ssh += ["-o", f"UserKnownHostsFile={known_hosts}"]
-        return " ".join(map(_word, ["ssh", *ssh, self._login, shlex.join(words)]))
+        return " ".join(map(_word, ["ssh", *ssh, self._login, shlex.join(arguments)]))
 
     @property
     def shell(self) -> list[str]:
@@ -120,10 +120,10 @@ def _word(text: str) -> str:
     return f"~/{shlex.quote(text[2:])}" if text[:2] == "~/" and text[2:] else shlex.quote(text)
 
 
-def started(*words: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str) -> subprocess.CompletedProcess[str]:
     """pyinfra in a process of its own."""
     return subprocess.run(  # noqa: S603 our own interpreter, no shell
-        [sys.executable, "-m", "pyinfra", *words], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "pyinfra", *arguments], cwd=ROOT, capture_output=True, text=True
     )
 
 

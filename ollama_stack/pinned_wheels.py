@@ -70,13 +70,13 @@ def newest(names: Iterable[str], python: str, machine: str = MACHINE) -> dict[st
         pip += ["--target", temp, "--report", str(report), *_target(python, machine), *names]
         done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
         if done.returncode:
-            raise DeployError(_last_words(done.stderr))
+            raise DeployError(_error_line(done.stderr))
         found = [one["metadata"] for one in json.loads(report.read_text())["install"]]
     return {canonicalize_name(one["name"]): one["version"] for one in found}
 
 
-def _last_words(said: str) -> str:
-    lines = said.strip().splitlines() or ["pip said nothing"]
+def _error_line(output: str) -> str:
+    lines = output.strip().splitlines() or ["pip said nothing"]
     return next((line for line in lines if line.startswith("ERROR:")), lines[-1])
 
 

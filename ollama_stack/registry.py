@@ -114,5 +114,5 @@ def _anonymous(challenge: str) -> str:
     ):
         return ""
     with urlopen(f"{realm}?{urlencode(asked)}", timeout=SILENCE) as answer:  # noqa: S310 scheme seen above
-        said = json.load(answer)
-    return str(said.get("token") or said.get("access_token") or "")
+        answer_body = json.load(answer)
+    return str(answer_body.get("token") or answer_body.get("access_token") or "")

@@ -12,9 +12,9 @@ def revision(folder: Path) -> str:
     Files that were never committed count where inventories and group data are.
     """
 
-    def git(*words: str) -> str:
+    def git(*arguments: str) -> str:
         done = subprocess.run(  # noqa: S603 no shell
-            ["git", "-C", str(folder), *words],  # noqa: S607 the operator's own
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 the operator's own
             capture_output=True,
             text=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -19,24 +18,25 @@ from ollama_stack.config import acme, page, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, login_faults, near, no_such
-from ollama_stack.stack.cluster import cluster_faults
+from ollama_stack.stack.cluster import Hosts, cluster_faults
 
-Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
 
 
-def check_inventory(inventory: Inventory) -> None:
-    """Refuse the run, every fault of every host of it at once, before anything is touched."""
-    refuse(_checked(inventory))
+def check_inventory(inventory: Inventory, path: str = "") -> None:
+    """Refuse the run, every fault of every host of it at once, before anything is touched.
+
+    ``path``: of the inventory's file.
+    """
+    refuse(_checked(inventory, path))
 
 
 @cache
-def _checked(inventory: Inventory) -> dict[str, list[str]]:
+def _checked(inventory: Inventory, path: str) -> dict[str, list[str]]:
     """Faults by host or file; pyinfra runs deploy.py once a host, this runs once a run."""
     hosts = inventory.get_active_hosts()  # within --limit
     data = {host.name: (host.groups, host.data.dict()) for host in hosts}
-    file = next((word for word in sys.argv[1:] if word.endswith(".py")), "")
-    wrong = run_faults(data, (group for host in inventory for group in host.groups), file)
+    wrong = run_faults(data, (group for host in inventory for group in host.groups), path)
     for name in (name for name in data if not wrong.get(name)):
         for unusual in warnings(data[name][1]):
             logger.warning(f"{name}: {unusual}")
@@ -49,9 +49,9 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
     ``hosts``: groups and data by name; ``groups``: all those of the inventory, whose file is ``inventory``.
     """
     files = file_faults(groups) | inventory_faults(inventory)
-    told = {fault for found in files.values() for fault in found}
+    of_files = {fault for found in files.values() for fault in found}
     wrong = {
-        name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in told]
+        name: [fault for fault in faults(own, data) or secret_faults(data) if fault not in of_files]
         for name, (own, data) in hosts.items()
     }
     wrong = wrong if any(wrong.values()) else cluster_faults(hosts)
@@ -60,8 +60,8 @@ def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict
 
 def refuse(reasons: Mapping[str, list[str]]) -> None:
     """DeployError with the reasons of all hosts, if there are any."""
-    if words := refusal(reasons):
-        raise DeployError(words)
+    if message := refusal(reasons):
+        raise DeployError(message)
 
 
 def refusal(reasons: Mapping[str, list[str]]) -> str:
@@ -103,28 +103,28 @@ def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:
 def warnings(data: Mapping[str, Any]) -> list[str]:
     """What is unusual with one host, and goes on all the same; the data must be free of faults."""
     settings = read_settings(data)
-    said = [f"{fault}; allowed by allow_unusual" for _, fault in _unusual(settings)]
+    unusual = [f"{fault}; allowed by allow_unusual" for _, fault in _unusual(settings)]
     places = settings.ollama_num_parallel + settings.ollama_max_queue
     if settings.students and settings.students > places:
-        said.append(
+        unusual.append(
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
     served = len({*settings.allowed_models})
     if settings.gateway_enabled and served > settings.ollama_max_loaded_models:
         several = "models" if settings.models[1:] else "gateway_models"
-        said.append(
+        unusual.append(
             f"{several}: {served} models take turns in {settings.ollama_max_loaded_models} "
             "(ollama_max_loaded_models); every change waits for answers to end and for a load"
         )
     if settings.gateway_enabled and settings.gateway_tls == "own":
         end = _end_of_authority(settings)
         if end and end < datetime.now(timezone.utc) + LAST_YEAR:
-            said.append(
+            unusual.append(
                 f"gateway_tls: the authority in {settings.gateway_tls_folder} ends on {end:%Y-%m-%d}; "
                 "replace it before (docs/tls.md)"
             )
-    return said
+    return unusual
 
 
 def secret_faults(data: Mapping[str, Any]) -> list[str]:
@@ -282,8 +282,8 @@ def sentence(fault: Any) -> str:
             return f"{setting}: {given!r} is not understood; write it like {_examples(fault)}"
         case "value_error":
             return f"{setting}: {fault['ctx']['error']}"
-    said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{setting}: {given!r} is refused: {said} (docs/settings.md)"
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{setting}: {given!r} is refused: {message} (docs/settings.md)"
 
 
 def _examples(fault: Any) -> str:

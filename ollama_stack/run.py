@@ -22,11 +22,11 @@ set_formatter(click.style)
 set_echo(click.echo)
 
 
-def run(*words: str) -> int:
+def run(*arguments: str) -> int:
     """The exit status of ``pyinfra WORDS``, which has the terminal to itself."""
-    sys.argv = ["pyinfra", *words]  # deploy.py reads them
+    sys.argv = ["pyinfra", *arguments]  # deploy.py reads them
     try:
-        cli.main(list(words), prog_name="pyinfra", standalone_mode=False)
+        cli.main(list(arguments), prog_name="pyinfra", standalone_mode=False)
     except SystemExit as end:
         return int(bool(end.code))
     except click.ClickException as error:
@@ -44,7 +44,7 @@ def overridden(data: Sequence[str]) -> list[str]:
 
 
 def asked(
-    *words: str, show: bool = False, data: Sequence[str] = ()
+    *arguments: str, show: bool = False, data: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """``pyinfra WORDS``, its output kept; ``show``: its log goes to stderr as well, as it comes.
 
@@ -54,11 +54,11 @@ def asked(
     environment = os.environ.copy()
     try:
         with redirect_stdout(stdout), redirect_stderr(stderr):
-            code = run(*words, *overridden(data))
+            code = run(*arguments, *overridden(data))
     finally:
         os.environ.clear()
         os.environ.update(environment)  # --json turns the spinner off, for later runs too
-    return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
 
 
 class _Log(io.StringIO):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from pyinfra import logger
 from pyinfra.api import FileUploadCommand, Host, QuoteString, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import PyinfraCommand
+
+Commands = Generator[PyinfraCommand | str, None, None]  # what an operation yields
 
 
 def or_explain(command: StringCommand, explanation: str) -> StringCommand:
@@ -70,3 +73,9 @@ def run_now(
         connector_arguments["_stdin"] = stdin
     ok, output = host.run_shell_command(command, print_output=show, **connector_arguments)
     return ok, output.stdout_lines
+
+
+def fail(host: Host, fault: str) -> bool:
+    """An error in the run's log; False, for whoever ends with it."""
+    host.log_styled(fault, fg="red", log_func=logger.error)
+    return False

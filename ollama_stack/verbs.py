@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
+from pydantic import BaseModel
 from pyinfra.api import DeployError
 from rich.console import Console
 
@@ -26,6 +28,8 @@ from ollama_stack.run import asked, overridden, run
 
 NO_REPORT = 3
 
+Report = TypeVar("Report", bound=BaseModel)
+
 
 def plan(inventory: str, limit: Sequence[str], bundle: str | None, as_json: bool) -> int:
     """Tell the report; pyinfra's own log and diffs go to stderr, but for machines."""
@@ -36,10 +40,7 @@ def plan(inventory: str, limit: Sequence[str], bundle: str | None, as_json: bool
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return NO_REPORT
-    if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
-    else:
-        show_plan(report, Console())
+    _print_report(report, as_json, show_plan)
     return EXIT[report.verdict]
 
 
@@ -80,7 +81,7 @@ def _serve(checked: Checked, rolling: int | None, bundle: str | None, as_json: b
     else:
         code = change(checked.names)
     if rolling or as_json:
-        _tell_status(checked, as_json, Console(stderr=True))
+        _print_status(checked, as_json, stderr=True)
     return code
 
 
@@ -90,7 +91,7 @@ def rollback(inventory: str, limit: Sequence[str], to: int | None, as_json: bool
     number = (f"_release={to}",) if to else ()
     code = _change(inventory, "rollback.py", checked.names, data=number)
     if as_json:
-        _tell_status(checked, as_json, Console(stderr=True))
+        _print_status(checked, as_json, stderr=True)
     return code
 
 
@@ -103,7 +104,7 @@ def status(
         return _write_metrics(checked, metrics)
     if watch:
         watch_status(partial(find_status, checked.inventory, checked.targets), Console())
-    _tell_status(checked, as_json, Console())
+    _print_status(checked, as_json)
     return 0
 
 
@@ -130,10 +131,7 @@ def outdated(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return NO_REPORT
-    if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
-    else:
-        show_outdated(report, Console())
+    _print_report(report, as_json, show_outdated)
     return EXIT[report.verdict]
 
 
@@ -176,10 +174,7 @@ def load(
             f"{students} students ask {', '.join(target.name for target in targets)} for {minutes:g} min each ...\n"
         )
         found = measure(inventory, targets, students, minutes, scenario, through)
-        if as_json:
-            sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-        else:
-            show_load(found, Console())
+        _print_report(found, as_json, show_load)
         for path in write_load(found, Path(folder)) if folder else []:
             sys.stderr.write(f"{path} is written\n")
     except ValueError as error:
@@ -196,18 +191,15 @@ def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     targets = _declared(inventory, limit)
     sys.stderr.write(f"a few questions go to {', '.join(target.name for target in targets)} ...\n")
     found = find_sizing(inventory, targets)
-    if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-    else:
-        show_sizing(found, Console())
+    _print_report(found, as_json, show_sizing)
     return EXIT[found.verdict]
 
 
 def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
     """The hosts, none of which is asked; ValueError with the faults of their settings."""
     targets = read_inventory(inventory, limit, asked)
-    if words := refusal({target.name: faults(target.groups, target.data) for target in targets}):
-        raise ValueError(words)
+    if message := refusal({target.name: faults(target.groups, target.data) for target in targets}):
+        raise ValueError(message)
     return targets
 
 
@@ -240,9 +232,15 @@ def _write_metrics(checked: Checked, path: str) -> int:
     return 0
 
 
-def _tell_status(checked: Checked, as_json: bool, console: Console) -> None:
-    found = find_status(checked.inventory, checked.targets)
+def _print_status(checked: Checked, as_json: bool, stderr: bool = False) -> None:
+    _print_report(find_status(checked.inventory, checked.targets), as_json, show_status, stderr)
+
+
+def _print_report(
+    report: Report, as_json: bool, show: Callable[[Report, Console], None], stderr: bool = False
+) -> None:
+    """For machines on stdout; else for people."""
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
-        show_status(found, console)
+        show(report, Console(stderr=stderr))

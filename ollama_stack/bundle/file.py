@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ollama_stack.bundle.packed import BundleFault, Digest, Packed, blob_path, loaded_as, written
 
@@ -21,10 +21,8 @@ AGAIN = "copy the file again, or make it anew (ollama-stack bundle)"
 Machine = Literal["x86_64", "aarch64"]
 
 
-class Wheels(BaseModel):
+class Wheels(BaseModel, frozen=True):
     """What pip needs for one file of requirements."""
-
-    model_config = ConfigDict(frozen=True)
 
     requirements: str
     """SHA-256 of that file."""
@@ -33,10 +31,8 @@ class Wheels(BaseModel):
     """Digests by the wheels' names."""
 
 
-class Contents(BaseModel):
+class Contents(BaseModel, frozen=True):
     """The list, bundle.json."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     machine: Machine
@@ -60,10 +56,10 @@ class Bundle:
         try:
             with tarfile.open(path, "r:") as tar:
                 self.parts = {member.name: member for member in tar.getmembers()}
-                said, told = (tar.extractfile(name).read() for name in (LIST, SUM))  # type: ignore[union-attr]  # files
-            if told.split()[:1] != [sha256(said).hexdigest().encode()]:
+                listing, checksum = (tar.extractfile(name).read() for name in (LIST, SUM))  # type: ignore[union-attr]  # files
+            if checksum.split()[:1] != [sha256(listing).hexdigest().encode()]:
                 raise BundleFault(f"bundle: {path}: {LIST} is damaged; {AGAIN}")
-            self.contents = Contents.model_validate_json(said)
+            self.contents = Contents.model_validate_json(listing)
         except OSError as error:
             raise BundleFault(f"bundle: {path} cannot be read ({error.strerror})") from error
         except (tarfile.TarError, KeyError) as error:
@@ -157,9 +153,9 @@ def write(
 
     ``blobs``: files by digest; ``others``: by path in the tar. BundleFault if one is not what its name says.
     """
-    said = written(contents.model_dump()) + b"\n"
-    total = sha256(said).hexdigest()
-    small = {**others, LIST: said, SUM: f"{total}  {LIST}\n".encode()}
+    listing = written(contents.model_dump()) + b"\n"
+    total = sha256(listing).hexdigest()
+    small = {**others, LIST: listing, SUM: f"{total}  {LIST}\n".encode()}
     files = {blob_path(digest): digest for digest in blobs}
     part = path.with_name(f"{path.name}.part")
     with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:

@@ -198,7 +198,7 @@ def _versions() -> dict[str, str]:
     apt = shutil.which("apt-cache")
     if not apt:
         return {}
-    words = ["env", "LC_ALL=C", apt, "policy", *names]
-    said = subprocess.run(words, capture_output=True, text=True).stdout  # noqa: S603 our own words
-    found = re.findall(r"(?m)^(\S+):\n.*\n  Candidate: (\S+)", said)
+    command = ["env", "LC_ALL=C", apt, "policy", *names]
+    output = subprocess.run(command, capture_output=True, text=True).stdout  # noqa: S603 our own words
+    found = re.findall(r"(?m)^(\S+):\n.*\n  Candidate: (\S+)", output)
     return {name: "" if version == "(none)" else version for name, version in found}

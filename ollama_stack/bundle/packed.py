@@ -34,9 +34,9 @@ class Packed:
     def parse(cls, name: str, manifest: bytes) -> Packed:
         """BundleFault if it is no manifest of one image or model."""
         try:
-            said = json.loads(manifest)
-            config, *layers = (DIGESTS.validate_python(part["digest"]) for part in _parts(said))
-            return cls(name, manifest, said.get("mediaType", OCI), config, tuple(layers))
+            body = json.loads(manifest)
+            config, *layers = (DIGESTS.validate_python(part["digest"]) for part in _parts(body))
+            return cls(name, manifest, body.get("mediaType", OCI), config, tuple(layers))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleFault(
                 f"bundle: {name} has no manifest of one image or model; name another tag"
@@ -106,6 +106,6 @@ def _descriptor(image: Packed) -> dict[str, Any]:
     }
 
 
-def written(said: Any) -> bytes:
+def written(content: Any) -> bytes:
     """JSON, the same bytes for the same content."""
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()

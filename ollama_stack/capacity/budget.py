@@ -46,7 +46,7 @@ class Shape:
         info = shown["model_info"]
         family = info["general.architecture"]
 
-        def said(name: str) -> bool:
+        def has(name: str) -> bool:
             return bool(info.get(f"{family}.{name}"))
 
         def figure(name: str, otherwise: int | None = None) -> int:
@@ -72,8 +72,8 @@ class Shape:
                 figure("attention.key_length", head_dim), figure("attention.value_length", head_dim)
             ),
             vocabulary=next(tensors)["shape"][-1],
-            feed_forward=figure("feed_forward_length") if said("feed_forward_length") else None,
-            window=figure(WINDOW) if family == "gemma3" and said(WINDOW) else 0,
+            feed_forward=figure("feed_forward_length") if has("feed_forward_length") else None,
+            window=figure(WINDOW) if family == "gemma3" and has(WINDOW) else 0,
         )
 
     def kv_cache(self, num_ctx: int, batch: int) -> int:

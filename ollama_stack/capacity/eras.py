@@ -38,11 +38,11 @@ def upgrade(settings: Settings, measured: Measured) -> list[str]:
     old, new = sorted((running, declared))
     crossed = [each for each in _changes(settings, measured) if old < each.since <= new]
     if running > declared:
-        said = {each.subject: each.before for each in reversed(crossed)}
+        effects = {each.subject: each.before for each in reversed(crossed)}
     else:
-        said = {each.subject: each.after for each in crossed}  # the latest of a subject counts
+        effects = {each.subject: each.after for each in crossed}  # the latest of a subject counts
     versions = f"{measured.ollama} runs, {settings.ollama_image} is declared"
-    return [f"{versions}: {subject}: {words}" for subject, words in said.items()]
+    return [f"{versions}: {subject}: {effect}" for subject, effect in effects.items()]
 
 
 def _changes(settings: Settings, measured: Measured) -> Iterator[Change]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
+from pydantic import BaseModel, TypeAdapter, computed_field
 
 from ollama_stack.capacity.budget import (
     IMAGES,
@@ -72,10 +72,8 @@ MEASUREMENTS_PATH = "OLLAMA_STACK_MEASURED"
 MEASUREMENTS = TypeAdapter(dict[str, Measured | list[str]])
 
 
-class Sum(BaseModel):
+class Sum(BaseModel, frozen=True):
     """What is needed, term by term, against what there is, in bytes; where the figures are from."""
-
-    model_config = ConfigDict(frozen=True)
 
     available: int
     terms: dict[str, int]

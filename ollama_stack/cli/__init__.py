@@ -198,12 +198,12 @@ def audit(
 
     Exit: 0 every host conforms, 1 there are findings, 2 something could not be looked at.
     """
-    words = [sys.executable, "-m", "pytest", "tests/audit", "--inventory", inventory]
-    words += [f"--limit={one}" for one in limit]  # in one word: pytest reads a file for @local
-    words += ["--deep"] if deep else []
-    words += ["--report", report] if report else []
-    words += ["--since", since] if since else []
-    os.execv(sys.executable, words)  # noqa: S606 pytest itself, its exit status included
+    command = [sys.executable, "-m", "pytest", "tests/audit", "--inventory", inventory]
+    command += [f"--limit={one}" for one in limit]  # in one word: pytest reads a file for @local
+    command += ["--deep"] if deep else []
+    command += ["--report", report] if report else []
+    command += ["--since", since] if since else []
+    os.execv(sys.executable, command)  # noqa: S606 pytest itself, its exit status included
 
 
 @cli.command()

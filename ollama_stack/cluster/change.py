@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.cluster.facts import RELEASE, Release, View
-from ollama_stack.cluster.operations import told, view
-from ollama_stack.shell import run_now
+from ollama_stack.cluster.operations import view
+from ollama_stack.shell import Commands, fail, run_now
 
 KEPT_RELEASES = 5
 POLL = 1.0  # seconds between two looks at a change
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def change(state: State, host: Host, wanted: Wanted) -> bool:
     """Deploy and wait; on a failure the last release again, and False."""
     seen = view(state, host, wanted.project)
     if seen is None:
-        return told(
+        return fail(
             host, "cluster: the managers have no quorum; docs/cluster.md says how it comes back"
         )
     for kind, texts in (("config", wanted.configs), ("secret", wanted.secrets)):
@@ -58,7 +54,7 @@ def change(state: State, host: Host, wanted: Wanted) -> bool:
     if not _applied(state, host, wanted.project, wanted.text):
         return False
     if fault := _settled(state, host, wanted):
-        told(host, fault)
+        fail(host, fault)
         if seen.releases:
             _back(state, host, wanted.project, seen.releases[-1])
         return False
@@ -72,16 +68,16 @@ def _made(
         bit for one in (f"ollama-stack={project}", *labels) for bit in ("--label", QuoteString(one))
     )
     command = StringCommand(f"docker {kind} create", *given, QuoteString(name), "- 2>&1")
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or told(host, f"cluster: the {kind} {name} cannot be made: {' '.join(said)}")
+    ok, output = run_now(state, host, command, stdin=text)
+    return ok or fail(host, f"cluster: the {kind} {name} cannot be made: {' '.join(output)}")
 
 
 def _applied(state: State, host: Host, project: str, text: str) -> bool:
     command = StringCommand(
         "docker stack deploy --prune --resolve-image never --compose-file -", project, "2>&1"
     )
-    ok, said = run_now(state, host, command, stdin=text)
-    return ok or told(host, f"cluster: the stack is refused: {' '.join(said)}")
+    ok, output = run_now(state, host, command, stdin=text)
+    return ok or fail(host, f"cluster: the stack is refused: {' '.join(output)}")
 
 
 def _settled(state: State, host: Host, wanted: Wanted) -> str:
@@ -123,7 +119,7 @@ def commit(state: State, host: Host, wanted: Wanted) -> bool:
     """Keep it, as a config with its text."""
     seen = view(state, host, wanted.project)
     if seen is None:
-        return told(host, "cluster: the managers do not answer; run again")
+        return fail(host, "cluster: the managers do not answer; run again")
     number = seen.releases[-1].number + 1 if seen.releases else 1
     labels = wanted.record | {
         RELEASE: str(number),
@@ -131,8 +127,8 @@ def commit(state: State, host: Host, wanted: Wanted) -> bool:
         "specs": seen.specs,
     }
     name = f"{wanted.project}_release_{number}"
-    words = [f"{key}={value}" for key, value in labels.items()]
-    if not _made(state, host, wanted.project, "config", name, wanted.text, *words):
+    given = [f"{key}={value}" for key, value in labels.items()]
+    if not _made(state, host, wanted.project, "config", name, wanted.text, *given):
         return False
     _pruned(state, host, seen, wanted)
     return True
@@ -165,7 +161,7 @@ def go_back(state: State, host: Host, project: str, number: str, seconds: int) -
         chosen = list(releases.values())[-2]
     if chosen is None:
         there = ", ".join(releases) or "none"
-        return told(host, f"rollback: the cluster has no release {number}; there: {there}")
+        return fail(host, f"rollback: the cluster has no release {number}; there: {there}")
     record: dict[str, str] = {
         key: chosen.labels[key] for key in ("at", "by", "commit") if key in chosen.labels
     }

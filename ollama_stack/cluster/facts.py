@@ -55,13 +55,13 @@ class Node(FactBase[NodeInfo]):
 
     @override
     def process(self, output: list[str]) -> NodeInfo:
-        said = json.loads(output[0])
-        managers = tuple(one["Addr"].rpartition(":")[0] for one in said["RemoteManagers"] or ())
+        info = json.loads(output[0])
+        managers = tuple(one["Addr"].rpartition(":")[0] for one in info["RemoteManagers"] or ())
         return NodeInfo(
-            said["LocalNodeState"],
-            said["NodeID"],
-            said["NodeAddr"],
-            said["ControlAvailable"],
+            info["LocalNodeState"],
+            info["NodeID"],
+            info["NodeAddr"],
+            info["ControlAvailable"],
             managers,
         )
 

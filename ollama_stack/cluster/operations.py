@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.cluster.facts import (
     KeptModel,
@@ -22,11 +21,9 @@ from ollama_stack.cluster.facts import (
 )
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import manifest_path
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import Commands, fail, or_explain, run_now
 
 JOIN = 60.0  # seconds, after the twenty that Docker itself waits
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,6 @@ class Place:
     address: str
     pool: str
     """Of addresses for the networks between the hosts."""
-
-
-def told(host: Host, words: str) -> bool:
-    """An error, in the run's log; False, for whoever ends with it."""
-    host.log_styled(words, fg="red", log_func=logger.error)
-    return False
 
 
 def view(state: State, leader: Host, project: str) -> View | None:
@@ -81,8 +72,8 @@ def begun(place: Place) -> Commands:
 
 def call(state: State, host: Host, path: str, body: object, fault: str) -> bool:
     """Tell a host's engine something that nobody else is to see."""
-    ok, said = run_now(state, host, engine(path, body=True), stdin=json.dumps(body))
-    return ok or told(host, f"{fault}: {' '.join(said) or 'its engine does not answer'}")
+    ok, output = run_now(state, host, engine(path, body=True), stdin=json.dumps(body))
+    return ok or fail(host, f"{fault}: {' '.join(output) or 'its engine does not answer'}")
 
 
 @operation()
@@ -104,32 +95,32 @@ def join(state: State, host: Host, place: Place, role: str) -> bool:
     """Join, or change the role of who is in; the token goes from engine to engine, and to no disk."""
     own, seen = node_of(state, host), view(state, place.leader, place.project)
     if seen is None:
-        return told(host, f"cluster: {place.leader.name} does not say who is in; run again")
+        return fail(host, f"cluster: {place.leader.name} does not say who is in; run again")
     if own.inside and own.id not in {node["ID"] for node in seen.nodes}:  # it was removed before
         run_now(state, host, StringCommand("docker swarm leave --force"))
         own = NodeInfo()
     if own.inside:
         command = "promote" if role == "manager" else "demote"
-        ok, said = run_now(
+        ok, output = run_now(
             state, place.leader, StringCommand(f"docker node {command} {own.id} 2>&1")
         )
-        return ok or told(host, f"cluster: {' '.join(said)}")
+        return ok or fail(host, f"cluster: {' '.join(output)}")
     ok, lines = run_now(state, place.leader, engine("/swarm"))
     if not ok:
-        return told(host, f"cluster: {place.leader.name} gives no token; run again")
+        return fail(host, f"cluster: {place.leader.name} gives no token; run again")
     token = json.loads("".join(lines))["JoinTokens"][role.capitalize()]
     body = {
         **{"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": place.address},
         **{"RemoteAddrs": [f"{node_of(state, place.leader).address}:2377"], "JoinToken": token},
     }
-    ok, said = run_now(state, host, engine("/swarm/join", body=True), stdin=json.dumps(body))
+    ok, output = run_now(state, host, engine("/swarm/join", body=True), stdin=json.dumps(body))
     end = time.monotonic() + JOIN
     while not ok and time.monotonic() < end:  # it goes on in the background, once it has begun
         time.sleep(1)
         ok = node_of(state, host).state == "active"
-    return ok or told(
+    return ok or fail(
         host,
-        f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(said)}",
+        f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(output)}",
     )
 
 
@@ -232,8 +223,8 @@ def label(state: State, host: Host, place: Place) -> bool:
     """Ask the leader to."""
     own = node_of(state, host).id
     command = f"docker node update --availability active --label-add profile={place.profile} {own}"
-    ok, said = run_now(state, place.leader, StringCommand(f"{command} 2>&1"))
-    return ok or told(host, f"cluster: {' '.join(said)}")
+    ok, output = run_now(state, place.leader, StringCommand(f"{command} 2>&1"))
+    return ok or fail(host, f"cluster: {' '.join(output)}")
 
 
 @operation()

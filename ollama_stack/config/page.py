@@ -46,16 +46,16 @@ def _bad_choice(settings: Settings) -> Iterator[str]:
 
 
 def _too_long(settings: Settings) -> Iterator[str]:
-    words = settings.app_system_prompt
+    prompt = settings.app_system_prompt
     if settings.app_tokens > settings.model_num_ctx:  # Ollama would cut the beginning off
         yield (
             f"app_max_answer: {settings.app_max_answer} tokens"
-            + (f", the {len(words)} characters of app_system_prompt" if words else "")
+            + (f", the {len(prompt)} characters of app_system_prompt" if prompt else "")
             + f" and app_max_prompt = {settings.app_max_prompt} are more than model_num_ctx = "
             f"{settings.model_num_ctx}; lower one of them"
         )
-    body = len(json.dumps(words, ensure_ascii=False).encode()) + 4 * settings.app_max_prompt + 1024
-    if words and body > settings.max_body_bytes:
+    body = len(json.dumps(prompt, ensure_ascii=False).encode()) + 4 * settings.app_max_prompt + 1024
+    if prompt and body > settings.max_body_bytes:
         yield (
             f"gateway_max_body: {settings.gateway_max_body} is less than the {body} bytes that a question "
             "with app_system_prompt may have; raise it"

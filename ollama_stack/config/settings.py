@@ -347,11 +347,6 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         return _manifest(DOCKER_HUB, image if rest else f"library/{image}")
 
     @property
-    def model_manifest(self) -> str:
-        """URL of the first model's manifest at its registry."""
-        return self.served_models[0].manifest
-
-    @property
     def served_models(self) -> tuple[ServedModel, ...]:
         """Every model that the server has, the first first."""
         first, *others = self.models or [self.model_name]

@@ -138,9 +138,9 @@ OwnFolder = Annotated[Folder, AfterValidator(_below_a_folder)]
 Project = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]*$", "ollama")]
 
 
-def checksum(words: str) -> str:
+def checksum(text: str) -> str:
     """What reports say of a text that they may not show: its SHA-256, ``none`` of an empty one."""
-    return sha256(words.encode()).hexdigest() if words else "none"
+    return sha256(text.encode()).hexdigest() if text else "none"
 
 
 Hidden = Annotated[str, PlainSerializer(checksum), Field(repr=False)]
@@ -179,8 +179,8 @@ def setting(
     meaning: str, source: str, default: Any = ..., *, unit: str = "", rule: str = "", **bounds: Any
 ) -> Any:
     """A field, and what docs/settings.md says of it beyond its type and bounds."""
-    said: dict[str, Any] = {"unit": unit, "rule": rule, "source": source}
-    return Field(default, description=meaning, json_schema_extra=said, **bounds)
+    extra: dict[str, Any] = {"unit": unit, "rule": rule, "source": source}
+    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
 
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -52,30 +52,30 @@ class EngineInfo:
     """Those that it trusts without TLS."""
 
     @classmethod
-    def parse(cls, said: dict[str, Any], config: list[str]) -> EngineInfo:
+    def parse(cls, info: dict[str, Any], config: list[str]) -> EngineInfo:
         """From ``docker info``, and containerd's own line ``root = ...``."""
-        if not said.get("ServerVersion"):
+        if not info.get("ServerVersion"):
             return cls()
-        root = said["DockerRootDir"]
-        mapped = any("name=userns" in option for option in said.get("SecurityOptions") or ())
+        root = info["DockerRootDir"]
+        mapped = any("name=userns" in option for option in info.get("SecurityOptions") or ())
         # Such an engine keeps everything in a folder named by the user and group that are its root.
         offset = re.search(r"/(\d+)\.\d+$", root) if mapped else None
-        registries = (said.get("RegistryConfig") or {}).get("IndexConfigs") or {}
+        registries = (info.get("RegistryConfig") or {}).get("IndexConfigs") or {}
         return cls(
-            said["ServerVersion"],
+            info["ServerVersion"],
             root,
-            _image_root(said, config),
-            f"{said.get('CgroupDriver')} {said.get('CgroupVersion', '1')}",
-            said.get("NCPU"),
+            _image_root(info, config),
+            f"{info.get('CgroupDriver')} {info.get('CgroupVersion', '1')}",
+            info.get("NCPU"),
             int(offset[1]) if offset else 0,
-            bool(said.get("HttpProxy") or said.get("HttpsProxy")),
+            bool(info.get("HttpProxy") or info.get("HttpsProxy")),
             tuple(name for name, index in registries.items() if not index["Secure"]),
         )
 
 
-def _image_root(said: dict[str, Any], config: list[str]) -> str | None:
-    stores = [value for _, value in said.get("DriverStatus") or ()]
-    address = (said.get("Containerd") or {}).get("Address", "")
+def _image_root(info: dict[str, Any], config: list[str]) -> str | None:
+    stores = [value for _, value in info.get("DriverStatus") or ()]
+    address = (info.get("Containerd") or {}).get("Address", "")
     # A containerd that the engine runs itself keeps them below the engine's root.
     if "io.containerd.snapshotter.v1" not in stores or address.startswith("/run/docker/"):
         return None

@@ -63,19 +63,19 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
     def ask(self, who: str, prompt: str, most: int, leaves: bool = False) -> None:
         """One question, noted whatever becomes of it: also if the class is over."""
         start = time.monotonic()
-        said: Line = {"who": who, "came": start - self.began, "status": 0, "end": "late"}
+        record: Line = {"who": who, "came": start - self.began, "status": 0, "end": "late"}
         patience = self.chance.uniform(*GIVES_UP) if leaves else self.work["patience"]
         try:
             with gevent.Timeout(patience):
-                self._read(said, start, prompt, most)
+                self._read(record, start, prompt, most)
         except gevent.Timeout:
-            said["end"] = "left" if leaves else "late"
+            record["end"] = "left" if leaves else "late"
         except (requests.RequestException, ValueError) as error:
-            said |= {"end": "broken", "error": type(error).__name__}
+            record |= {"end": "broken", "error": type(error).__name__}
         finally:
-            tell(kind="question", took=time.monotonic() - start, **said)
+            tell(kind="question", took=time.monotonic() - start, **record)
 
-    def _read(self, said: Line, start: float, prompt: str, most: int) -> None:
+    def _read(self, record: Line, start: float, prompt: str, most: int) -> None:
         page = self.work["through"] == "page"
         limit: Line = {"max_tokens": most} if page else {"options": {"num_predict": most}}
         chosen = {"model": self.model} if not page or len(self.work["models"]) > 1 else {}
@@ -89,15 +89,15 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
             timeout=(CONNECT, self.work["patience"]),
         ) as answer:
             answer.success()  # it is judged by whoever reads these lines
-            said["status"] = answer.status_code
+            record["status"] = answer.status_code
             if answer.status_code != 200:
-                said["end"] = "refused" if answer.status_code in (429, 503) else "failed"
+                record["end"] = "refused" if answer.status_code in (429, 503) else "failed"
                 return
             lines = answer.iter_lines()
             for found in of_page(lines, start) if page else of_api(lines, start):
-                said |= found
-            if said["end"] != "answered":
-                said["end"] = "broken"  # it ended without its last line
+                record |= found
+            if record["end"] != "answered":
+                record["end"] = "broken"  # it ended without its last line
 
 
 def of_api(lines: Iterable[bytes], start: float) -> Iterator[Line]:

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence
 from statistics import quantiles
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 End = Literal["answered", "refused", "failed", "broken", "late", "left"]
 
 
-class Question(BaseModel):
+class Question(BaseModel, frozen=True):
     """One question; seconds, ``came`` from the beginning of the class on."""
-
-    model_config = ConfigDict(frozen=True)
 
     who: Literal["student", "rude"]
     came: float
@@ -36,30 +34,24 @@ class Question(BaseModel):
         return self.tokens / self.writing if self.tokens and self.writing else None
 
 
-class Places(BaseModel):
+class Places(BaseModel, frozen=True):
     """The gateway's places at a moment."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: float
     flight: int
     queue: int
 
 
-class Spread(BaseModel):
+class Spread(BaseModel, frozen=True):
     """Quantiles; of one value they are all this value."""
-
-    model_config = ConfigDict(frozen=True)
 
     p50: float
     p95: float
     p99: float
 
 
-class Figures(BaseModel):
+class Figures(BaseModel, frozen=True):
     """A class in figures: seconds, tokens a second, answers a minute."""
-
-    model_config = ConfigDict(frozen=True)
 
     asked: int
     """By students who did not leave; success is the answered share of them."""
@@ -115,13 +107,13 @@ def figures(
 def broken(found: Figures, p95_wait: float, success: float) -> list[str]:
     """The bounds that do not hold, as ``setting: found; bound; way out``."""
     way = "fewer students at this host, more CPUs, or a bound that you can stand for"
-    words = []
+    reasons = []
     if found.success < success:
-        words.append(
+        reasons.append(
             f"slo_success: {found.success:.1%} were answered, the bound is {success:.1%}; {way}"
         )
     if found.wait and found.wait.p95 > p95_wait:
-        words.append(
+        reasons.append(
             f"slo_p95_wait: {found.wait.p95:.1f} s at p95, the bound is {p95_wait:g} s; {way}"
         )
-    return words
+    return reasons

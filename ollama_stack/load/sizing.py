@@ -7,7 +7,7 @@ from functools import cache
 from random import Random
 from statistics import mean, variance
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ollama_stack.capacity.waiting import Demand, Waits, waits
 from ollama_stack.config.settings import Settings
@@ -19,19 +19,15 @@ SAMPLES = 1000  # questions whose mean stands for the class
 DOUBLED = 1.4
 
 
-class Pace(BaseModel):
+class Pace(BaseModel, frozen=True):
     """Tokens a second of one answer."""
-
-    model_config = ConfigDict(frozen=True)
 
     read: float
     write: float
 
 
-class Speeds(BaseModel):
+class Speeds(BaseModel, frozen=True):
     """What was measured on a host, and what it then ran; time in UTC."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: datetime
     image: str

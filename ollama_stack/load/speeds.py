@@ -33,7 +33,7 @@ def measure(target: Target, settings: Settings) -> Speeds:
     texts += [(ENGLISH, RUSSIAN)[number % 2] for number in range(settings.ollama_num_parallel)]
     script = "\n".join(_script(settings, mark, [f"{token_hex(3)} {text}" for text in texts]))
     try:
-        said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+        done = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
             target.shell,
             input=script,
             capture_output=True,
@@ -47,9 +47,9 @@ def measure(target: Target, settings: Settings) -> Speeds:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise ValueError("its answers do not end; look at it with status") from error
-    lines = [line[len(mark) :] for line in said.stdout.splitlines() if line.startswith(mark)]
+    lines = [line[len(mark) :] for line in done.stdout.splitlines() if line.startswith(mark)]
     if len(lines) != len(texts):
-        raise ValueError((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+        raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
     return _speeds(settings, [Answer.parse(line.strip()) for line in lines])
 
 

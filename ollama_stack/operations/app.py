@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from hashlib import sha256
 from io import BytesIO
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.docker import DockerImage
 from pyinfra.facts.server import Arch
 
@@ -16,15 +14,12 @@ from ollama_stack.facts.memory import known
 from ollama_stack.facts.release import LOCK
 from ollama_stack.page_image import REQUIREMENTS, packed, page
 from ollama_stack.pinned_wheels import downloaded
-from ollama_stack.shell import or_explain, uploaded
-from ollama_stack.stack.compose import CLEAN
+from ollama_stack.shell import Commands, or_explain, uploaded
+from ollama_stack.stack.compose import DOCKER
 
-DOCKER = f"{CLEAN} docker"
 # As app/Dockerfile labels its stages; of them only those without a name are looked for.
 LABEL = "org.opencontainers.image.title=ollama-stack-app"
 BUILT_IN = "ollama-stack.built-in"  # host/release knows by it which pages are ours to remove
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Container, Generator, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path, PurePosixPath
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.docker import DockerImage
 from pyinfra.facts.server import Command
 
@@ -19,12 +18,8 @@ from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import Models, manifest_path
 from ollama_stack.facts.ollama import call
 from ollama_stack.operations.model import SILENT, has
-from ollama_stack.shell import or_explain, renamed
-from ollama_stack.stack.compose import CLEAN
-
-DOCKER = f"{CLEAN} docker"
-
-Commands = Generator[PyinfraCommand | str, None, None]
+from ollama_stack.shell import Commands, fail, or_explain, renamed
+from ollama_stack.stack.compose import DOCKER
 
 
 @operation()
@@ -128,13 +123,11 @@ def send(state: State, host: Host, bundle: str, digest: str, path: str) -> bool:
                 return True
             return bool(host.put_file(source, path))
     except OSError as error:
-        host.log_styled(
+        return fail(
+            host,
             f"bundle: {digest} cannot be written to {path} ({error}); see to the room there, and that the login "
             "may enter that folder",
-            fg="red",
-            log_func=logger.error,
         )
-        return False
 
 
 def _staged(place: str, digest: str) -> StringCommand:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from datetime import datetime, timezone
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.gateway import KeptCertificate
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.release import GATEWAY, TLS, at_once
 from ollama_stack.paths import CERTBOT
-from ollama_stack.shell import MARK, or_explain, ours, renamed
+from ollama_stack.shell import MARK, Commands, or_explain, ours, renamed
 from ollama_stack.stack.acme import LINEAGE, to_order
 
 HOOK = f"{CERTBOT}/renewal-hooks/deploy/ollama-stack"  # whatever the host renews, it runs
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from io import StringIO
 from pathlib import PurePosixPath
@@ -12,7 +12,6 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import File, FileContents
 from pyinfra.facts.server import Arch
 
@@ -25,13 +24,11 @@ from ollama_stack.facts.docker import (
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import CLI_PLUGIN, DAEMON_JSON, DROP_IN, ENGINE_LOG, ENGINE_PIDFILE
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
-from ollama_stack.shell import MARK, or_explain, ours, renamed, uploaded
+from ollama_stack.shell import MARK, Commands, or_explain, ours, renamed, uploaded
 from ollama_stack.stack.compose import STARTING
 
 OLDEST_COMPOSE = (2, 22)  # the first with `pull --policy`
 DOCKERD = '"$(command -v dockerd || echo /usr/sbin/dockerd)"'  # docker-ce has it in /usr/bin
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()

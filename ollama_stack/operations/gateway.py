@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.secrets import written
-from ollama_stack.shell import renamed
-
-Commands = Generator[PyinfraCommand | str, None, None]
+from ollama_stack.shell import Commands, renamed
 
 
 @operation()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.guard import GuardRules
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import GUARD_UNIT
-from ollama_stack.shell import or_explain, ours, placed
-
-Commands = Generator[PyinfraCommand | str, None, None]
+from ollama_stack.shell import Commands, or_explain, ours, placed
 
 
 @operation()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
@@ -13,7 +13,7 @@ from ollama_stack.facts.memory import known, still_true
 from ollama_stack.facts.release import LastRun
 from ollama_stack.operations.programs import program
 from ollama_stack.paths import LOCK
-from ollama_stack.shell import run_now
+from ollama_stack.shell import fail, run_now
 
 
 @operation(is_idempotent=False, idempotent_notice="Every run takes the lock.")
@@ -43,8 +43,7 @@ def take(
     """
     ok, lines = run_now(state, host, StringCommand(command, "2>&1"))
     if not ok:
-        host.log_styled("\n".join(lines), fg="red", log_func=logger.error)
-        return False
+        return fail(host, "\n".join(lines))
     if "".join(lines) == last:
         still_true(host)
     return begun(state, host)

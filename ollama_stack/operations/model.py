@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.memory import known
 from ollama_stack.facts.model import LoadedModels, Model, Models
 from ollama_stack.facts.ollama import OllamaRunner, Runner, call
-from ollama_stack.shell import or_explain, renamed, run_now
+from ollama_stack.shell import Commands, fail, or_explain, renamed, run_now
 
 PROGRESS = Path(__file__).with_name("pull-progress.sh")
 ATTEMPTS = 3
 PRISTINE = r"-pristine(-[0-9a-f]{12})?"
 SILENT = "ollama: the server does not answer, or refuses; read `docker logs --tail 50 ollama` on the host"
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()
@@ -71,21 +68,19 @@ def pull(state: State, host: Host, source: str, insecure: bool, seconds: int) ->
     stream = call("/api/pull", {"model": name, "insecure": insecure}, timeout=seconds, stream=True)
     command = StringCommand(stream, "| sh -c", QuoteString(PROGRESS.read_text()))
     for attempt in range(1, ATTEMPTS + 1):
-        ok, said = run_now(state, host, command, show=True)
+        ok, output = run_now(state, host, command, show=True)
         if ok:
             return True
-        if "does not exist" in " ".join(said):
+        if "does not exist" in " ".join(output):
             break
         if attempt < ATTEMPTS:
             host.log_styled(f"attempt {attempt} of {ATTEMPTS} failed, resuming", fg="yellow")
             time.sleep(5 * attempt)
-    host.log_styled(
+    return fail(
+        host,
         f"model_name: {source} cannot be pulled; check the name and that its registry answers "
         "(mirror, model_registry), then run again: what has arrived is kept",
-        fg="red",
-        log_func=logger.error,
     )
-    return False
 
 
 def check(state: State, host: Host, source: str, digest: str, model: str) -> bool:
@@ -96,11 +91,10 @@ def check(state: State, host: Host, source: str, digest: str, model: str) -> boo
     models = host.get_fact(Models) or {}
     if models.get(source) == digest:
         return True
-    host.log_styled(
+    fail(
+        host,
         f"model_digest: {source} came as {models.get(source)}, declared {digest}; find out who changed "
         "it at the registry, then declare the digest that you trust",
-        fg="red",
-        log_func=logger.error,
     )
     before = copies(models, model) if source == model else []
     if before:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents
 
@@ -16,12 +15,10 @@ from ollama_stack.facts.memory import known
 from ollama_stack.facts.monitoring import RunningUnits
 from ollama_stack.operations.secrets import written
 from ollama_stack.paths import MONITORING_DIR, UNITS
-from ollama_stack.shell import or_explain, ours, placed, renamed
+from ollama_stack.shell import Commands, or_explain, ours, placed, renamed
 
 ALERTMANAGER = f"{MONITORING_DIR}/alertmanager.yml"
 LOOK = "ollama-stack-status"
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @operation()

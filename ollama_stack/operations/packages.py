@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
@@ -17,7 +16,7 @@ from ollama_stack.facts.apt import AptSources
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import KEYRING, NEW_KEYRING, OLD_PIN, PIN, SOURCES
-from ollama_stack.shell import or_explain, renamed, run_now
+from ollama_stack.shell import Commands, fail, or_explain, renamed, run_now
 
 WAIT = Path(__file__).with_name("packages-wait.sh")
 PATIENCE = 900  # seconds: the updates of a first boot take minutes
@@ -34,22 +33,20 @@ TORN = (
     ' && case $said in *"list of sources"*) false ;; esac'
 )
 
-Commands = Generator[PyinfraCommand | str, None, None]
-
 
 def wait(state: State, host: Host) -> bool:
     """Wait until nobody else changes packages, and say for whom."""
     command = StringCommand("sh -c", QuoteString(WAIT.read_text()), "packages-wait", str(PATIENCE))
-    ok, said = run_now(state, host, command, show=True)
+    ok, output = run_now(state, host, command, show=True)
     if not ok:
-        host.log_styled(" ".join(said[-1:]), fg="red", log_func=logger.error)
+        fail(host, " ".join(output[-1:]))
     return ok
 
 
-def apt(proxy: str, *words: str | QuoteString) -> StringCommand:
+def apt(proxy: str, *arguments: str | QuoteString) -> StringCommand:
     """An apt-get command, through the declared proxy."""
     ways = [f"-o Acquire::{kind}::Proxy={proxy}" for kind in ("http", "https")] if proxy else []
-    return StringCommand(APT, *ways, *words)
+    return StringCommand(APT, *ways, *arguments)
 
 
 def unlocked(command: str | StringCommand) -> Commands:

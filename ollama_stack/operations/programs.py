@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from hashlib import sha256
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import RELEASE_UNIT
-from ollama_stack.shell import ours, placed
+from ollama_stack.shell import Commands, ours, placed
 
 SOURCES = Path(__file__).parents[1] / "host"
 TEXTS = {
@@ -22,8 +20,6 @@ TEXTS = {
 }
 DIGESTS = {name: sha256(text.encode()).hexdigest() for name, text in TEXTS.items()}
 VERSION = sha256("".join(DIGESTS.values()).encode()).hexdigest()[:12]
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 def program(folder: str, name: str) -> StringCommand:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
 from pyinfra import host
 from pyinfra.api import Host, QuoteString, State, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -25,13 +24,11 @@ from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.operations.programs import program
 from ollama_stack.operations.secrets import written
 from ollama_stack.paths import LOCK, RELEASE_LOG
-from ollama_stack.shell import or_explain, run_now
-from ollama_stack.stack.compose import CLEAN, COMMAND
+from ollama_stack.shell import Commands, or_explain, run_now
+from ollama_stack.stack.compose import COMMAND, DOCKER
 
 COMPOSE_FILE, GATEWAY = "docker-compose.yml", "gateway/"  # in a release, and beside it
 TLS = "tls.pem"
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def staged(
     if declared.gateway:
         yield or_explain(
             StringCommand(
-                f"{CLEAN} docker run --rm --network none --read-only --cap-drop ALL",
+                f"{DOCKER} run --rm --network none --read-only --cap-drop ALL",
                 *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
                 *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             ),
@@ -114,8 +111,8 @@ def _written(
     yield StringCommand(
         *("rm -rf", QuoteString(new), "&& umask 022 && mkdir -p", QuoteString(f"{new}/gateway"))
     )
-    told = json.dumps({"version": declared.version, **record})
-    for path, text in {**declared.files, "release.json": f"{told}\n"}.items():
+    record_text = json.dumps({"version": declared.version, **record})
+    for path, text in {**declared.files, "release.json": f"{record_text}\n"}.items():
         yield StringCommand(
             *("umask 022 && printf %s", QuoteString(text), ">", QuoteString(f"{new}/{path}"))
         )
@@ -232,16 +229,16 @@ def begun(folder: str, patience: Patience) -> StringCommand:
     return on_host("begin", folder, patience)
 
 
-def on_host(verb: str, folder: str, patience: Patience, *words: str) -> StringCommand:
+def on_host(verb: str, folder: str, patience: Patience, *arguments: str) -> StringCommand:
     """The program at work on the host, even if nobody listens any more; its words as they come."""
     return StringCommand(
         *(f"(umask 077; : >{RELEASE_LOG}); setsid env", *patience.variables),
-        *(at_once(verb, folder, *words), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),
+        *(at_once(verb, folder, *arguments), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),
         f"tail --lines=+1 --sleep-interval=0.2 --pid=$change --follow {RELEASE_LOG}; wait $change",
     )
 
 
-def at_once(verb: str, folder: str, *words: str) -> StringCommand:
+def at_once(verb: str, folder: str, *arguments: str) -> StringCommand:
     """The program as it is called on the host."""
-    quoted = (QuoteString(word) for word in words)
+    quoted = (QuoteString(word) for word in arguments)
     return StringCommand(program(folder, "release"), LOCK, QuoteString(folder), verb, *quoted)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from io import StringIO
 
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 
 from ollama_stack.facts.docker import Engine
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.memory import known
-from ollama_stack.shell import renamed
-
-Commands = Generator[PyinfraCommand | str, None, None]
+from ollama_stack.shell import Commands, renamed
 
 
 @operation()

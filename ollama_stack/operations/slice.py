@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from ollama_stack.facts.docker import SliceMemory
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import UNITS
-from ollama_stack.shell import MARK, or_explain, ours, placed
-
-Commands = Generator[PyinfraCommand | str, None, None]
+from ollama_stack.shell import MARK, Commands, or_explain, ours, placed
 
 
 @operation()

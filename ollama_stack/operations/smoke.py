@@ -8,13 +8,12 @@ from collections.abc import Callable, Generator
 from statistics import median
 from typing import Any
 
-from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
 from ollama_stack.facts.memory import still_true
 from ollama_stack.facts.model import ModelMetadata
 from ollama_stack.generate_response import Answer
-from ollama_stack.shell import or_explain, run_now
+from ollama_stack.shell import fail, or_explain, run_now
 
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
@@ -98,14 +97,7 @@ def ask(
     if new and not faults:
         several = _patiently(state, host, curl, parallel)
         faults = _faults(several, parallel)
-    for fault in faults:
-        host.log_styled(
-            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
-            "the host, and those of ollama-gateway",
-            fg="red",
-            log_func=logger.error,
-        )
-    if faults:
+    if not _judged(host, model, faults):
         return False
     figures = f"1 request: {one[0].wall:.1f} s, {one[0].rate:.1f} tok/s"
     if several:
@@ -135,24 +127,16 @@ def ask_other(
         return changed_nothing(state, host)
     shown = host.get_fact(ModelMetadata, model=model)
     if page_tokens and (why := _not_for_students(shown, page_tokens)):
-        host.log_styled(f"app_models: {model} {why}", fg="red", log_func=logger.error)
-        return False
+        return fail(host, f"app_models: {model} {why}")
     if not _embeds(shown):
         curl = _curl(url, model, seconds, header_file, FEW)
         faults = _faults(_patiently(state, host, curl, 1), 1)
     else:
         post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)
         command = StringCommand(post, "--fail --retry 24 --retry-delay 5")
-        ok, said = run_now(state, host, command)
-        faults = [] if ok and '"embeddings":[[' in "".join(said) else ["with no vector"]
-    for fault in faults:
-        host.log_styled(
-            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
-            "the host, and those of ollama-gateway",
-            fg="red",
-            log_func=logger.error,
-        )
-    return not faults
+        ok, output = run_now(state, host, command)
+        faults = [] if ok and '"embeddings":[[' in "".join(output) else ["with no vector"]
+    return _judged(host, model, faults)
 
 
 def _embeds(shown: dict[str, Any]) -> bool:
@@ -221,3 +205,14 @@ def _at_once(state: State, host: Host, curl: StringCommand, requests: int) -> li
 def _faults(answers: list[Answer], requests: int) -> list[str]:
     missing = ["nothing at all"] * (requests - len(answers))
     return missing + [answer.fault for answer in answers if answer.fault]
+
+
+def _judged(host: Host, model: str, faults: list[str]) -> bool:
+    """Whether there are none; each is said."""
+    for fault in faults:
+        fail(
+            host,
+            f"smoke: {model} answered {fault}; read `docker logs --tail 50 ollama` on "
+            "the host, and those of ollama-gateway",
+        )
+    return not faults

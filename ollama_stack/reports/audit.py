@@ -9,13 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ollama_stack import ROOT
 from ollama_stack.config.types import Waiver
-
-TEMPLATES = ROOT / "templates"
+from ollama_stack.stack.rendering import TEMPLATES
 
 Severity = Literal["critical", "high", "medium", "low"]
 Status = Literal["finding", "error", "waived", "blocked", "not applicable", "pass"]
@@ -162,25 +159,19 @@ def _changes(before: dict[str, HostAudit], now: dict[str, HostAudit]) -> Iterabl
             continue
         old = {result.control: result for result in before[name].results}
         for new in now[name].results:
-            if new.control in old and (was := _said(old[new.control])) != (is_ := _said(new)):
+            if new.control in old and (was := _summary(old[new.control])) != (is_ := _summary(new)):
                 yield Change(host=name, control=new.control, before=was, now=is_)
 
 
-def _said(result: Result) -> str:
-    said = result.live if result.steady else ""
+def _summary(result: Result) -> str:
+    live = result.live if result.steady else ""
     aim = f" (expected {result.expected})" if result.status == "finding" else ""
-    return ": ".join(filter(None, (result.status, said))) + aim
+    return ": ".join(filter(None, (result.status, live))) + aim
 
 
 def render(report: Report, digest: str) -> str:
     """The page for people: one file, no scripts, nothing fetched."""
-    templates = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = TEMPLATES.overlay(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     controls = {control.id: control for control in report.controls}
     rank = {name: SEVERITIES.index(control.severity) for name, control in controls.items()}
 
@@ -227,7 +218,7 @@ def meaning(report: Report) -> str:
         more = f" Besides, there are {_findings(report)}." if count["finding"] else ""
         return (
             f"{_many(count['error'], 'control')} could not be looked at on {unknown}. "
-            f"Mend what stands in the way, then audit again.{more}"
+            f"Correct what stands in the way, then audit again.{more}"
         )
     if count["finding"]:
         return (
@@ -238,7 +229,7 @@ def meaning(report: Report) -> str:
         return (
             f"{_many(count['blocked'], 'control')} could not be judged on "
             f"{_where(report, 'blocked')}, because a control that is waived has failed. "
-            "Mend that one, then audit again."
+            "Correct that one, then audit again."
         )
     if count["waived"]:
         waived = [result.waiver for _, _, result in _places(report.hosts, "waived")]

@@ -15,12 +15,15 @@ ORDER = (
 """Settings of the way to a host, each of which hides what is wrong with the next."""
 
 
-def explain(said: str, target: Target) -> str:
+def explain(message: str, target: Target) -> str:
     """``setting: problem; way out`` for what pyinfra said of a host; its own words if they are new."""
-    for pattern, words in KINDS:
-        if found := re.search(pattern, said):
-            return words(target, found)
-    return said
+    for pattern, reason in KINDS:
+        if found := re.search(pattern, message):
+            if callable(reason):
+                return reason(target, found)
+            port, login = target.data.get("ssh_port", 22), target.ssh_command("true")
+            return reason.format(*found.groups(), address=target.address, port=port, login=login)
+    return message
 
 
 def correction_order(reasons: dict[str, list[str]]) -> list[str]:
@@ -40,46 +43,11 @@ def _rank(setting: str) -> int:
     return ORDER.index(setting) if setting in ORDER else len(ORDER)
 
 
-def _unresolved(target: Target, _: re.Match[str]) -> str:
-    return (
-        f"ssh_hostname: the name {target.address} does not resolve; correct it, or set ssh_hostname to "
-        "the host's address"
-    )
-
-
-def _silent(target: Target, found: re.Match[str]) -> str:
-    return (
-        f"ssh_hostname: {target.address} does not answer ({found[1]}); switch the host on, correct the "
-        "address, or open the firewall between"
-    )
-
-
-def _closed(target: Target, found: re.Match[str]) -> str:
-    return (
-        f"ssh_port: nothing listens on port {found[1]} of {target.address}; start the host and its SSH "
-        "server (apt install openssh-server), or correct ssh_port"
-    )
-
-
-def _no_server(target: Target, _: re.Match[str]) -> str:
-    return (
-        f"ssh_port: what listens on port {target.data.get('ssh_port', 22)} of {target.address} does not "
-        "greet as an SSH server does; correct ssh_port, or see the server's log"
-    )
-
-
 def _no_known_hosts(_: Target, found: re.Match[str]) -> str:
     folder = quote(found[2].rpartition("/")[0] or ".")
     return (
         f"ssh_known_hosts_file: {found[2]} cannot be used ({found[1]}); make its folder with mkdir -p "
         f"-m 700 {folder}, or correct the path"
-    )
-
-
-def _unknown_key(target: Target, _: re.Match[str]) -> str:
-    return (
-        f"ssh_strict_host_key_checking: SSH does not know the host key of {target.address} yet; log in "
-        f"once and compare it: {target.ssh_command('true')}"
     )
 
 
@@ -103,13 +71,6 @@ def _refused(target: Target, found: re.Match[str]) -> str:
     )
 
 
-def _no_key(_: Target, __: re.Match[str]) -> str:
-    return (
-        "ssh_key: there is no key to log in with, neither in the agent nor in ~/.ssh; make one with "
-        "ssh-keygen -t ed25519, or set ssh_key"
-    )
-
-
 def _ended(target: Target, _: re.Match[str]) -> str:
     if key := target.data.get("ssh_key"):
         return (
@@ -119,15 +80,39 @@ def _ended(target: Target, _: re.Match[str]) -> str:
     return "ssh_hostname: the server ended the login early; see its log (journalctl -u ssh)"
 
 
-KINDS: tuple[tuple[str, Callable[[Target, re.Match[str]], str]], ...] = (
-    (r"Could not resolve hostname", _unresolved),
-    (r"Unable to connect to port (\d+)", _closed),
+KINDS: tuple[tuple[str, str | Callable[[Target, re.Match[str]], str]], ...] = (
+    (
+        r"Could not resolve hostname",
+        "ssh_hostname: the name {address} does not resolve; correct it, or set ssh_hostname to the host's "
+        "address",
+    ),
+    (
+        r"Unable to connect to port (\d+)",
+        "ssh_port: nothing listens on port {0} of {address}; start the host and its SSH server (apt "
+        "install openssh-server), or correct ssh_port",
+    ),
     (r"Could not connect \(\[Errno \d+\] ([^:]*): '(.*)'\)", _no_known_hosts),
-    (r"Could not connect \((?:\[Errno \d+\] )?(.*)\)", _silent),
-    (r"SSH protocol banner", _no_server),
-    (r"No host key for .* found in known_hosts", _unknown_key),
+    (
+        r"Could not connect \((?:\[Errno \d+\] )?(.*)\)",
+        "ssh_hostname: {address} does not answer ({0}); switch the host on, correct the address, or open "
+        "the firewall between",
+    ),
+    (
+        r"SSH protocol banner",
+        "ssh_port: what listens on port {port} of {address} does not greet as an SSH server does; correct "
+        "ssh_port, or see the server's log",
+    ),
+    (
+        r"No host key for .* found in known_hosts",
+        "ssh_strict_host_key_checking: SSH does not know the host key of {address} yet; log in once and "
+        "compare it: {login}",
+    ),
     (r"SSH host key error", _other_key),
-    (r"No authentication methods available", _no_key),
+    (
+        r"No authentication methods available",
+        "ssh_key: there is no key to log in with, neither in the agent nor in ~/.ssh; make one with "
+        "ssh-keygen -t ed25519, or set ssh_key",
+    ),
     (r"Authentication error \(.*?\) \((.*?)\.?\)$", _refused),
     (r"EOF error", _ended),
 )

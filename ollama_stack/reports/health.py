@@ -41,7 +41,7 @@ class Seen:
 def problems(seen: Seen, settings: Settings, now: datetime) -> list[str]:
     """What is wrong, the worst first."""
     found = sorted(_all(seen, settings, now), key=lambda problem: WORST_FIRST.index(problem[0]))
-    return [words for _, words in found]
+    return [text for _, text in found]
 
 
 def state(seen: Seen, settings: Settings, now: datetime) -> State:
@@ -83,18 +83,18 @@ def _runs(states: dict[str, dict[str, Any]], container: Container) -> bool:
     return bool(states.get(container.name, {}).get("State", {}).get("Running"))
 
 
-def _of_container(container: Container, said: dict[str, Any] | None) -> Iterator[Problem]:
-    if said is None:
+def _of_container(container: Container, container_info: dict[str, Any] | None) -> Iterator[Problem]:
+    if container_info is None:
         yield "down", f"there is no container {container.name}: deploy"
-    elif not said["State"]["Running"]:
-        yield "down", f"{container.name} does not run: {_end(said['State'])}"
-    elif said["State"].get("Health", {}).get("Status") == "unhealthy":
+    elif not container_info["State"]["Running"]:
+        yield "down", f"{container.name} does not run: {_end(container_info['State'])}"
+    elif container_info["State"].get("Health", {}).get("Status") == "unhealthy":
         yield "down", f"{container.name} fails its health check: docker logs {container.name}"
 
 
-def _end(said: dict[str, Any]) -> str:
-    killed = ", killed for memory" if said.get("OOMKilled") else ""
-    return f"{said['Status']}, exit code {said['ExitCode']}{killed}"
+def _end(state: dict[str, Any]) -> str:
+    killed = ", killed for memory" if state.get("OOMKilled") else ""
+    return f"{state['Status']}, exit code {state['ExitCode']}{killed}"
 
 
 def _of_load(load: Load, settings: Settings) -> Iterator[Problem]:

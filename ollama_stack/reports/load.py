@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -29,10 +29,8 @@ FILES = ("load.json", "load.csv", "load.html")
 MARK = '<meta name="generator" content="ollama-stack load">'
 
 
-class HostLoad(BaseModel):
+class HostLoad(BaseModel, frozen=True):
     """One host; without figures, why there are none."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     profile: str | None
@@ -48,10 +46,8 @@ class HostLoad(BaseModel):
     questions: list[Question] = []
 
 
-class Load(BaseModel):
+class Load(BaseModel, frozen=True):
     """The report; time in UTC. Its verdict is that of the worst host."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
@@ -99,9 +95,9 @@ def _host_load(
         places = places or list(_places(moments))
         found = figures(questions, places, 60 * minutes, settings.slo_p95_wait)
     except ValueError as error:
-        return _told(target, settings, verdict="unmeasured", reasons=[str(error)])
+        return _report(target, settings, verdict="unmeasured", reasons=[str(error)])
     reasons = broken(found, settings.slo_p95_wait, settings.slo_success)
-    return _told(
+    return _report(
         target,
         settings,
         verdict="broken" if reasons else "held",
@@ -119,10 +115,10 @@ def _places(moments: Sequence[Moment]) -> Iterator[Places]:
             yield Places(at=moment.at, flight=moment.flight, queue=moment.waiting)
 
 
-def _told(target: Target, settings: Settings, **found: object) -> HostLoad:
+def _report(target: Target, settings: Settings, **found: object) -> HostLoad:
     declared = {name: getattr(settings, name) for name in ("slo_p95_wait", "slo_success")}
-    told = {"host": target.name, "profile": profile_of(target.groups)} | declared | found
-    return HostLoad.model_validate(told)
+    report = {"host": target.name, "profile": profile_of(target.groups)} | declared | found
+    return HostLoad.model_validate(report)
 
 
 def show_load(load: Load, console: Console) -> None:
@@ -163,13 +159,13 @@ def spreads(found: Figures) -> Iterator[tuple[str, str, Spread]]:
 
 
 def _counted(host: HostLoad, found: Figures) -> str:
-    words = [f"{count} {end}" for end, count in found.ends.items() if end != "answered"]
-    words += [f"rude client: {count} {end}" for end, count in found.rude.items()]
+    counts = [f"{count} {end}" for end, count in found.ends.items() if end != "answered"]
+    counts += [f"rude client: {count} {end}" for end, count in found.rude.items()]
     if found.most_in_flight is None:
-        words.append("in flight and waiting are not known")
+        counts.append("in flight and waiting are not known")
     else:
-        words.append(f"at most {found.most_in_flight} in flight, {found.most_waiting} waiting")
-    return ", ".join([*words, taken(host.moments)])
+        counts.append(f"at most {found.most_in_flight} in flight, {found.most_waiting} waiting")
+    return ", ".join([*counts, taken(host.moments)])
 
 
 def taken(moments: Sequence[Moment]) -> str:
@@ -179,9 +175,9 @@ def taken(moments: Sequence[Moment]) -> str:
     killed = [moment.killed for moment in moments if moment.killed is not None]
     if not throttled or not memory:
         return "throttling and memory are not known (the login needs Docker)"
-    words = f"throttled for {max(throttled):.0%} of the CPU time at most, {max(memory) / 2**30:.1f} GiB at most"
+    text = f"throttled for {max(throttled):.0%} of the CPU time at most, {max(memory) / 2**30:.1f} GiB at most"
     lost = killed[-1] - killed[0]
-    return words + (f", {lost} processes killed for memory" if lost else "")
+    return text + (f", {lost} processes killed for memory" if lost else "")
 
 
 def refuse_others(folder: Path) -> None:

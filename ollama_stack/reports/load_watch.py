@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ollama_stack.config.settings import Settings
 from ollama_stack.facts.memory import Wanted
@@ -18,10 +18,8 @@ from ollama_stack.reports.status import look_at
 EVERY = 2.0  # seconds between the end of a look and the next one
 
 
-class Moment(BaseModel):
+class Moment(BaseModel, frozen=True):
     """What a look found, so many seconds after the start; None for what the host did not say."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: float
     cpus: float | None = None

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pyinfra.api import DeployError
 from rich.console import Console
 from rich.markup import escape
@@ -25,10 +25,8 @@ EXIT: dict[State, int] = {"current": 0, "unpinned": 0, "outdated": 1, "unknown":
 PYTHON = "3.13"  # whose wheels are asked for where no page is built
 
 
-class Item(BaseModel):
+class Item(BaseModel, frozen=True):
     """One thing that is declared, and what its registry has."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["image", "model", "wheel"]
     name: str
@@ -42,10 +40,8 @@ class Item(BaseModel):
     hosts: list[str]
 
 
-class Outdated(BaseModel):
+class Outdated(BaseModel, frozen=True):
     """The report; time in UTC. Its verdict is that of the worst."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
@@ -56,47 +52,46 @@ class Outdated(BaseModel):
 
 def find_outdated(inventory: str, targets: Iterable[Target]) -> Outdated:
     """Everything once, with the hosts that declare it."""
-    users: dict[tuple[str, str, str], tuple[Settings, list[str]]] = {}
-    for target in targets:
-        settings = read_settings(target.data)
+    hosts = {target.name: read_settings(target.data) for target in targets}
+    users: dict[tuple[str, str, str, str], list[str]] = {}
+    for host, settings in hosts.items():
         for key in _declared(settings):
-            users.setdefault(key, (settings, []))[1].append(target.name)
-    items = [_item(kind, name, url, *found) for (kind, name, url), found in users.items()]
-    items += _wheels({t.name: read_settings(t.data) for t in targets})
+            users.setdefault(key, []).append(host)
+    items = [_item(*key, own) for key, own in users.items()] + _wheels(hosts)
     verdict = max((item.state for item in items), key=EXIT.__getitem__)
     return Outdated(
         time=datetime.now(timezone.utc), inventory=inventory, verdict=verdict, items=items
     )
 
 
-def _declared(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Setting, name and the URL of its manifest."""
+def _declared(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Setting, name, the URL of its manifest, and the tag or digest that is declared."""
     for setting, name in settings.declared_images.items():
-        yield setting, name, settings.image_manifest(name)
-    yield "model_name", settings.model_name, settings.model_manifest
+        tag = name.rpartition("/")[2].partition(":")[2]
+        yield setting, name, settings.image_manifest(name), tag
+    for model in settings.served_models:
+        yield model.setting, model.name, model.manifest, model.digest
 
 
-def _item(setting: str, name: str, url: str, settings: Settings, hosts: list[str]) -> Item:
-    kind: Literal["image", "model"] = "model" if setting == "model_name" else "image"
-    declared = (
-        settings.model_digest if kind == "model" else name.rpartition("/")[2].partition(":")[2]
-    )
+def _item(setting: str, name: str, url: str, declared: str, hosts: list[str]) -> Item:
+    kind: Literal["image", "model"] = "image" if setting.endswith("_image") else "model"
     item = Item(kind=kind, name=name, declared=declared, state="unknown", hosts=hosts)
     repository, version = Repository.of(url)
     try:
         if kind == "model":
-            return item.model_copy(update=_model(digest_of(repository.manifest(version)), declared))
-        return item.model_copy(
-            update=_image(repository, declared, branched=setting != "ollama_image")
-        )
+            update = _model(setting, digest_of(repository.manifest(version)), declared)
+        else:
+            update = _image(repository, declared, branched=setting != "ollama_image")
     except RegistryFault as fault:
-        return item.model_copy(update={"note": f"{setting}: {fault}"})
+        update = {"note": f"{setting}: {fault}"}
+    return item.model_copy(update=update)
 
 
-def _model(found: str, declared: str) -> dict[str, str]:
+def _model(setting: str, found: str, declared: str) -> dict[str, str]:
     digest = found.removeprefix("sha256:")
     if not declared:
-        note = "no digest is declared: with model_digest no other one is taken"
+        first = "no digest is declared: with model_digest no other one is taken"
+        note = first if setting == "model_name" else "model_digest is the first model's alone"
         return {"state": "unpinned", "newest": digest, "note": note}
     return {"state": "current" if digest == declared else "outdated", "newest": digest}
 

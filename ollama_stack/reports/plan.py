@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,10 +47,8 @@ Verdict = Literal["fits", "refused", "unreachable"]
 EXIT: dict[Verdict, int] = {"fits": 0, "refused": 1, "unreachable": 2}
 
 
-class HostPlan(BaseModel):
+class HostPlan(BaseModel, frozen=True):
     """One host: what is declared, what it is, whether that fits, and what a deploy would change."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     profile: str | None
@@ -73,10 +71,8 @@ class HostPlan(BaseModel):
     """Names of operations with something to do; None while any host is refused."""
 
 
-class Plan(BaseModel):
+class Plan(BaseModel, frozen=True):
     """The report; sizes in bytes, time in UTC. Its verdict is that of the worst host."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
@@ -97,8 +93,8 @@ class DryRun:
         """Why nothing is known of a host, in pyinfra's words."""
         # A question for a key's passphrase that nobody has answered stays on the line.
         asked = r"(?:Enter password for private key: .*: )?"
-        said = re.findall(rf"^{asked}\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
-        return [words for words in said if words != "Connected"][:1] or [self.failure]
+        lines = re.findall(rf"^{asked}\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
+        return [line for line in lines if line != "Connected"][:1] or [self.failure]
 
     @property
     def failure(self) -> str:
@@ -143,13 +139,13 @@ def worst(hosts: Iterable[HostPlan]) -> Verdict:
 
 def dry_run(inventory: str, story: str, hosts: list[str], pyinfra: Pyinfra) -> DryRun:
     """What pyinfra would do to these hosts, of which none is changed."""
-    words = [inventory, story, "--dry", "--json", "--diff", *only(hosts)]
-    words += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
+    command = [inventory, story, "--dry", "--json", "--diff", *only(hosts)]
+    command += ["--fail-percent", "100"]  # hosts that cannot be reached do not stop the others
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
         os.environ[MEASUREMENTS_PATH] = str(path)
         try:
-            run = pyinfra(*words)
+            run = pyinfra(*command)
         finally:
             del os.environ[MEASUREMENTS_PATH]
         looks = MEASUREMENTS.validate_json(path.read_bytes()) if path.exists() else {}
@@ -177,7 +173,7 @@ def _host_plan(
     settings, look = read_settings(target.data), run.looks.get(target.name)
     measured = look if isinstance(look, Measured) else None
     verdict: Verdict = "unreachable"
-    reasons = [explain(words, target) for words in run.silence(target.name)]
+    reasons = [explain(line, target) for line in run.silence(target.name)]
     if gone:
         verdict, reasons = "refused", gone
     elif look is not None:

@@ -31,8 +31,8 @@ def _of_run(monitor: Target, run: DryRun) -> HostPlan:
             return _part(monitor, "fits", [], run.changes[monitor.name])
         refused = re.findall(rf"^\s+{re.escape(monitor.name)}: (.+)$", run.log, re.MULTILINE)
         return _part(monitor, "refused", refused or [f"the dry run failed: {run.failure}"])
-    said = [explain(words, monitor) for words in run.silence(monitor.name)]
-    return _part(monitor, "unreachable", said)
+    reasons = [explain(line, monitor) for line in run.silence(monitor.name)]
+    return _part(monitor, "unreachable", reasons)
 
 
 def _part(

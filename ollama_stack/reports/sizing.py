@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,10 +23,8 @@ from ollama_stack.reports.load import EXIT, Verdict
 STUDENTS = (1, 3, 5, 10, 15, 20, 30)
 
 
-class Row(BaseModel):
+class Row(BaseModel, frozen=True):
     """A class; seconds, and shares of all questions."""
-
-    model_config = ConfigDict(frozen=True)
 
     students: int
     profile: str
@@ -37,10 +35,8 @@ class Row(BaseModel):
     """Whether slo_p95_wait and slo_success hold."""
 
 
-class Server(BaseModel):
+class Server(BaseModel, frozen=True):
     """With so many CPUs."""
-
-    model_config = ConfigDict(frozen=True)
 
     cpus: float
     estimated: bool
@@ -49,10 +45,8 @@ class Server(BaseModel):
     rows: list[Row]
 
 
-class HostSizing(BaseModel):
+class HostSizing(BaseModel, frozen=True):
     """One host; without speeds, why they were not measured."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     profile: str | None
@@ -68,10 +62,8 @@ class HostSizing(BaseModel):
     servers: list[Server] = []
 
 
-class Sizing(BaseModel):
+class Sizing(BaseModel, frozen=True):
     """The report; time in UTC. Its verdict is that of the worst host."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
@@ -95,7 +87,7 @@ def find_sizing(inventory: str, targets: Sequence[Target]) -> Sizing:
 
 def _host_sizing(target: Target) -> HostSizing:
     settings = read_settings(target.data)
-    told = partial(
+    report = partial(
         HostSizing,
         host=target.name,
         profile=profile_of(target.groups),
@@ -107,9 +99,9 @@ def _host_sizing(target: Target) -> HostSizing:
     try:
         found = speeds.measure(target, settings)
     except ValueError as error:
-        return told(verdict="unmeasured", reasons=[str(error)])
+        return report(verdict="unmeasured", reasons=[str(error)])
     reason = too_many(found, settings)
-    return told(
+    return report(
         verdict="broken" if reason else "held",
         reasons=[reason] if reason else [],
         speeds=found,
@@ -176,10 +168,10 @@ def _cell(row: Row, most: int) -> str:
 
 
 def _speeds(found: Speeds) -> str:
-    def said(pace: Pace) -> str:
+    def pace_text(pace: Pace) -> str:
         return f"reads {pace.read:.1f} and writes {pace.write:.1f} tok/s"
 
     return (
-        f"{found.model} on {found.cpus:g} CPUs {said(found.alone)} alone; each of {found.parallel} at once "
-        f"{said(found.together)}"
+        f"{found.model} on {found.cpus:g} CPUs {pace_text(found.alone)} alone; each of {found.parallel} at once "
+        f"{pace_text(found.together)}"
     )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.config.types import is_lesson, size_bytes
@@ -32,10 +32,8 @@ from ollama_stack.reports.health import Seen, State, problems, state
 PATIENCE = 15  # seconds for one host, its login included
 
 
-class Release(BaseModel):
+class Release(BaseModel, frozen=True):
     """A release that answered, as its own record has it."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     version: str
@@ -50,10 +48,8 @@ class Release(BaseModel):
     """When and why the host came back to it by itself; empty if it did not."""
 
 
-class Now(BaseModel):
+class Now(BaseModel, frozen=True):
     """What the service does at this moment; null for what the host did not say. Sizes in bytes, times in seconds."""
-
-    model_config = ConfigDict(frozen=True)
 
     cpus: float | None = None
     cpus_limit: float
@@ -86,10 +82,8 @@ class Now(BaseModel):
     """null also where the address is not https."""
 
 
-class HostStatus(BaseModel):
+class HostStatus(BaseModel, frozen=True):
     """One host: its last good release (without one, the reason if it is known) and how it is."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     reached: bool = True
@@ -101,10 +95,8 @@ class HostStatus(BaseModel):
     now: Now | None = None
 
 
-class Status(BaseModel):
+class Status(BaseModel, frozen=True):
     """The report; time in UTC."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     time: datetime
@@ -136,7 +128,7 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
     look = Look()
     script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
-        said = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+        done = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
             target.shell,
             input=script,
             capture_output=True,
@@ -152,9 +144,9 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
         raise ValueError(
             f"the host has said nothing for {PATIENCE} s: it hangs, or its login does"
         ) from error
-    if look.end not in said.stdout:
-        raise ValueError((said.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
-    return {fact: answer for (fact, *_), answer in look.process(said.stdout.splitlines()).items()}
+    if look.end not in done.stdout:
+        raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    return {fact: answer for (fact, *_), answer in look.process(done.stdout.splitlines()).items()}
 
 
 def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> HostStatus:
@@ -221,14 +213,16 @@ def _of_release(release: Release | None) -> list[str]:
     """What is odd about it, in words."""
     if not release:
         return []
-    words = []
+    problems = []
     if not release.in_place:
-        words += ["the host's files are no longer the release's: deploy"]
+        problems += ["the host's files are no longer the release's: deploy"]
     if release.unconfirmed:
-        words += ["a change has begun that is not confirmed yet: wait for its run, or deploy again"]
+        problems += [
+            "a change has begun that is not confirmed yet: wait for its run, or deploy again"
+        ]
     if release.returned:
-        words += [f"came back to release {release.number} automatically: {release.returned}"]
-    return words
+        problems += [f"came back to release {release.number} automatically: {release.returned}"]
+    return problems
 
 
 def _now(seen: Seen, settings: Settings, now: datetime) -> Now:

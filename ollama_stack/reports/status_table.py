@@ -57,8 +57,8 @@ def _page(status: Status, console: Console) -> Group:
     ]
     fitting = (one for one in tables if console.measure(one, options=whole).maximum <= console.width)  # fmt: skip
     table = next(fitting, tables[-1])
-    words = [escape(f"{host.host}: {problem}") for host in hosts for problem in host.problems]
-    return Group(table, *words)
+    problems = [escape(f"{host.host}: {problem}") for host in hosts for problem in host.problems]
+    return Group(table, *problems)
 
 
 def _table(status: Status, hosts: list[HostStatus], names: list[str]) -> Table:
@@ -81,14 +81,14 @@ def _row(host: HostStatus, time: datetime) -> list[str]:
 
 def _figures(now: Now, time: datetime) -> list[str]:
     return [
-        f"{_said(now.cpus, '.1f')}/{now.cpus_limit:g}",
-        _said(now.throttled, ".0%"),
-        f"{_said(now.memory and now.memory / 2**30, '.1f')}/{now.memory_limit / 2**30:g}",
+        f"{_shown(now.cpus, '.1f')}/{now.cpus_limit:g}",
+        _shown(now.throttled, ".0%"),
+        f"{_shown(now.memory and now.memory / 2**30, '.1f')}/{now.memory_limit / 2**30:g}",
         _models(now, time),
-        f"{_said(now.in_flight)}/{now.in_flight_limit}",
-        f"{_said(now.waiting)}/{now.waiting_limit}",
-        f"{_said(now.refused)}, {_said(now.failed)}",
-        f"{_said(now.wait_p50, '.1f')}, {_said(now.wait_p95, '.1f')} s",
+        f"{_shown(now.in_flight)}/{now.in_flight_limit}",
+        f"{_shown(now.waiting)}/{now.waiting_limit}",
+        f"{_shown(now.refused)}, {_shown(now.failed)}",
+        f"{_shown(now.wait_p50, '.1f')}, {_shown(now.wait_p95, '.1f')} s",
         f"{(now.certificate_end - time).days} days" if now.certificate_end else "",
     ]
 
@@ -107,5 +107,5 @@ def _left(time: timedelta) -> str:
     return f"{max(0, round(time.total_seconds()))} s left"
 
 
-def _said(figure: float | None, form: str = "") -> str:
+def _shown(figure: float | None, form: str = "") -> str:
     return "?" if figure is None else format(figure, form)

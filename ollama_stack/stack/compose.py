@@ -14,7 +14,8 @@ STARTING = "is starting"
 # Docker sees our words alone: no COMPOSE_PROJECT_NAME or DOCKER_DEFAULT_PLATFORM of the host's, no .env that
 # somebody left there.
 CLEAN = 'env --ignore-environment PATH="$PATH" HOME="${HOME:-/root}"'
-COMMAND = f"{CLEAN} docker compose --env-file /dev/null"
+DOCKER = f"{CLEAN} docker"
+COMMAND = f"{DOCKER} compose --env-file /dev/null"
 
 
 class Level(NamedTuple):

@@ -55,11 +55,11 @@ def shares(settings: Settings) -> dict[str, Places]:
     parallel = min(usual.parallel, most)
     usual = Places(parallel, max(1, min(usual.queue, most - parallel)))
     for name in settings.gateway_tokens:
-        said = settings.gateway_token_limits.get(name, {})
+        limits = settings.gateway_token_limits.get(name, {})
         found[name] = Places(
-            said.get("parallel", usual.parallel),
-            said.get("queue", usual.queue),
-            said.get("per_minute", UNSAID),
+            limits.get("parallel", usual.parallel),
+            limits.get("queue", usual.queue),
+            limits.get("per_minute", UNSAID),
         )
     return found
 

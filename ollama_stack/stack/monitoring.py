@@ -47,7 +47,7 @@ def units(declared: Monitor, user: str, clone: str, inventory: str) -> dict[str,
 
 def _service(declared: Monitor, part: str) -> str:
     port = declared.ports[part]
-    words = {
+    command = {
         "prometheus": [
             *("prometheus", f"--config.file={MONITORING_DIR}/prometheus.yml"),
             f"--storage.tsdb.path={MONITORING_STATE}/prometheus",
@@ -63,10 +63,10 @@ def _service(declared: Monitor, part: str) -> str:
             f"--collector.textfile.directory={MONITORING_STATE}/figures",
         ],
     }[part]
-    words = [f"/usr/bin/{words[0]}", *words[1:], f"--web.listen-address=127.0.0.1:{port}"]
+    command = [f"/usr/bin/{command[0]}", *command[1:], f"--web.listen-address=127.0.0.1:{port}"]
     return TEMPLATES.get_template("monitoring/service.j2").render(
         part=part,
         port=port,
-        command=" ".join(words),
+        command=" ".join(command),
         memory="512M" if part == "prometheus" else "128M",
     )

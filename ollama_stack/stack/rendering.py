@@ -29,6 +29,7 @@ FOLDER = ROOT / "templates"
 TEMPLATES = Environment(  # noqa: S701 none of them is HTML
     loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
 )
+VERSION = "@version@"  # stands in its place until the digest of all files is known
 MTU = 1500  # Docker's own, whatever the way out takes
 
 
@@ -63,10 +64,11 @@ def gateway_files(
     if settings.gateway_has_tls and settings.gateway_tls != "acme":
         secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
     looks = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
-    draft = {CONFIG: haproxy_config(settings, version=""), **looks, **secrets}
+    config = haproxy_config(settings, VERSION)
+    draft = {CONFIG: config.replace(VERSION, ""), **looks, **secrets}
     text = "".join(f"{name} {content}" for name, content in sorted(draft.items()))
     version = sha256(text.encode()).hexdigest()[:16]
-    return version, {CONFIG: haproxy_config(settings, version), **looks, **secrets}
+    return version, draft | {CONFIG: config.replace(VERSION, version)}
 
 
 def haproxy_config(settings: Settings, version: str, pools: Sequence[Any] = ()) -> str:
@@ -90,22 +92,20 @@ def haproxy_config(settings: Settings, version: str, pools: Sequence[Any] = ()) 
     )
 
 
-def guard_files(settings: Settings, *, group: bool = True) -> tuple[str, str, str]:
+def guard_files(bridge: str, path: str, *, group: bool = True) -> tuple[str, str, str]:
     """nft's rules, the systemd unit that loads them, and the revision that each rule bears.
 
-    ``group``: whether the host has the group docker, whose members the engine obeys anyway.
+    ``bridge``: the containers' interface. ``path``: of the rules. ``group``: whether the host has the group docker, whose members the engine obeys anyway.
     """
-    source = (FOLDER / "host" / "guard.nft.j2").read_text() + settings.bridge
+    source = (FOLDER / "host" / "guard.nft.j2").read_text() + bridge
     revision = sha256(source.encode()).hexdigest()[:12]
     rules = TEMPLATES.get_template("host/guard.nft.j2").render(
-        bridge=settings.bridge, group=group, revision=revision
+        bridge=bridge, group=group, revision=revision
     )
-    unit = TEMPLATES.get_template("host/guard.service.j2").render(path=settings.guard_file)
+    unit = TEMPLATES.get_template("host/guard.service.j2").render(path=path)
     return rules, unit, revision
 
 
-def settling_unit(settings: Settings, settle: str) -> str:
+def settling_unit(folder: str, settle: str) -> str:
     """The systemd unit by which a host goes back when it starts; ``settle``: the command that does it."""
-    return TEMPLATES.get_template("host/release.service.j2").render(
-        folder=settings.ollama_dir, settle=settle
-    )
+    return TEMPLATES.get_template("host/release.service.j2").render(folder=folder, settle=settle)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
+from ollama_stack.bundle.file import whole
 from ollama_stack.config.settings import Settings
 from ollama_stack.operations import app
-from ollama_stack.tasks.bundle import page_base
 
 
 @deploy("Page")
@@ -16,7 +16,14 @@ def build_page(settings: Settings) -> None:
         app.built(
             name="Build the page's image",
             image=settings.app_image_ref,
-            base=page_base(settings),
+            base=_base(settings),
             python=settings.app_python,
             folder=settings.ollama_dir,
         )
+
+
+def _base(settings: Settings) -> str:
+    """What the page is built on, as the host has it."""
+    if not settings.bundle:
+        return settings.app_base_image_ref
+    return whole(settings.bundle).images[settings.app_base_image_ref].name

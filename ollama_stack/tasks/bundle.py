@@ -51,13 +51,6 @@ def _images(settings: Settings) -> list[str]:
     return [settings.engine_name(image) for image in wanted.values()]
 
 
-def page_base(settings: Settings) -> str:
-    """What the page is built on, as the host has it."""
-    if not settings.bundle:
-        return settings.app_base_image_ref
-    return whole(settings.bundle).images[settings.app_base_image_ref].name
-
-
 def manifests(
     settings: Settings, images: Mapping[str, str], models: Iterable[ServedModel]
 ) -> dict[str, Manifest]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -27,20 +26,19 @@ from ollama_stack.stack.certificates import (
     new_authority,
     unfit,
 )
-from ollama_stack.tasks.summary import inventory_argument
 
 
-def have_certificate(settings: Settings) -> str:
+def have_certificate(settings: Settings, site: str) -> str:
     """PEM of this host's certificate, the kept one while it is good; "" where the controller makes none.
 
-    Only a run that changes hosts keeps what is made: a plan leaves nothing behind.
+    ``site``: the inventory's name: two of them may call two hosts the same. Only a run that changes hosts keeps what is made: a plan leaves nothing behind.
     """
     if not (settings.gateway_enabled and settings.gateway_tls):
         return ""
     if settings.gateway_tls == "acme":
         _from_authority(settings)
         return ""
-    folder = authority.folder_of(settings.gateway_tls_folder)
+    folder, name = authority.folder_of(settings.gateway_tls_folder), f"{site}.{host.name}"
     called = names(settings, host.name, host.data.get("ssh_hostname") or "")
     if not for_others(settings, called):
         logger.warning(
@@ -48,12 +46,12 @@ def have_certificate(settings: Settings) -> str:
             "host lets others in; name what students call it"
         )
     try:
-        there, kept = authority.read(folder), authority.kept(folder, _name())
+        there, kept = authority.read(folder), authority.kept(folder, name)
     except ValueError as error:
         refuse({host.name: [f"gateway_tls: {error}"]})
     if not there:
         _refuse_a_second(settings, folder)
-    signer, now = there or _first(host.state, folder), datetime.now(timezone.utc)
+    signer, now = there or _first(host.state, folder, site), datetime.now(timezone.utc)
     why = unfit(kept, called, signer.certificate, now) if kept else "there is none yet"
     if not why:
         return kept
@@ -61,7 +59,7 @@ def have_certificate(settings: Settings) -> str:
     made = issue(signer, called, now)
 
     def keep(state: State, host: Host) -> bool:  # its text is in no argument, so in no log
-        return _kept(host, folder, signer, made)
+        return _kept(host, folder, signer, name, made)
 
     first = "" if there else " and the site's certificate authority"
     python.call(name=f"Make the certificate{first}", function=keep)
@@ -86,11 +84,6 @@ def _from_authority(settings: Settings) -> None:
     systemd.service(name="Renew it in time", service="certbot.timer", running=True, enabled=True)
 
 
-def _name() -> str:
-    """Two inventories may call two hosts the same."""
-    return f"{Path(inventory_argument(sys.argv)).stem}.{host.name}"
-
-
 def _refuse_a_second(settings: Settings, folder: Path) -> None:
     """No other checkout makes another authority without a word: every device would lose its trust."""
     path = f"{settings.gateway_dir}/tls.pem"
@@ -105,15 +98,15 @@ def _refuse_a_second(settings: Settings, folder: Path) -> None:
 
 
 @cache
-def _first(run: State, folder: Path) -> Authority:
+def _first(run: State, folder: Path, site: str) -> Authority:
     """The authority that the hosts of a run share, before one of them keeps it."""
-    return new_authority(Path(inventory_argument(sys.argv)).stem, datetime.now(timezone.utc))
+    return new_authority(site, datetime.now(timezone.utc))
 
 
-def _kept(host: Host, folder: Path, signer: Authority, made: str) -> bool:
+def _kept(host: Host, folder: Path, signer: Authority, name: str, made: str) -> bool:
     still_true(host)  # nothing is changed there
     try:
-        if authority.keep(folder, signer, _name(), made):
+        if authority.keep(folder, signer, name, made):
             logger.warning(
                 f"{folder} has a new authority: keep a copy of it, and have every client trust "
                 f"{folder / authority.CERTIFICATE} (docs/tls.md)"

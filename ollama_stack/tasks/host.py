@@ -26,7 +26,7 @@ CGROUPFS = {"native.cgroupdriver=cgroupfs"}  # of daemon.json's exec-opts
 def protect_host(settings: Settings) -> None:
     """The kernel keeps to the limits, and nobody comes to the containers past the gateway."""
     files.directory(name="Make the folder", path=settings.ollama_dir, mode="755")
-    if unit := slice_of(settings):
+    if unit := slice_of(settings.slice):
         slice.protected(
             name="Keep the kernel to the limits",
             unit=unit,
@@ -39,7 +39,7 @@ def close_side_doors(settings: Settings) -> None:
     """The packet filter has our rules, now and after a start of the host."""
     installed_by_us = not known(Engine).version  # and its packages make the group
     group = installed_by_us or "docker" in known(Groups)
-    rules, unit, revision = guard_files(settings, group=group)
+    rules, unit, revision = guard_files(settings.bridge, settings.guard_file, group=group)
     guard.closed(
         name="Close the side doors",
         path=settings.guard_file,
@@ -49,8 +49,8 @@ def close_side_doors(settings: Settings) -> None:
     )
 
 
-def slice_of(settings: Settings) -> str:
-    """The slice of this host's containers; "" where Docker has no use for one.
+def slice_of(name: str) -> str:
+    """The slice of this host's containers, which is to be called so; "" where Docker has no use for one.
 
     Where no engine answers yet, it is what Docker itself chooses there.
     """
@@ -59,7 +59,7 @@ def slice_of(settings: Settings) -> str:
         options = (known(DaemonConfig) or {}).get("exec-opts", [])
         systemd = known(InitSystem) == "systemd" and known(CgroupVersion) == "2"
         groups = "systemd 2" if systemd and not CGROUPFS & set(options) else ""
-    return settings.slice if groups == "systemd 2" else ""
+    return name if groups == "systemd 2" else ""
 
 
 def least_mtu() -> int:

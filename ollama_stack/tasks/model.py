@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import deploy
+from pyinfra.api import StringCommand, deploy
 from pyinfra.api.operation import OperationMeta
 
 from ollama_stack.config.served import ServedModel
 from ollama_stack.config.settings import Settings
 from ollama_stack.operations import bundle, model
-from ollama_stack.tasks.release import begun
 
 
-def keep_models(settings: Settings) -> list[OperationMeta]:
+def keep_models(settings: Settings, begun: StringCommand) -> list[OperationMeta]:
     """Each model under its own tag as tuned, and under a second tag as pulled; the first in memory.
 
-    Returns what says whether one has changed.
+    ``begun``: what the host is told before the first change. Returns what says whether one has changed.
     """
-    kept = [keep_model(settings=settings, served=one) for one in host.loop(settings.served_models)]
+    served = host.loop(settings.served_models)
+    kept = [keep_model(settings=settings, served=one, begun=begun) for one in served]
     return [*kept, load_model(settings=settings)]
 
 
@@ -35,7 +35,7 @@ def load_model(settings: Settings) -> OperationMeta:
 
 
 @deploy("Model")
-def keep_model(settings: Settings, served: ServedModel) -> OperationMeta:
+def keep_model(settings: Settings, served: ServedModel, begun: StringCommand) -> OperationMeta:
     """One model: pulled or carried there, its digest on record, tuned."""
     which = "the model" if served.setting == "model_name" else served.name
     if settings.bundle:
@@ -47,10 +47,10 @@ def keep_model(settings: Settings, served: ServedModel) -> OperationMeta:
             bundle=settings.bundle,
             volume=settings.volume,
             folder=settings.ollama_dir,
-            begun=begun(settings),
+            begun=begun,
         )
     else:
-        _pull(settings, served, which)
+        _pull(settings, served, which, begun)
     model.recorded(
         name=f"Record the digest of {which}",
         model=served.pristine,
@@ -63,18 +63,18 @@ def keep_model(settings: Settings, served: ServedModel) -> OperationMeta:
         pristine=served.pristine,
         parameters=settings.model_parameters,
         seconds=settings.load_seconds,
-        begun=begun(settings),
+        begun=begun,
     )
 
 
-def _pull(settings: Settings, served: ServedModel, which: str) -> None:
+def _pull(settings: Settings, served: ServedModel, which: str, begun: StringCommand) -> None:
     model.pulled(
         name=f"Pull {which}",
         model=served.name,
         source=served.source,
         pristine=served.pristine,
         seconds=settings.pull_seconds,
-        begun=begun(settings),
+        begun=begun,
         insecure=settings.model_insecure,
         digest=served.digest,
     )

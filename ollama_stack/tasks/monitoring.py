@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from pyinfra import host, state
 from pyinfra.api import Inventory, deploy
 from pyinfra.facts.files import FileContents
@@ -21,7 +19,6 @@ from ollama_stack.paths import UNITS
 from ollama_stack.rules import refuse
 from ollama_stack.stack.monitoring import alertmanager, configurations, units
 from ollama_stack.tasks.docker import os_release
-from ollama_stack.tasks.summary import inventory_argument
 
 PACKAGES = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"]
 
@@ -33,9 +30,12 @@ def check_monitoring(inventory: Inventory) -> None:
 
 
 @deploy("Monitoring")
-def watch_site(declared: Monitor) -> None:
-    """Prometheus, Alertmanager and node_exporter of Debian's packages, as services of our own."""
-    wrong = _misfits(declared)
+def watch_site(declared: Monitor, path: str) -> None:
+    """Prometheus, Alertmanager and node_exporter of Debian's packages, as services of our own.
+
+    ``path``: of the inventory, whose servers they watch.
+    """
+    wrong = _misfits(declared, path)
     refuse({host.name: wrong} if wrong else {})
     monitoring.unstarted(name="Keep Debian's own services off", packages=PACKAGES)
     packages.installed(
@@ -47,7 +47,7 @@ def watch_site(declared: Monitor) -> None:
         name="Watch the site's servers",
         configurations=configurations(declared),
         alertmanager=alertmanager(declared),
-        units=units(declared, _user(), _clone(declared), inventory_argument(sys.argv)),
+        units=units(declared, _user(), _clone(declared), path),
         ports=[declared.ports["prometheus"], declared.ports["alertmanager"]],
     )
 
@@ -62,7 +62,7 @@ def _clone(declared: Monitor) -> str:
     return str(ROOT) if host.name == "@local" else declared.monitoring_clone
 
 
-def _misfits(declared: Monitor) -> list[str]:
+def _misfits(declared: Monitor, path: str) -> list[str]:
     """What only the host itself says, before anything on it is touched."""
     system = " ".join(os_release())
     if system not in SUPPORTED_OS:
@@ -75,8 +75,8 @@ def _misfits(declared: Monitor) -> list[str]:
         for part, port in declared.ports.items()
         if not _is_ours(part, port) and (owner := known(PortOwner, port=port))
     ]
-    clone, inventory = _clone(declared), inventory_argument(sys.argv)
-    absent = host.get_fact(Clone, folder=clone, inventory=inventory, _sudo=False)
+    clone = _clone(declared)
+    absent = host.get_fact(Clone, folder=clone, inventory=path, _sudo=False)
     if absent:
         taken.append(
             f"monitoring_clone: {absent} is not there, or not for {_user()}; clone this project to {clone} there "

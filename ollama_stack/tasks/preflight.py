@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -49,15 +47,6 @@ from ollama_stack.tasks.docker import os_release
 from ollama_stack.tasks.look import usual
 
 CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
-
-
-def check_flags(argv: list[str]) -> None:
-    """Refuse the ways of starting pyinfra that end in a false success or in a stack trace."""
-    if "--no-wait" in argv:
-        raise DeployError("--no-wait: pyinfra then exits 0 when operations fail; leave it out")
-    answered = any(re.match(r"--(yes|dry|json)$|-[a-z]*y", word) for word in argv)
-    if not (answered or "PYINFRA_YES" in os.environ or sys.stdin.isatty()):
-        raise DeployError("there is no terminal to confirm at; add -y to change, --dry to look")
 
 
 def check_hosts(pulls: bool = True) -> None:

@@ -24,6 +24,7 @@ from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.memory import known
 from ollama_stack.operations import lock, model, programs, release
 from ollama_stack.revision import revision
+from ollama_stack.shell import fail
 from ollama_stack.stack.rendering import compose_file, gateway_files, settling_unit
 from ollama_stack.tasks.host import least_mtu, slice_of
 
@@ -62,16 +63,18 @@ class WayBack(BaseStateCallback):
         try:
             release.return_to_good(state, host, settings.ollama_dir, patience(settings))
         except Exception as error:
-            host.log_styled(
+            fail(
+                host,
                 f"it cannot be reached any more ({error}); it goes back automatically. Run again once it "
                 "can be reached",
-                fg="red",
-                log_func=logger.error,
             )
 
 
-def begin_change(settings: Settings) -> None:
-    """Take the host's lock; whatever fails from here on ends with the last good release."""
+def begin_change(settings: Settings) -> StringCommand:
+    """Take the host's lock; whatever fails from here on ends with the last good release.
+
+    Returns what the host is told before the first change: to go back, unless that is confirmed.
+    """
     handlers = host.state.callback_handlers
     way_back = next((each for each in handlers if isinstance(each, WayBack)), None)
     if way_back is None:
@@ -80,7 +83,7 @@ def begin_change(settings: Settings) -> None:
     programs.installed(
         name="Install the host's programs",
         folder=settings.ollama_dir,
-        unit=boot_unit(settings) if known(InitSystem) == "systemd" else "",
+        unit=boot_unit(settings.ollama_dir) if known(InitSystem) == "systemd" else "",
     )
     lock.held(
         name="Take the lock", folder=settings.ollama_dir, who=operator(), begun=way_back.begin
@@ -92,11 +95,12 @@ def begin_change(settings: Settings) -> None:
         record=record(),
         patience=patience(settings),
     )
+    return release.begun(settings.ollama_dir, patience(settings))
 
 
-def boot_unit(settings: Settings) -> str:
+def boot_unit(folder: str) -> str:
     """The systemd unit by which a host goes back when it starts."""
-    return settling_unit(settings, str(release.at_once("settle", settings.ollama_dir)))
+    return settling_unit(folder, str(release.at_once("settle", folder)))
 
 
 def patience(settings: Settings) -> release.Patience:
@@ -108,11 +112,6 @@ def patience(settings: Settings) -> release.Patience:
         answer=settings.smoke_seconds,
         look=settings.health_seconds,
     )
-
-
-def begun(settings: Settings) -> StringCommand:
-    """What the host is told before the first change: to go back, unless that is confirmed."""
-    return release.begun(settings.ollama_dir, patience(settings))
 
 
 def declared_release(
@@ -128,7 +127,7 @@ def declared_release(
     load = {"model": settings.model_name}
     ask = load | {"prompt": "hi", "stream": False, "options": {"num_predict": 1}}
     files = {
-        release.COMPOSE_FILE: compose_file(settings, slice_of(settings), least_mtu()),
+        release.COMPOSE_FILE: compose_file(settings, slice_of(settings.slice), least_mtu()),
         "create.json": json.dumps(create),
         "generate.json": json.dumps(load),
         "ask.json": json.dumps(ask),

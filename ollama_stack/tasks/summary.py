@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +23,12 @@ from ollama_stack.facts.ollama import OllamaRunner
 from ollama_stack.stack.page import page_address, reached_at, read_command
 
 
-def summarise() -> None:
+def summarise(inventory_path: str) -> None:
     """Print the table once, when the last host is done."""
-    python.call(name="Say what is true now", function=print_summary)
+    python.call(name="Say what is true now", function=print_summary, path=inventory_path)
 
 
-def print_summary() -> None:
+def print_summary(path: str) -> None:
     """A section for every host that this run reached, and what to type next."""
     if host.name != next(iter(inventory.get_active_hosts())).name:  # who is first may have failed
         return
@@ -42,7 +41,7 @@ def print_summary() -> None:
         table.add_section()
     console = Console(stderr=True)
     console.print(table)
-    console.print(f"Next: make audit INVENTORY={inventory_argument(sys.argv)}", soft_wrap=True)
+    console.print(f"Next: make audit INVENTORY={path}", soft_wrap=True)
 
 
 def facts(host: Host) -> dict[str, str]:
@@ -72,8 +71,3 @@ def page_rows(settings: Settings, name: str, data: Mapping[str, Any]) -> dict[st
     token = shlex.join(read_command(data, f"{settings.app_dir}/teacher.token"))
     url = page_address(settings, reached_at(name, data)).url or settings.app_url
     return {"students": f"ask at {url}", "teacher": f"{url}/teacher; on the host: {token}"}
-
-
-def inventory_argument(argv: list[str]) -> str:
-    """The inventory that pyinfra was started with: its first argument that is no option."""
-    return next((word for word in argv[1:] if word.endswith(".py")), "inventories/X.py")

@@ -83,6 +83,25 @@ def test_a_newer_image_a_branch_and_a_model_that_has_moved(held: Held, tmp_path:
     assert items["qwen2.5:1.5b"]["state"] == "unpinned"
 
 
+def test_every_model_is_asked_for_with_each_declared_digest(held: Held, tmp_path: Path) -> None:
+    digest = held.push("library/chat", ["1b"], b"chat", LAYERS).removeprefix("sha256:")
+    other = held.push("library/embed", ["1b"], b"embed", LAYERS).removeprefix("sha256:")
+    own = {"mirror": held.url, "models": ["chat:1b", "embed:1b"], "model_name": "chat:1b"}
+    hosts = [
+        ("@fake/old", own | {"model_digest": "0" * 64}),
+        ("@fake/new", own | {"model_digest": digest}),
+    ]
+    (tmp_path / "hosts.py").write_text(f"medium = {hosts!r}")
+    done = command("ollama_stack.cli", "outdated", str(tmp_path / "hosts.py"), "--json")
+    models = [item for item in json.loads(done.stdout)["items"] if item["kind"] == "model"]
+    found = {(item["name"], *item["hosts"]): (item["state"], item["newest"]) for item in models}
+    assert found == {
+        ("chat:1b", "@fake/old"): ("outdated", digest),
+        ("chat:1b", "@fake/new"): ("current", digest),
+        ("embed:1b", "@fake/old", "@fake/new"): ("unpinned", other),
+    }
+
+
 def test_a_tag_that_is_another_image_now(held: Held, tmp_path: Path) -> None:
     old = "sha256:" + "0" * 64
     _, items = outdated(held, tmp_path, ollama_image=f"ollama/ollama:latest@{old}")

@@ -24,11 +24,13 @@ OWN: dict[str, Any] = {"gateway_tls": "own"}
 
 
 DEPLOY = """
+import sys
 from pyinfra import host
 from ollama_stack.config.settings import read_settings
 from ollama_stack.tasks.certificate import have_certificate
+from ollama_stack.tasks.start import check_start
 
-have_certificate(read_settings(host.data.dict()))
+have_certificate(read_settings(host.data.dict()), check_start(sys.argv).site)
 """
 
 
@@ -113,7 +115,7 @@ def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
     assert run.returncode == 0, run.stderr
     assert not folder.exists()
     assert "PRIVATE" not in run.stdout + run.stderr
-    run = pyinfra(fakes, story, "-y", "-vvv")
+    run = pyinfra("--config", "config.py", fakes, story, "-y", "-vvv")
     assert run.returncode == 0, run.stderr
     assert "PRIVATE" not in run.stdout + run.stderr
     words = f"{folder} has a new authority: keep a copy of it, and have every client trust {folder}/ca.crt"

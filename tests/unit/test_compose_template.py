@@ -218,7 +218,7 @@ def test_the_network_s_interface_is_the_one_that_the_packet_filter_knows() -> No
     (network,) = yaml.safe_load(compose_file(settings))["networks"].values()
     bridge = network["driver_opts"]["com.docker.network.bridge.name"]
     assert len(bridge) <= 15  # the kernel's own limit
-    assert guard_files(settings)[0].count(f'oifname "{bridge}"') == 2
+    assert guard_files(settings.bridge, settings.guard_file)[0].count(f'oifname "{bridge}"') == 2
 
 
 @pytest.mark.parametrize(("mtu", "declared"), [(1400, "1400"), (1500, None), (9000, None)])

@@ -12,8 +12,9 @@ from ollama_stack.stack.rendering import guard_files
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 
-RULES, UNIT, REVISION = guard_files(read_settings(group_data("all", "medium")))
 FILE = "/opt/ollama/guard.nft"
+BRIDGE = read_settings(group_data("all", "medium")).bridge
+RULES, UNIT, REVISION = guard_files(BRIDGE, FILE)
 DECLARED: dict[str, Any] = {"path": FILE, "rules": RULES, "revision": REVISION, "unit": UNIT}
 WRITTEN = {FILE: RULES.splitlines(), "ollama-stack-guard.service": UNIT.splitlines()}
 LOADED = {"nft list table": RULES.splitlines()}
@@ -47,7 +48,6 @@ def test_without_systemd_there_is_no_unit() -> None:
 
 
 def test_a_host_without_the_group_docker_names_none() -> None:
-    settings = read_settings(group_data("all", "medium"))
-    rules, _, revision = guard_files(settings, group=False)
+    rules, _, revision = guard_files(BRIDGE, FILE, group=False)
     assert "skgid" not in rules
     assert revision == REVISION

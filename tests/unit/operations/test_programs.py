@@ -12,7 +12,7 @@ from ollama_stack.tasks.release import boot_unit
 from tests.unit.conftest import group_data
 from tests.unit.harness import plan
 
-UNIT = boot_unit(read_settings(group_data("all", "low")))
+UNIT = boot_unit(read_settings(group_data("all", "low")).ollama_dir)
 THERE = [f"{name} {digest} 755 0" for name, digest in programs.DIGESTS.items()]
 DECLARED: dict[str, Any] = {"folder": "/opt/o k", "unit": UNIT}
 

@@ -119,7 +119,7 @@ def test_only_where_systemd_keeps_docker_s_groups_there_is_a_slice(
     answers: dict[str, str], found: str
 ) -> None:
     with fake_host(answers) as host, ctx_host.use(host):
-        assert slice_of(read_settings(group_data("all", "medium"))) == found
+        assert slice_of(read_settings(group_data("all", "medium")).slice) == found
 
 
 def test_a_slice_is_below_no_other() -> None:
