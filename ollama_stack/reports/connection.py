@@ -124,7 +124,7 @@ KINDS: tuple[tuple[str, Callable[[Target, re.Match[str]], str]], ...] = (
     (r"Unable to connect to port (\d+)", _closed),
     (r"Could not connect \(\[Errno \d+\] ([^:]*): '(.*)'\)", _no_known_hosts),
     (r"Could not connect \((?:\[Errno \d+\] )?(.*)\)", _silent),
-    (r"SSH protocol banner", _no_server),
+    (r"SSH protocol banner|No existing session", _no_server),
     (r"No host key for .* found in known_hosts", _unknown_key),
     (r"SSH host key error", _other_key),
     (r"No authentication methods available", _no_key),
