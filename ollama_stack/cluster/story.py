@@ -29,6 +29,8 @@ from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.release import operator, record
 from ollama_stack.tasks.secrets import have_secrets
 
+SHOWN = 5  # names in a sentence
+
 
 def deploy_cluster(settings: Settings) -> None:
     """One host's part; the first manager's is the stack's too."""
@@ -65,15 +67,18 @@ def _members(settings: Settings) -> list[Member]:
     there = members(hosts, settings.cluster)
     left_out = {one.name for one in there} - {one.name for one in inventory.get_active_hosts()}
     if left_out:
-        refuse(
-            {
-                host.name: [
-                    f"cluster: the hosts of {settings.cluster} change together, and {', '.join(sorted(left_out))} "
-                    "is not of this run; leave --limit out, or take a dead host out of the inventory"
-                ]
-            }
+        reason = (
+            f"cluster: the hosts of {settings.cluster} change together, and {_several(sorted(left_out))} not of this "
+            "run; leave --limit out, or take a dead host out of the inventory"
         )
+        refuse({one.name: [reason] for one in there if one.name not in left_out})
     return there
+
+
+def _several(names: list[str]) -> str:
+    """The subject of a sentence, and its verb; of many the first ones."""
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return f"{', '.join([*names[:SHOWN], *more])} {'are' if names[1:] else 'is'}"
 
 
 def _leader(there: list[Member]) -> Host:

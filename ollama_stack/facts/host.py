@@ -8,15 +8,6 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 
-def _of_disk(path: str, column: str) -> StringCommand:
-    """What df has in a column for the file system where ``path`` is, or will be made; bytes are its unit."""
-    return StringCommand(
-        *("p=", QuoteString(path), ";"),
-        f'until [ -e "$p" ]; do p=$(dirname "$p"); done; df -B1 --output={column} "$p" | tail -n 1',
-        _separator="",
-    )
-
-
 class FreeDisk(FactBase[int]):
     """Bytes free for root and users where ``path`` is, or will be made; 0 if it does not say."""
 
@@ -24,7 +15,11 @@ class FreeDisk(FactBase[int]):
 
     @override
     def command(self, path: str) -> StringCommand:
-        return _of_disk(path, "avail")
+        return StringCommand(
+            *("p=", QuoteString(path), ";"),
+            'until [ -e "$p" ]; do p=$(dirname "$p"); done; df -B1 --output=avail "$p" | tail -n 1',
+            _separator="",
+        )
 
     @override
     def process(self, output: list[str]) -> int:
@@ -63,7 +58,11 @@ class MountPoint(FactBase[str | None]):
 
     @override
     def command(self, path: str) -> StringCommand:
-        return _of_disk(path, "target")
+        return StringCommand(
+            *("p=", QuoteString(path), ";"),
+            'until [ -e "$p" ]; do p=$(dirname "$p"); done; df --output=target "$p" | tail -n 1',
+            _separator="",
+        )
 
     @override
     def process(self, output: list[str]) -> str | None:

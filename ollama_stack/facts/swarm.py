@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+ANSWER = 5  # seconds, of the 15 that a host has
+NO_QUORUM = (
+    "the managers have no quorum: nothing is changed, and what dies is not replaced; have more than half of them run "
+    "again (docs/cluster.md)"
+)
+
 
 @dataclass(frozen=True)
 class ClusterHost:
@@ -15,29 +21,39 @@ class ClusterHost:
     state: str
     containers: dict[str, str]
     nodes: dict[str, str]
+    """Of a manager; none, if the managers have no quorum."""
+    manager: bool = False
+    answers: bool = True
+    """Of a manager: whether the gateway answers at its door."""
 
 
 class InCluster(FactBase[ClusterHost]):
     """How a host of a cluster is now."""
 
     @override
-    def command(self, project: str) -> StringCommand:
+    def command(self, project: str, url: str) -> StringCommand:
         stack = QuoteString(f"label=com.docker.stack.namespace={project}")
         service = '{{.Label "com.docker.swarm.service.name"}}'
         return StringCommand(
-            "docker info --format '{{.Swarm.LocalNodeState}}' &&",
+            "docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}' &&",
             *("docker ps --format", QuoteString(f"= {service} {{{{.Status}}}}"), "--filter", stack),
             "&& { docker node ls --format '+ {{.Hostname}} {{.Status}} {{.Availability}}' 2>/dev/null || true; }",
+            f"&& {{ curl -s --insecure --noproxy '*' --max-time {ANSWER} --output /dev/null",
+            "--write-out '? answer %{http_code}\\n'",
+            QuoteString(url),
+            "|| true; }",
         )
 
     @override
     def process(self, output: list[str]) -> ClusterHost:
-        state, *lines = output
+        (state, _, manager), *lines = output[0].partition(" "), *output[1:]
         parted = [line.split(" ", 2) for line in lines]
         return ClusterHost(
             state,
             {name: words for mark, name, words in parted if mark == "="},
             {name: words for mark, name, words in parted if mark == "+"},
+            manager == "true",
+            ["?", "answer", "000"] not in parted,
         )
 
 
@@ -47,6 +63,10 @@ def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
         said = f"its engine says {seen.state}" if seen else "its engine does not say"
         return [f"it is not in the cluster: {said}; deploy"]
     words = []
+    if seen.manager and not seen.answers:
+        words.append("the gateway does not answer at this host's address")
+    if seen.manager and not seen.nodes:
+        words.append(NO_QUORUM)
     if "(healthy)" not in seen.containers.get(ollama, ""):
         words.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
     words += [

@@ -98,7 +98,7 @@ KINDS: tuple[tuple[str, str | Callable[[Target, re.Match[str]], str]], ...] = (
         "the firewall between",
     ),
     (
-        r"SSH protocol banner",
+        r"SSH protocol banner|No existing session",
         "ssh_port: what listens on port {port} of {address} does not greet as an SSH server does; correct "
         "ssh_port, or see the server's log",
     ),

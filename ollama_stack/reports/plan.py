@@ -96,6 +96,11 @@ class DryRun:
         lines = re.findall(rf"^{asked}\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)
         return [line for line in lines if line != "Connected"][:1] or [self.failure]
 
+    def refused(self, host: str) -> list[str]:
+        """Why the run stopped before it had a plan: the host's own reasons, else the run's."""
+        own = re.findall(rf"^    {re.escape(host)}: (.+)$", self.log, re.MULTILINE)
+        return own or [f"the dry run failed: {self.failure}"]
+
     @property
     def failure(self) -> str:
         """The last words of a run that failed."""
@@ -122,8 +127,12 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     ]
     measured = [host for host in hosts if host.host in asked]
     if asked and run.changes is None and not any(host.verdict == "refused" for host in measured):
-        failed = {"verdict": "refused", "reasons": [f"the dry run failed: {run.failure}"]}
-        hosts = [h.model_copy(update=failed) if h.verdict == "fits" else h for h in hosts]
+        hosts = [
+            h.model_copy(update={"verdict": "refused", "reasons": run.refused(h.host)})
+            if h.verdict == "fits"
+            else h
+            for h in hosts
+        ]
     return Plan(
         time=datetime.now(timezone.utc),
         inventory=checked.inventory,

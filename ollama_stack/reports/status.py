@@ -154,6 +154,8 @@ def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> 
     own = f"{settings.ollama_project}_ollama-{profile_of(target.groups)}"
     wrong = troubles(seen, own)
     healthy = seen is not None and "(healthy)" in seen.containers.get(own, "")
+    if seen is not None and seen.manager:
+        healthy = healthy and seen.answers
     state: State = "serving" if not wrong else "degraded" if healthy else "down"
     return HostStatus(host=target.name, state=state, problems=wrong)
 
@@ -167,7 +169,7 @@ def _gone(host: str, reason: str) -> HostStatus:
 def wanted(settings: Settings) -> list[Wanted]:
     """What a host is asked; the slowest are those of the shells' different halves."""
     if settings.cluster:
-        return [(InCluster, {"project": settings.ollama_project})]
+        return [(InCluster, {"project": settings.ollama_project, "url": settings.url})]
     asked: list[Wanted] = [(States, {}), (OllamaLoad, {}), (InMemory, {})]
     asked += [(fact, {"folder": settings.ollama_dir}) for fact in (GoodRelease, DiskUsed)]
     if settings.gateway_enabled:

@@ -236,11 +236,10 @@ core.register_action("list_what_is_served", { "http-res" }, function(txn)
             table.insert(kept, body:sub(list.from[place], list.to[place]))
         end
     end
-    local object = key == "data" and '"object":"list",' or ""
     local reply = txn:reply({ status = list and 200 or 502 })
     reply:add_header("content-type", "application/json; charset=utf-8")
     reply:set_body(
-        list and ("{%s%q:[%s]}"):format(object, key, table.concat(kept, ","))
+        list and ("{%s%q:[%s]}"):format(key == "data" and '"object":"list",' or "", key, table.concat(kept, ","))
             or '{"error":"Ollama\'s list of models was not understood"}'
     )
     txn:done(reply)

@@ -57,6 +57,12 @@ HERE = {"ssh_hostname": "127.0.0.1", "ssh_user": "ops"}
             "ssh_port, or see the server's log",
         ),
         (
+            "SSH error (No existing session)",
+            {},
+            "ssh_port: what listens on port 22 of 10.0.0.5 does not greet as an SSH server does; correct "
+            "ssh_port, or see the server's log",
+        ),
+        (
             "Could not connect ([Errno 2] No such file or directory: '/root/.ssh/known_hosts')",
             {},
             "ssh_known_hosts_file: /root/.ssh/known_hosts cannot be used (No such file or directory); make "

@@ -65,6 +65,8 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "ollama": None,
         "no_packages": "",
         "bundle_faults": [],
+        "model_sizes": {},
+        "system_faults": [],
         "other_engine": None,
         "image_root": None,
         "image_free": 0,
@@ -91,7 +93,8 @@ def test_where_images_will_go_is_known_before_docker_is_there(tmp_path: Path) ->
     bare = {key: value for key, value in BARE.items() if key != "df -B1"}
     asked = []
     for number, (version, daemon, _) in enumerate(IMAGE_ROOTS):
-        answers = {"df -B1": "50000000000", "daemon.json": daemon, **disks, **bare}
+        rooms = {"df -B1": "50000000000", "df --block-size=1": "w 50000000000 3000000"}
+        answers = {**rooms, "daemon.json": daemon, **disks, **bare}
         own = {"fake_responses": answers, "docker_version": version}
         asked.append((f"@fake/{number}", FAKE | own))
     _, hosts = report(tmp_path, *asked)

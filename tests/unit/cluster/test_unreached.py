@@ -1,0 +1,58 @@
+"""Hosts of a cluster that cannot be reached: in bounded time, a line for each, and what the others are told."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.commands import command
+from tests.unit.test_plan import BARE
+
+pytestmark = pytest.mark.process
+
+FAKE = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": BARE, "_sudo": False}
+CLOSED = {"ssh_hostname": "127.0.0.1", "ssh_port": 9, "ssh_user": "ops"}
+
+
+def cluster(folder: Path, here: int, gone: int) -> str:
+    """An inventory of one cluster: hosts that answer, and hosts whose port is closed."""
+    token = folder / "class"
+    token.write_text("0123456789abcdef" * 4)
+    token.chmod(0o600)
+    own: dict[str, Any] = {"cluster": "school", "ollama_bind": "0.0.0.0"}
+    own |= {"cluster_encrypted": False, "gateway_tokens": {"class": f"file:{token}"}}
+    hosts = [(f"@fake/h{n}", FAKE | own | {"cluster_address": f"10.0.0.{n}"}) for n in range(here)]
+    hosts += [(f"gone-{n}", CLOSED | own) for n in range(gone)]
+    path = folder / "school.py"
+    path.write_text(f"medium = {hosts!r}\n")
+    return str(path)
+
+
+def planned(inventory: str) -> dict[str, list[str]]:
+    """Each host's reasons in the plan."""
+    done = command("ollama_stack.cli", "plan", inventory, "--json")
+    return {host["host"]: host["reasons"] for host in json.loads(done.stdout)["hosts"]}
+
+
+def test_who_is_reached_is_told_in_one_sentence_who_is_not(tmp_path: Path) -> None:
+    reasons = planned(cluster(tmp_path, 2, 7))
+    assert reasons["@fake/h0"] == reasons["@fake/h1"]
+    (sentence,) = reasons["@fake/h0"]
+    assert sentence.startswith(
+        "cluster: the hosts of school change together, and gone-0, gone-1, gone-2, gone-3, gone-4, 2 more are not of "
+    )
+    assert reasons["gone-6"][0].startswith("ssh_port: nothing listens on port 9 of 127.0.0.1; ")
+
+
+def test_five_hundred_hosts_that_nobody_reaches_are_a_line_each(tmp_path: Path) -> None:
+    inventory, begun = cluster(tmp_path, 0, 500), time.monotonic()
+    reasons = planned(inventory)
+    assert [len(own) for own in reasons.values()] == [1] * 500
+    done = command("ollama_stack.cli", "status", inventory, "--json")
+    hosts = json.loads(done.stdout)["hosts"]
+    assert [host["state"] for host in hosts] == ["unreachable"] * 500
+    assert time.monotonic() - begun < 120
