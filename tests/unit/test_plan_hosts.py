@@ -1,0 +1,93 @@
+"""Hosts whose kernel, disk, Compose or network cannot serve, as they answer: each is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.facts.test_docker import engine
+from tests.unit.test_plan import BARE, as_fakes, pyinfra
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize(
+    ("answers", "refusal"),
+    [
+        (
+            {"swapaccount=0": "memory"},
+            "docker: this host's kernel cannot bound a container's memory; append cgroup_enable=memory "
+            "swapaccount=1 to its command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then",
+        ),
+        (
+            {"swapaccount=0": ["cpu", "pids"]},
+            "docker: this host's kernel cannot bound a container's cpu and pids; boot the distribution's",
+        ),
+        (
+            {"cli-plugins/docker-compose": ["/root/.docker/cli-plugins/docker-compose", "2.2.3"]},
+            "docker: /root/.docker/cli-plugins/docker-compose is Compose 2.2.3, at least 2.22 is needed, "
+            "and it goes before every other one; remove it",
+        ),
+        (
+            {
+                'p=/opt/ollama;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "r 9999999999 99999"
+            },
+            "disk: nothing can be written to /opt/ollama; see how it is mounted (findmnt --target",
+        ),
+        (
+            {"avail,iavail": "w 4096 99999"},
+            "disk: /opt/ollama has 0.0 MB free, 10 MB are needed; free some",
+        ),
+        (
+            {"avail,iavail": "w 9999999999 1200"},
+            "disk: /var/lib/docker can take 1200 more files (df -i), 30000 are needed; remove some",
+        ),
+        (
+            {"docker info": engine(NCPU=1), "compose version": "2.40.3"},
+            "ollama_cpus: 2 is more than the 1 CPUs of the host; lower it to 1 or take a bigger host",
+        ),
+    ],
+)
+def test_what_a_host_cannot_do_is_refused_before_anything_changes(
+    answers: dict[str, Any], refusal: str, tmp_path: Path
+) -> None:
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert "refused, nothing was changed:" in run.stderr
+    assert f"    @fake/local: {refusal}" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Starting operation" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({}, True),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": True}])}, False),
+        ({"docker network inspect": json.dumps([{"EnableIPv6": False}])}, True),
+        (
+            {
+                "! test -s /etc/docker/daemon.json": json.dumps(
+                    {"default-network-opts": {"bridge": {"com.docker.network.enable_ipv6": "true"}}}
+                )
+            },
+            False,
+        ),
+    ],
+)
+def test_a_host_that_ipv6_alone_leads_out_of_pulls_no_model_by_ipv4(
+    answers: dict[str, Any], refused: bool, tmp_path: Path
+) -> None:
+    fakes = as_fakes(
+        "inventories/local.py", tmp_path, {"--insecure --ipv4": ["", "000"]} | BARE | answers
+    )
+    run = pyinfra(fakes, "deploy.py", "--dry")
+    words = (
+        "@fake/local: model_name: https://registry.ollama.ai does not answer from the host by IPv4"
+    )
+    assert (words in run.stderr) is refused, run.stderr
+    assert run.returncode == refused
