@@ -14,6 +14,7 @@ from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
 from ollama_stack.config.settings import Settings
 from ollama_stack.containers import CONTAINERS
 from ollama_stack.facts.docker import (
+    ClientProxies,
     Compose,
     ComposeVersion,
     DaemonConfig,
@@ -41,7 +42,7 @@ HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
     *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
-    *(OwnCompose, Unbounded),
+    *(ClientProxies, OwnCompose, Unbounded),
 )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -146,11 +148,16 @@ def test_students_have_the_tokens_of_the_class_and_nobody_sees_them(
     words = [sys.executable, "-m", "ollama_stack.cli", "load", place, *SHORT, "--json"]
     words += ["--report", str(tmp_path / "out"), "--scenario", "burst", "--students", "4"]
     running = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # others' processes may have these tokens
     )
     seen = ""
     while running.poll() is None:
-        seen += "".join(told(path) for path in Path("/proc").glob("[0-9]*"))
+        seen += "".join(told(path) for path in of_session(running.pid))
     said = "".join(running.communicate())
     assert running.returncode == 0, said
     assert "ollama_stack.load.class_hour" in seen
@@ -158,6 +165,13 @@ def test_students_have_the_tokens_of_the_class_and_nobody_sees_them(
     assert not [secret for secret in SECRETS.values() if secret in seen + said + report]
     tokens = {line["token"] for line in locked.lines() if line["route"] == "/api/generate"}
     assert tokens == {"one", "two"}
+
+
+def of_session(leader: int) -> Iterator[Path]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(process.name)) == leader:
+                yield process
 
 
 def told(process: Path) -> str:

@@ -32,6 +32,10 @@ pytestmark = pytest.mark.process
             "and it goes before every other one; remove it",
         ),
         (
+            {"Proxy": ['"httpProxy"', '"httpsProxy"']},
+            "docker: ~/.docker/config.json of this login gives httpProxy and httpsProxy to every container",
+        ),
+        (
             {
                 'p=/opt/ollama;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "r 9999999999 99999"
             },

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_stack.facts.docker import OwnCompose
+from ollama_stack.facts.docker import ClientProxies, OwnCompose
 from ollama_stack.facts.host import Room, Space, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
 
@@ -120,6 +120,18 @@ def test_compose_in_root_s_own_folder_is_found(
     assert said(command, tmp_path, {}) == [str(plugin), "2.2.3"]
     plugin.chmod(0o644)
     assert said(command, tmp_path, {}) == [str(plugin)]
+
+
+def test_proxies_of_the_docker_command_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fact = ClientProxies()
+    assert said(fact.command(), tmp_path, {}) == []
+    config = tmp_path / ".docker/config.json"
+    config.parent.mkdir()
+    config.write_text('{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}}')
+    assert fact.process(said(fact.command(), tmp_path, {})) == ["httpProxy"]
 
 
 ROUTES = "Iface\tDestination\tGateway\n"
