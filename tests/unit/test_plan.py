@@ -56,6 +56,17 @@ def as_fakes(inventory: str, folder: Path, answers: dict[str, Any], **data: Any)
     return str(path)
 
 
+def refused_before_anything_changes(answers: dict[str, Any], refusal: str, folder: Path) -> None:
+    """A deploy to this machine, as it answers, ends with the refusal alone."""
+    fakes = as_fakes("inventories/local.py", folder, BARE | answers)
+    run = pyinfra(fakes, "deploy.py", "-y")
+    assert run.returncode == 1
+    assert "refused, nothing was changed:" in run.stderr
+    assert f"    @fake/local: {refusal}" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Starting operation" not in run.stderr
+
+
 @pytest.mark.parametrize(
     ("inventory", "hosts"),
     [
@@ -145,13 +156,7 @@ def test_shipped_inventories_plan_the_upstream_parts(
 def test_a_host_that_cannot_serve_is_refused_before_anything_changes(
     answers: dict[str, Any], refusal: str, tmp_path: Path
 ) -> None:
-    fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
-    run = pyinfra(fakes, "deploy.py", "-y")
-    assert run.returncode == 1
-    assert "refused, nothing was changed:" in run.stderr
-    assert f"    @fake/local: {refusal}" in run.stderr
-    assert "Traceback" not in run.stderr
-    assert "Starting operation" not in run.stderr
+    refused_before_anything_changes(answers, refusal, tmp_path)
 
 
 def test_a_version_for_an_engine_that_is_kept_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.facts.test_docker import engine
-from tests.unit.test_plan import BARE, as_fakes, pyinfra
+from tests.unit.test_plan import BARE, as_fakes, pyinfra, refused_before_anything_changes
 
 pytestmark = pytest.mark.process
 
@@ -58,13 +58,7 @@ pytestmark = pytest.mark.process
 def test_what_a_host_cannot_do_is_refused_before_anything_changes(
     answers: dict[str, Any], refusal: str, tmp_path: Path
 ) -> None:
-    fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
-    run = pyinfra(fakes, "deploy.py", "-y")
-    assert run.returncode == 1
-    assert "refused, nothing was changed:" in run.stderr
-    assert f"    @fake/local: {refusal}" in run.stderr
-    assert "Traceback" not in run.stderr
-    assert "Starting operation" not in run.stderr
+    refused_before_anything_changes(answers, refusal, tmp_path)
 
 
 @pytest.mark.parametrize(
