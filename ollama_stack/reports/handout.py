@@ -71,7 +71,8 @@ def _sheet(target: Target) -> Sheet:
             mark=MARK,
         )
     )
-    return Sheet(f"{re.sub(r'[^A-Za-z0-9._-]', '_', target.name.lstrip('@'))}.html", text, problem)
+    name = re.sub(r"[^\w.-]", "_", target.name.lstrip("@"))
+    return Sheet(f"{name}.html", text, problem)
 
 
 def token_command(target: Target, path: str) -> str:

@@ -135,6 +135,7 @@ def test_the_teacher_s_command_is_the_deploy_s_login(
         ("@ssh/class-1", "ssh_class-1.html"),
         ("../../etc/x", ".._.._etc_x.html"),
         ("fd00::5", "fd00__5.html"),
+        ("klasse-5ä", "klasse-5ä.html"),  # 5ö has a sheet of its own
     ],
 )
 def test_the_file_is_named_after_the_host_and_stays_in_its_folder(name: str, file: str) -> None:
