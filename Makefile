@@ -173,7 +173,7 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# What the lab, the tests and the benchmarks need besides.
+# What the lab, the tests and the benchmarks need besides; most of it is never imported, so pip compiles nothing.
 .venv/dev: requirements-dev.txt .venv/ok
 	@$(PIP_INSTALL) --no-compile --require-hashes --requirement $<
 	@touch $@

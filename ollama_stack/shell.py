@@ -76,6 +76,6 @@ def run_now(
 
 
 def fail(host: Host, fault: str) -> bool:
-    """An error in the run's log; False, for whoever ends with it."""
+    """Write an error of this host to the run's log; return False, by which an operation's function fails."""
     host.log_styled(fault, fg="red", log_func=logger.error)
     return False

@@ -68,9 +68,9 @@ def _room(least: dict[str, tuple[int, int]]) -> Iterator[str]:
             )
         elif room.size < size:
             yield (
-                f"disk: {path} has {room.size / 1e6:.1f} MB free, {size / 1e6:.0f} MB are needed; free some"
+                f"disk: {path} has {room.size / 1e6:.1f} MB free, {size / 1e6:.0f} MB are needed; free some (du -xhd1 {path} shows what takes it)"
             )
         elif room.files is not None and room.files < files:
             yield (
-                f"disk: {path} can take {room.files} more files (df -i), {files} are needed; remove some"
+                f"disk: {path} can take {room.files} more files (df -i), {files} are needed; remove some (du --inodes -xd1 {path} shows where)"
             )
