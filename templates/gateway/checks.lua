@@ -165,55 +165,6 @@ local function model(value, name)
     end
 end
 
--- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
-local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
-local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
-
-local function conversation(value, name)
-    if type(value) ~= "table" then
-        return
-    end
-    for _, item in ipairs(value.items or {}) do
-        conversation(item, name)
-    end
-    for field, given in pairs(value.fields or {}) do
-        if not field:find("^[a-z_]+$") then
-            refuse(400, "%s: no field is spelt %s", name, quoted(field))
-        elseif MEDIA[field] then
-            closed("images")(given, name .. "." .. field)
-        elseif not FREE[field] then
-            conversation(given, name)
-        end
-    end
-end
-
-local function messages(value, name)
-    items(value, name)
-    conversation(value, name)
-end
-
-local OWN = { ["function"] = 1, custom = 1 } -- the client's; the server's, as web_search, ask others for him
-
-local function tools(value, name)
-    for _, tool in ipairs(items(value, name)) do
-        for field in pairs(fields(tool, name)) do
-            if not field:find("^[a-z_]+$") then
-                refuse(400, "%s: no field is spelt %s", name, quoted(field))
-            end
-        end
-        local kind = tool.fields.type
-        if kind ~= nil and kind ~= NULL and not OWN[kind] then
-            refuse(403, "%s.type: is closed here, but for function and custom", name)
-        end
-    end
-end
-
-local function spoken(value, name) -- a text, or a conversation
-    if type(value) ~= "string" then
-        messages(value, name)
-    end
-end
-
 -- Ollama unloads all models after an error with these words (its llm/status.go), and llama.cpp's repeat a schema's.
 local FATAL = {
     "out of memory",
@@ -258,7 +209,6 @@ return {
     harmless = harmless,
     items = items,
     keep_alive = keep_alive,
-    messages = messages,
     model = model,
     null = NULL,
     number = number,
@@ -267,10 +217,8 @@ return {
     quoted = quoted,
     refuse = refuse,
     served = served,
-    spoken = spoken,
     text = text,
     texts = texts,
     tokens = tokens,
-    tools = tools,
     whole = whole,
 }

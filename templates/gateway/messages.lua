@@ -1,0 +1,62 @@
+-- What is said to a model: conversations, and the tools that it may ask for.
+local is = require("checks")
+
+-- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
+local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
+local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
+
+local function conversation(value, name)
+    if type(value) ~= "table" then
+        return
+    end
+    for _, item in ipairs(value.items or {}) do
+        conversation(item, name)
+    end
+    for field, given in pairs(value.fields or {}) do
+        if not field:find("^[a-z_]+$") then
+            is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
+        elseif MEDIA[field] then
+            is.closed("images")(given, name .. "." .. field)
+        elseif not FREE[field] then
+            conversation(given, name)
+        end
+    end
+end
+
+local function messages(value, name)
+    is.items(value, name)
+    conversation(value, name)
+end
+
+local OWN = { ["function"] = 1, custom = 1 } -- the client's; the server's, as web_search, ask others for him
+
+local function tools(value, name)
+    for _, tool in ipairs(is.items(value, name)) do
+        for field in pairs(is.fields(tool, name)) do
+            if not field:find("^[a-z_]+$") then
+                is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
+            end
+        end
+        local kind = tool.fields.type
+        if kind ~= nil and kind ~= is.null and not OWN[kind] then
+            is.refuse(403, "%s.type: is closed here, but for function and custom", name)
+        end
+    end
+end
+
+local function spoken(value, name) -- a text, or a conversation
+    if type(value) ~= "string" then
+        messages(value, name)
+    end
+end
+
+-- Ollama shortens a conversation message by message, and reads all that is left of it each time.
+local function short_enough(fields, size)
+    local list = fields.messages or fields.input
+    local count, most = list and list.n or 0, 128 * tonumber(is.declared.max_body) // size
+    if count > 128 and count > most then
+        is.refuse(400, "%s: a body of %d bytes has at most %d", fields.messages and "messages" or "input", size, most)
+    end
+end
+
+return { messages = messages, short_enough = short_enough, spoken = spoken, tools = tools }
