@@ -50,10 +50,15 @@ local function spoken(value, name) -- a text, or a conversation
     end
 end
 
--- Ollama shortens a conversation message by message, and reads all that is left of it each time.
+-- Ollama shortens a conversation message by message, and reads all that is left of it each time. Of a part of
+-- a message it makes a message, below /v1/.
 local function short_enough(fields, size)
-    local list = fields.messages or fields.input
-    local count, most = list and list.n or 0, 128 * tonumber(is.declared.max_body) // size
+    local list, count = fields.messages or fields.input, 0
+    for _, item in ipairs(type(list) == "table" and list.items or {}) do
+        local parts = type(item) == "table" and item.fields and item.fields.content
+        count = count + math.max(1, type(parts) == "table" and parts.n or 1)
+    end
+    local most = 128 * tonumber(is.declared.max_body) // size
     if count > 128 and count > most then
         is.refuse(400, "%s: a body of %d bytes has at most %d", fields.messages and "messages" or "input", size, most)
     end

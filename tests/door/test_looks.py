@@ -160,3 +160,17 @@ def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> N
         else:
             code, words = refused(door, path, body)
             assert (code, words.startswith(f"{field}: a body of ")) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/chat/completions", {"type": "text", "text": "x"}),
+        ("/v1/messages", {"type": "tool_result", "content": "x"}),
+    ],
+)
+def test_a_part_of_a_message_counts_as_one(door: Door, path: str, part: dict[str, str]) -> None:
+    """Ollama makes a message of each: one with 900 was read 900 times."""
+    said = [{"role": "user", "content": "x" * 90_000}, {"role": "user", "content": [part] * 900}]
+    code, words = refused(door, path, {"model": MODEL, "messages": said, "max_tokens": 8})
+    assert (code, "messages: a body of " in words) == (400, True)
