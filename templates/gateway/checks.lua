@@ -181,10 +181,11 @@ local FATAL = {
 
 local function harmless(value, name)
     if type(value) == "string" then
-        if #value > 8192 then -- it may still have escapes
-            refuse(400, "%s: has a text of more than 8192 bytes", name)
+        if #value >= #json.LONG_TEXT then
+            refuse(400, "%s: has a text of more than 64 KB", name)
         end
-        local lower = value:lower():gsub("\u{130}", "i"):gsub("\u{212A}", "k") -- as Go lowers them
+        local meant = #value > json.NAME and json.unescaped(value) or value -- longer ones still have escapes
+        local lower = meant:lower():gsub("\u{130}", "i"):gsub("\u{212A}", "k") -- as Go lowers them
         for _, words in ipairs(FATAL) do
             if lower:find(words, 1, true) then
                 refuse(400, "%s: Ollama would take the words '%s' for an error of its own", name, words)

@@ -1,5 +1,6 @@
 -- What is said to a model: conversations, and the tools that it may ask for.
 local is = require("checks")
+local schemas = require("schema")
 
 -- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
 local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
@@ -17,6 +18,8 @@ local function conversation(value, name)
             is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
         elseif MEDIA[field] then
             is.closed("images")(given, name .. "." .. field)
+        elseif field == "role" then
+            is.harmless(given, name .. ".role") -- templates of models repeat one that they do not know
         elseif not FREE[field] then
             conversation(given, name)
         end
@@ -30,18 +33,47 @@ end
 
 local OWN = { ["function"] = 1, custom = 1 } -- the client's; the server's, as web_search, ask others for him
 
-local function tools(value, name)
-    for _, tool in ipairs(is.items(value, name)) do
-        for field in pairs(is.fields(tool, name)) do
-            if not field:find("^[a-z_]+$") then
-                is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
-            end
+local function tool_name(value, name) -- it stands in the grammar
+    if type(value) ~= "string" or #value > 128 or value:find("[^%w_.:/\128-\255-]") then
+        is.refuse(400, "%s: is no name (128 letters, digits and _ . : / -)", name)
+    end
+end
+
+local function set(value)
+    return value ~= nil and value ~= is.null
+end
+
+-- A tool, or the ``function`` in it.
+local function declaration(tool, name, seen)
+    local fields = is.fields(tool, name)
+    for field in pairs(fields) do
+        if not field:find("^[a-z_]+$") then
+            is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
         end
+    end
+    if set(fields.name) then
+        tool_name(fields.name, name .. ".name")
+    end
+    for _, field in ipairs({ "parameters", "input_schema" }) do
+        if set(fields[field]) then
+            schemas.schema(fields[field], name .. "." .. field, seen)
+        end
+    end
+    if set(fields["function"]) then
+        declaration(fields["function"], name .. ".function", seen)
+    end
+end
+
+local function tools(value, name)
+    local seen = { most = 1500, nodes = 0, times = 0 } -- of all together: llama.cpp makes one grammar of them
+    for _, tool in ipairs(is.items(value, name)) do
+        declaration(tool, name, seen)
         local kind = tool.fields.type
-        if kind ~= nil and kind ~= is.null and not OWN[kind] then
+        if set(kind) and not OWN[kind] then
             is.refuse(403, "%s.type: is closed here, but for function and custom", name)
         end
     end
+    is.harmless(value, name)
 end
 
 local function spoken(value, name) -- a text, or a conversation

@@ -43,7 +43,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/v1/embeddings", {"model": MODEL, "input": "a", "encoding_format": "base64"}),
         ("/v1/responses", {"model": MODEL, "input": "a", "max_output_tokens": 8}),
         ("/v1/messages", CHAT | {"max_tokens": 8, "system": "s"}),
-        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"name": "f", "input_schema": {"Type": "object"}}]}),
+        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"name": "f", "input_schema": {"properties": {"Type": {}}}}]}),
     ],
 )  # fmt: skip
 def test_what_clients_send_passes_as_it_came(door: Door, path: str, body: dict[str, Any]) -> None:
