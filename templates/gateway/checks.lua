@@ -45,9 +45,13 @@ local function number(value, name)
     end
 end
 
+local function integer(value) -- Lua and JavaScript write 40.0 as well
+    return type(value) == "number" and math.tointeger(value)
+end
+
 local function whole(least, most)
     return function(value, name)
-        if math.type(value) ~= "integer" or value < least or value > most then
+        if not integer(value) or value < least or value > most then
             refuse(400, "%s: is no whole number from %d to %d", name, least, most)
         end
     end
@@ -90,8 +94,9 @@ local function object(checks)
     table.sort(order)
     return function(value, name)
         local given, before = fields(value, name), name == "" and "" or name .. "."
-        for field in pairs(given) do
-            if not checks[field] then
+        for field, value in pairs(given) do
+            -- Of a whole body Ollama sets nothing by null; a name in options it logs.
+            if not checks[field] and not (value == NULL and name == "") then
                 refuse(400, "%s: no such field is taken here, spelt so (docs/door.md)", before .. quoted(field))
             end
         end
@@ -128,7 +133,7 @@ local function tokens(value, name)
     local most = math.tointeger(tonumber(declared.longest))
     if opened.num_predict then
         return number(value, name)
-    elseif math.type(value) ~= "integer" or value < 1 or value > most then
+    elseif not integer(value) or value < 1 or value > most then
         refuse(400, "%s: is no whole number from 1 to %d (model_num_predict)", name, most)
     end
 end
