@@ -87,6 +87,7 @@ def lua_words(settings: Settings) -> str:
     longest = max(settings.model_num_predict, settings.app_max_answer * settings.app_enabled)
     declared = {
         "models": ",".join(settings.allowed_models),
+        "tuned": ",".join(model.name for model in settings.served_models),
         "fields": ",".join(settings.gateway_fields),
         "model_num_ctx": settings.model_num_ctx,
         "num_thread": settings.num_thread,

@@ -1,9 +1,16 @@
 -- What a field of a request may hold: functions of its value and its name, which refuse or return.
 local json = require("json")
 local NULL = json.null
-local declared, opened, served = {}, {}, {}
+local declared, opened, served, tuned = {}, {}, {}, {}
 
--- NAME=VALUE each; ``fields`` and ``models`` are lists with commas.
+local function names(list, known)
+    for name in list:gmatch("[^,]+") do
+        known[name] = true
+        known[name:gsub(":latest$", "")] = true -- as Ollama reads a name without a tag
+    end
+end
+
+-- NAME=VALUE each; ``fields``, ``models`` and ``tuned`` are lists with commas.
 local function declare(words)
     for _, word in ipairs(words) do
         local name, value = word:match("^([%w_]+)=(.*)$")
@@ -12,10 +19,8 @@ local function declare(words)
     for name in declared.fields:gmatch("[^,]+") do
         opened[name] = true
     end
-    for name in declared.models:gmatch("[^,]+") do
-        served[name] = true
-        served[name:gsub(":latest$", "")] = true -- as Ollama reads a name without a tag
-    end
+    names(declared.models, served)
+    names(declared.tuned, tuned)
 end
 
 local function refuse(status, message, ...)
@@ -129,6 +134,16 @@ local function fixed(field, setting)
     end
 end
 
+-- A model that no deploy has tuned runs as Ollama starts it, whatever is declared.
+local function as_it_runs(given)
+    local options = (given.options or NULL).fields or {}
+    for _, field in ipairs(tuned[given.model] and {} or { "num_ctx", "num_thread" }) do
+        if options[field] ~= nil and options[field] ~= NULL then
+            fixed(field)(options[field], "options." .. field)
+        end
+    end
+end
+
 local function tokens(value, name)
     local most = math.tointeger(tonumber(declared.longest))
     if opened.num_predict then
@@ -206,6 +221,7 @@ end
 
 return {
     any = any,
+    as_it_runs = as_it_runs,
     closed = closed,
     declare = declare,
     declared = declared,

@@ -157,6 +157,12 @@ local ROUTES = {
     }),
 }
 
+local function agreed(path, value, size)
+    ROUTES[path](value, "")
+    is.as_it_runs(value.fields)
+    said.short_enough(value.fields, size)
+end
+
 local function check(path, body, values, free)
     local found, value = pcall(json.read, body, values)
     local fields = found and type(value) == "table" and value.fields or {}
@@ -166,10 +172,7 @@ local function check(path, body, values, free)
     elseif not found then
         return value
     end
-    local passed, refusal = pcall(ROUTES[path], value, "")
-    if passed then
-        passed, refusal = pcall(said.short_enough, fields, #body)
-    end
+    local passed, refusal = pcall(agreed, path, value, #body)
     if not passed then
         return refusal
     elseif name == nil or name == json.null then

@@ -214,6 +214,21 @@ def test_settings_open_what_a_site_wants(opened: Opener) -> None:
     assert refused(door, "/api/generate", question(raw=True))[0] == 403
 
 
+def test_a_model_that_nobody_tuned_is_loaded_anew_by_none(opened: Opener) -> None:
+    """It runs as Ollama starts it: the declared values start it anew, and the next question does so again."""
+    door = opened(gateway_models=["nomic-embed-text:v1.5"])
+    other = {"model": "nomic-embed-text:v1.5", "input": "a"}
+    for options in ({"num_thread": 2}, {"num_ctx": 4096}):
+        assert door.ask(options=options).status_code == 200
+        code, said = refused(door, "/api/embed", other | {"options": options})
+        assert (code, "is the administrator's to set; gateway_fields opens it" in said) == (
+            403,
+            True,
+        )
+    body = other | {"options": {"num_thread": None, "num_ctx": None}}
+    assert door.client.post("/api/embed", json=body).status_code == 200
+
+
 @pytest.mark.parametrize("nothing", ["-0s", "-0", "-00h"])
 def test_for_ever_is_not_what_looks_like_it(opened: Opener, nothing: str) -> None:
     """Go reads it as zero, and unloads the model for everybody."""
