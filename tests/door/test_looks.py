@@ -14,6 +14,7 @@ import pytest
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import read_settings
+from ollama_stack.stack.door import LIMITS
 from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import (
     OTHERS_ADDRESS,
@@ -129,6 +130,18 @@ def test_routes_that_read_files_have_a_rate(opened: Opener, locked: bool, path: 
     assert ask("two", "127.0.0.8").status_code == 200
     assert door.ask(who="one").status_code == 200  # a question is bounded by its places
     assert door.client.get("/api/version", headers=bearer("one")).status_code == 200
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_light_routes_have_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """4,000 a second of one token reached Ollama, which logs each: its log has 30 MB."""
+    monkeypatch.setitem(LIMITS, "asked", 20)
+    door = opened(**(TOKENS if locked else {}))
+    found = [door.client.get("/api/version", headers=bearer("one")) for _ in range(22)]
+    assert [answer.status_code for answer in found] == [200] * 20 + [429] * 2
+    assert door.ask(who="one").status_code == 200
 
 
 def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
