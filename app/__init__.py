@@ -6,12 +6,18 @@ import logging
 import os
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import RequestEntityTooLarge, SecurityError, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    RequestEntityTooLarge,
+    SecurityError,
+    UnsupportedMediaType,
+)
 from werkzeug.sansio.utils import host_is_trusted
 
 from app import api, pages, probes, teacher
@@ -103,12 +109,17 @@ def _refuse_foreign_names(hosts: list[str]) -> None:
 
 
 def _refuse_odd_forms() -> None:
-    """Asked before anything reads the form. One in parts takes 43 ms to read, and no page here sends it."""
+    """Asked before anything reads the form: of 64 KB, one in parts takes 43 ms, one that is no UTF-8 takes 60."""
     if request.mimetype == "multipart/form-data":
         raise UnsupportedMediaType
-    written = request.mimetype == "application/x-www-form-urlencoded"
-    if written and request.get_data().count(b"&") >= FIELDS:
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return
+    if request.get_data().count(b"&") >= FIELDS:
         raise RequestEntityTooLarge
+    try:
+        unquote_to_bytes(request.get_data()).decode()
+    except UnicodeDecodeError:
+        raise BadRequest from None
 
 
 def _with_headers(response: Response) -> Response:
