@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from errno import ENOSPC
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from random import Random
@@ -304,8 +305,8 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     one = load(host(verdict="held", figures=found, places=places, questions=[question()]))
     paths = write_load(one, tmp_path / "out")
     assert write_load(one, tmp_path / "out") == paths
-    assert [path.name for path in paths] == ["load.json", "load.csv", "load.html"]
-    page = paths[2].read_text()
+    assert [path.name for path in paths] == ["load.html", "load.json", "load.csv"]
+    page = paths[0].read_text()
     assert "<b>" not in page
     assert "default-src 'none'" in page
     assert 'points="0.0,160.0 720.0,0.0"' not in page  # the lines begin where nobody is
@@ -319,8 +320,28 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     done = command("ollama_stack.cli", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "students ask" not in done.stderr, "the class was held for nothing"
-    with pytest.raises(ValueError, match=r"load: .*load\.csv cannot be written .*; name another"):
+    with pytest.raises(
+        ValueError, match=r"--report: .*load\.csv cannot be written .*; name a folder"
+    ):
         refuse_others(tmp_path / "mine" / "load.csv")
+
+
+def test_a_full_disk_leaves_the_report_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = figures([question()], [], 60, 30)
+    one = load(host(verdict="held", figures=found, questions=[question()]))
+    older = {path: path.read_text() for path in write_load(one, tmp_path)}
+    whole = Path.write_text
+
+    def half(path: Path, text: str, encoding: str) -> int:
+        whole(path, text[:9], encoding)
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be written .No space left on device"):
+        write_load(load(host(verdict="unmeasured")), tmp_path)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == older
 
 
 def test_the_corpus_is_a_class_s() -> None:
