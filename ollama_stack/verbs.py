@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import gevent
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
 from pydantic import BaseModel
 from pyinfra.api import DeployError
@@ -27,6 +28,7 @@ from ollama_stack.rules import faults, refusal
 from ollama_stack.run import asked, overridden, run
 
 NO_REPORT = 3
+gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)  # which it would tell as a fault of its own
 
 Report = TypeVar("Report", bound=BaseModel)
 

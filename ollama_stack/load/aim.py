@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def hold(task: Task) -> Iterator[dict[str, Any]]:
             [locust(), "-m", "ollama_stack.load.class_hour"],
             cwd=ROOT,
             env={"PYTHONPATH": str(ROOT)},
-            input=json.dumps(asdict(task)),
+            input=json.dumps(asdict(task) | {"parent": os.getpid()}),
             capture_output=True,
             text=True,
             timeout=task.seconds + 2 * LEAVE_OVER,
