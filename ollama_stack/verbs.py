@@ -188,12 +188,19 @@ def load(
 def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     """What each host carries; hosts that nobody can measure are told too."""
     from ollama_stack.reports.load import EXIT
-    from ollama_stack.reports.sizing import find_sizing, show_sizing
+    from ollama_stack.reports.sizing import find_sizing, keep_speeds, show_sizing
 
-    targets = _declared(inventory, limit)
-    sys.stderr.write(f"a few questions go to {', '.join(target.name for target in targets)} ...\n")
-    found = find_sizing(inventory, targets)
-    _print_report(found, as_json, show_sizing)
+    try:
+        targets = _declared(inventory, limit)
+        sys.stderr.write(
+            f"a few questions go to {', '.join(target.name for target in targets)} ...\n"
+        )
+        found = find_sizing(inventory, targets)
+        _print_report(found, as_json, show_sizing)
+        keep_speeds(found)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT["unmeasured"]
     return EXIT[found.verdict]
 
 

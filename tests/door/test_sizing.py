@@ -12,7 +12,7 @@ import pytest
 
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.reports.sizing import HostSizing, find_sizing
+from ollama_stack.reports.sizing import HostSizing, find_sizing, keep_speeds
 from tests.door.conftest import SECRETS, Door, Opener
 from tests.door.double import Handler, whole
 from tests.unit.conftest import group_data
@@ -64,8 +64,9 @@ def sized(door: Door, folder: Path, **own: Any) -> HostSizing:
     data |= {"gateway_tokens": {"one": "env:A"}, "ollama_dir": str(folder)} | own
     header = folder / "local-token.header"
     header.write_text(f"Authorization: Bearer {SECRETS['local']}\n")
-    (host,) = find_sizing("x.py", [Target("@local", ("medium",), data)]).hosts
-    return host
+    found = find_sizing("x.py", [Target("@local", ("medium",), data)])
+    keep_speeds(found)
+    return found.hosts[0]
 
 
 def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) -> None:

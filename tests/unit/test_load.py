@@ -229,7 +229,8 @@ def test_a_class_has_an_end_and_a_number(words: list[str]) -> None:
     assert f"Invalid value for '{words[0]}'" in done.stderr
 
 
-def test_what_stops_a_measurement_is_no_broken_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["load", "sizing"])
+def test_what_stops_a_measurement_is_no_broken_bound(verb: str, tmp_path: Path) -> None:
     faulty = tmp_path / "hosts.py"
     faulty.write_text("medium = [('a.invalid', {'slo_success': 2.0}), ('b.invalid', {})]")
     for words, said in (
@@ -237,7 +238,7 @@ def test_what_stops_a_measurement_is_no_broken_bound(tmp_path: Path) -> None:
         ([str(faulty), "--limit", "10.0.0.9"], "no host matches 10.0.0.9"),
         ([str(tmp_path / "none.py")], "there is no such inventory"),
     ):
-        done = command("ollama_stack.cli", "load", *words)
+        done = command("ollama_stack.cli", verb, *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
 
