@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -250,6 +251,6 @@ def _print_report(
 ) -> None:
     """For machines on stdout; else for people."""
     if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(json.dumps(report.model_dump(mode="json"), indent=2) + "\n")  # in ASCII
     else:
         show(report, Console(stderr=stderr))

@@ -83,3 +83,16 @@ def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path:
         said, _ = running.communicate()
         connection.close()
     assert (running.returncode, said) == (130, b"\n")  # which ends the line of ^C
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("", r"Kla\xdfe-\u0416 unreachable"), ("--json", r'"Kla\u00dfe-\u0416"')]
+)
+def test_a_terminal_without_the_letters_of_a_name_hides_no_host(
+    words: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.py").write_text(
+        'medium = [("Klaße-Ж", {"ssh_hostname": "127.0.0.9", "ssh_port": 1})]', encoding="utf-8"
+    )
+    done = front_door(f"status {tmp_path}/hosts.py {words}", "PYTHONIOENCODING=ascii $it")
+    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
