@@ -209,7 +209,7 @@ class LastMinutes(FactBase[Asked]):
         waits: Counter[int] = Counter()
         for line in output:
             times, became, wait, end = line.split()
-            kind = _of_gateway(int(became), end) if became.isdigit() else _of_page(became)
+            kind = _of_page(became) if end == "page" else _of_gateway(int(became), end)
             kinds[kind] += int(times)
             if int(wait) >= 0 and kind in ("answered", "failed"):
                 waits[int(wait)] += int(times)

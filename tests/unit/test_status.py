@@ -183,7 +183,11 @@ def broken(house: House, what: str) -> None:
         ("dead", "down", "ollama does not run: exited, exit code 137, killed for memory"),
         ("sick", "down", "ollama fails its health check: docker logs ollama"),
         ("no gateway", "down", "there is no container ollama-gateway: deploy"),
-        ("silent gateway", "down", "the gateway does not answer: docker logs ollama-gateway"),
+        (
+            "silent gateway",
+            "down",
+            "the gateway does not answer: docker logs ollama-gateway; or is curl not on the host?",
+        ),
         ("full", "degraded", "the queue is full: 15 wait (ollama_max_queue)"),
         (
             "refused",
