@@ -130,7 +130,8 @@ def show_load(load: Load, console: Console) -> None:
             table = Table("", "p50", "p95", "p99")
             for name, unit, found in spreads(host.figures):
                 table.add_row(f"{name}, {unit}", *(f"{part:.1f}" for _, part in found))
-            console.print(table)
+            if table.rows:
+                console.print(table)
             console.print(escape(_counted(host, host.figures)), soft_wrap=True)
         for reason in host.reasons:
             console.print(escape(f"{host.host}: {reason}"), soft_wrap=True)

@@ -257,6 +257,15 @@ def test_the_success_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[-2:] == ["class-1: not measured", "class-1: down"]
 
 
+def test_where_nobody_is_answered_there_is_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = host(verdict="broken", figures=figures([question("refused", status=503)], [], 60, 30))
+    show_load(load(one), Console(width=80))
+    assert "p95" not in capsys.readouterr().out
+    assert "p95" not in write_load(load(one), tmp_path)[0].read_text()
+
+
 def test_what_the_container_takes_meanwhile_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
