@@ -39,6 +39,8 @@ class Task:
     tokens: list[str] = field(repr=False)
     models: list[str]
     """Each student asks one of them."""
+    longest: int | None
+    """Characters of a question: the page takes no more."""
     most: int
     """Tokens of the longest answer."""
     patience: int
@@ -77,6 +79,7 @@ def aim(
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         models=settings.app_offered if page else [settings.model_name],
+        longest=settings.app_max_prompt if page else None,
         most=longest(settings),
         patience=settings.queue_seconds + LEAVE_OVER,
         students=students,

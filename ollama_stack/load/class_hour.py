@@ -82,7 +82,7 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
         chosen = {"model": self.model} if not page or len(self.work["models"]) > 1 else {}
         with self.client.post(
             "/api/ask" if page else "/api/generate",
-            json={"prompt": prompt} | limit | chosen,
+            json={"prompt": prompt[: self.work["longest"]]} | limit | chosen,
             headers={"Accept": "text/event-stream"} if page else {},
             stream=True,
             catch_response=True,

@@ -125,7 +125,7 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
     page = aimed("@local", through="page", app_enabled=True, gateway_tokens={"one": "env:A"})
     assert (page.base, page.tokens, page.metrics) == ("http://127.0.0.1:8080", [], "")
-    assert page.models == ["qwen2.5:1.5b"]
+    assert (page.models, page.longest) == (["qwen2.5:1.5b"], 2000)
     both: dict[str, Any] = {
         "models": ["qwen2.5:1.5b", "b:1"],
         "app_models": ["qwen2.5:1.5b", "b:1"],
@@ -368,4 +368,4 @@ def test_the_corpus_is_a_class_s() -> None:
     assert corpus.length(chance, 8) == 8
     asked = {corpus.question(chance, 1) for _ in range(100)}
     assert len(asked) > 90
-    assert max(map(len, asked)) < 2100  # within app_max_prompt and the gateway's bodies
+    assert max(map(len, asked)) < 2100  # within the gateway's bodies
