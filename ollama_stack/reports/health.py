@@ -127,7 +127,7 @@ def _of_gateway(seen: Seen, settings: Settings, now: datetime) -> Iterator[Probl
         yield "degraded", f"the queue is full: {seen.places[1]} wait (ollama_max_queue)"
     if seen.asked:
         yield from _of_questions(seen.asked, settings)
-    if settings.gateway_has_tls:
+    if settings.gateway_has_tls and (seen.places or seen.certificate):
         yield from _of_certificate(seen.certificate, settings, now)
 
 

@@ -263,6 +263,16 @@ def test_a_certificate_is_late_when_its_renewal_has_failed() -> None:
     assert over.endswith("replace gateway_tls_cert, deploy")
 
 
+def test_a_gateway_that_does_not_answer_is_one_problem() -> None:
+    said = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
+    own = read_settings(group_data("all", "medium") | {"gateway_tls": "own"})
+    now = datetime.now(timezone.utc)
+    (silent,) = problems(Seen(said, None, {}, None, None, None), own, now)
+    assert silent.startswith("the gateway does not answer: ")
+    (bare,) = problems(Seen(said, None, {}, (0, 0), None, None), own, now)
+    assert bare.startswith("the address shows no certificate: ")
+
+
 def test_without_ssh_here_no_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Target, "shell", property(lambda self: ["/no/ssh"]))
     found = host_status(Target("a", ("low",), group_data("all", "low")))
