@@ -192,7 +192,7 @@ class LastMinutes(FactBase[Asked]):
             rf'^\{{"time":{text},"client":{text},"token":{text},"route":"{route}",'
             rf'.*"status":(-?[0-9]+),"wait_ms":(-?[0-9]+),.*{end}'
         )
-        refused = rf'^\{{"time":{text},"client":{text},"app":"/(api/ask)?","status":(503|429),.*"end":"--"\}}$'
+        refused = rf'^\{{"time":{text},"client":{text},"app":"/(api/ask)?","status":(503|429),.*"end":"--[^"]*"\}}$'
         page = r'^\{"time": "[^"]*", "outcome": "([a-z_]+)", "wait_ms": ([0-9]+).*$'
         return (
             f"page={address(APP)}; gateway=$(docker logs --since {MINUTES}m {GATEWAY.name}) &&"

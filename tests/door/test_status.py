@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from ollama_stack.facts.now import LastMinutes, Places
+import httpx
+
+from ollama_stack.facts.now import Asked, LastMinutes, Places
 from tests.door.conftest import Door, until
 from tests.door.test_places import held, statuses
 
@@ -38,3 +40,12 @@ def test_places_and_what_became_of_questions(locked: Door) -> None:
     assert after.failed == before.failed
     assert after.answered - before.answered == 18 - refused - 2
     assert after.wait(1) is not None
+
+
+def test_a_student_whom_the_page_refuses_is_counted(door: Door) -> None:
+    door.app.status = 503
+    with httpx.Client(base_url=f"http://127.0.0.1:{door.page}", trust_env=False) as browser:
+        answers = [browser.post("/api/ask", json={"prompt": "hi"}), browser.post("/", data={})]
+    door.app.status = 200
+    assert [answer.status_code for answer in answers] == [503, 503]
+    until(lambda: LastMinutes().process(said(door, LastMinutes().command())) == Asked(refused=2))
