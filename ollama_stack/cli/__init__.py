@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from errno import ENOENT, ENOSPC, EPIPE
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -285,6 +286,8 @@ def _open_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "rw"[number > 0], closefd=False))
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may lack the letters of a name
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _unheard(error: OSError) -> int:
