@@ -31,7 +31,11 @@ def prose(text: str) -> str:
 def anchors(page: Path) -> set[str]:
     """As GitHub and GitLab make them of headings."""
     headings = re.findall(r"^#+ (.+)$", prose(page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(slug, headings))
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -52,6 +56,23 @@ def test_the_index_leads_to_every_page() -> None:
         for p in DOCS
         if p.name != "index.md" and f"{p.relative_to(ROOT / 'docs')})" not in index
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "answer"),
+    [
+        ("docs/operate.md#add-a-host", "ollama-stack deploy inventories/school.py --limit"),
+        ("docs/trouble.md#students-and-programs", "| 503,"),
+        ("docs/operate.md#rotate-a-token", "openssl rand"),
+        ("docs/hosts.md#what-was-tried-on-which-system", "| Debian 13"),
+    ],
+)
+def test_the_first_page_leads_to_an_answer(section: str, answer: str) -> None:
+    assert f"]({section})" in (ROOT / "README.md").read_text()
+    page, _, anchor = section.partition("#")
+    parts = re.split(r"^#+ ", (ROOT / page).read_text(), flags=re.MULTILINE)
+    (text,) = [part for part in parts if slug(part.partition("\n")[0]) == anchor]
+    assert answer in text
 
 
 def test_the_first_page_fits_on_three_screens() -> None:
