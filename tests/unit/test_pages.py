@@ -129,7 +129,7 @@ def test_a_message_that_is_explained_is_one_that_is_told() -> None:
         path.read_text()
         for room in SOURCES
         for path in sorted((ROOT / room).rglob("*"))
-        if path.suffix in {".py", ".j2", ".lua", ".json", ""} and path.is_file()
+        if path.suffix in {".py", ".j2", ".lua", ".json", ".sh", ""} and path.is_file()
     )
     told = re.sub(r'"\s+f?"', "", sources)  # a literal in two lines
     page = (ROOT / "docs/trouble.md").read_text()
