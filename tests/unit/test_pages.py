@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from ollama_stack import ROOT, paths
 from ollama_stack.cli import cli
 from tests.audit.controls import specs
+from tests.unit.conftest import group_data
 
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "bench/rivals/README.md"]
@@ -113,6 +114,15 @@ def test_every_verb_option_and_target_exists(page: Path) -> None:
 
 def test_the_first_page_has_the_number_of_controls() -> None:
     assert f"[{len(specs())} controls]" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["all", "lab"])
+def test_the_first_page_has_the_versions_in_both_languages(file: str) -> None:
+    _, _, version = group_data(file)["ollama_image"].partition(":")
+    english, _, russian = (ROOT / "README.md").read_text().partition("## Быстрый старт")
+    named = rf"\s{re.escape(version)}\b"
+    assert re.search(named, english)
+    assert re.search(named, russian)
 
 
 def test_what_is_uninstalled_is_what_is_installed() -> None:
