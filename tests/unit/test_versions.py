@@ -8,7 +8,7 @@ import pytest
 
 from tests.audit.test_versions import gets_fixes
 
-LTS = "long-term supported branch - will stop receiving fixes around Q2 2029."
+LTS = "Status: long-term supported branch - will stop receiving fixes around Q2 2029."
 
 
 @pytest.mark.parametrize(
