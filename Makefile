@@ -48,8 +48,10 @@ check: .venv/dev ## lint and unit tests, in half a minute
 test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 13 minutes on two cores
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
+# Linux shares the CPUs among sessions first, so nice alone would give way to nobody but this make.
 offline:
-	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint unit process door
+	@trap 'kill -INT -- -$$!; wait' INT TERM; setsid env --default-signal=INT sh -c 'echo 19 2>/dev/null >/proc/self/autogroup; exec nice -n 15 \
+	$(MAKE) --no-print-directory --jobs 1 lint unit process door' & wait $$!
 
 claims:
 	@$(LAB_TESTS) -m "not slow"

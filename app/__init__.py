@@ -6,12 +6,18 @@ import logging
 import os
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, SecurityError
+from werkzeug.exceptions import (
+    BadRequest,
+    RequestEntityTooLarge,
+    SecurityError,
+    UnsupportedMediaType,
+)
 from werkzeug.sansio.utils import host_is_trusted
 
 from app import api, pages, probes, teacher
@@ -68,7 +74,6 @@ def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | Non
         SESSION_COOKIE_NAME="student",
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=LARGEST,
-        MAX_FORM_PARTS=FIELDS,
         SEND_FILE_MAX_AGE_DEFAULT=31536000,  # another content has another address
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for a whole lesson
         WTF_CSRF_SSL_STRICT=False,  # the token is enough; some browsers send no Referer
@@ -104,15 +109,17 @@ def _refuse_foreign_names(hosts: list[str]) -> None:
 
 
 def _refuse_odd_forms() -> None:
-    """MAX_FORM_PARTS goes for the other form alone; asked before anything reads the form.
-
-    In that one a field may have no name, which Flask-WTF does not expect.
-    """
-    written = request.mimetype == "application/x-www-form-urlencoded"
-    if written and request.get_data().count(b"&") >= FIELDS:
+    """Asked before anything reads the form: of 64 KB, one in parts takes 43 ms, one that is no UTF-8 takes 60."""
+    if request.mimetype == "multipart/form-data":
+        raise UnsupportedMediaType
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return
+    if request.get_data().count(b"&") >= FIELDS:
         raise RequestEntityTooLarge
-    if request.mimetype == "multipart/form-data" and None in request.form:
-        raise BadRequest
+    try:
+        unquote_to_bytes(request.get_data()).decode()
+    except UnicodeDecodeError:
+        raise BadRequest from None
 
 
 def _with_headers(response: Response) -> Response:

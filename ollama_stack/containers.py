@@ -38,5 +38,5 @@ METRICS, RUNTIME, ALIVE = (
 APP_MEMORY = "256M"
 
 CONFIG = "haproxy.cfg"
-PROGRAMS = ("door.lua", "checks.lua", "schema.lua", "json.lua")  # what it loads
+PROGRAMS = ("door.lua", "messages.lua", "schema.lua", "checks.lua", "json.lua")  # what it loads
 INSIDE = "/usr/local/etc/haproxy"  # where the gateway sees both

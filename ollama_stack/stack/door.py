@@ -17,6 +17,7 @@ LIMITS = {
     "requests": 48,  # of one token at once, whatever they ask
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
     "light": 200,  # requests of one token in 10 s, after which none passes that has Ollama read files
+    "asked": 1000,  # in 10 s, after which none passes that is no question: Ollama logs each
     "logged": 200,  # requests of one address in 10 s, but for those that the model answers
     "door_connections": (CONNECTIONS - WITHIN - METRICS - HEALTH) // 2,
     "app_connections": 50,  # of them, where only the app comes
@@ -87,6 +88,7 @@ def lua_words(settings: Settings) -> str:
     longest = max(settings.model_num_predict, settings.app_max_answer * settings.app_enabled)
     declared = {
         "models": ",".join(settings.allowed_models),
+        "tuned": ",".join(model.name for model in settings.served_models),
         "fields": ",".join(settings.gateway_fields),
         "model_num_ctx": settings.model_num_ctx,
         "num_thread": settings.num_thread,

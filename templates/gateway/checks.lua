@@ -1,9 +1,16 @@
 -- What a field of a request may hold: functions of its value and its name, which refuse or return.
 local json = require("json")
 local NULL = json.null
-local declared, opened, served = {}, {}, {}
+local declared, opened, served, tuned = {}, {}, {}, {}
 
--- NAME=VALUE each; ``fields`` and ``models`` are lists with commas.
+local function names(list, known)
+    for name in list:gmatch("[^,]+") do
+        known[name] = true
+        known[name:gsub(":latest$", "")] = true -- as Ollama reads a name without a tag
+    end
+end
+
+-- NAME=VALUE each; ``fields``, ``models`` and ``tuned`` are lists with commas.
 local function declare(words)
     for _, word in ipairs(words) do
         local name, value = word:match("^([%w_]+)=(.*)$")
@@ -12,10 +19,8 @@ local function declare(words)
     for name in declared.fields:gmatch("[^,]+") do
         opened[name] = true
     end
-    for name in declared.models:gmatch("[^,]+") do
-        served[name] = true
-        served[name:gsub(":latest$", "")] = true -- as Ollama reads a name without a tag
-    end
+    names(declared.models, served)
+    names(declared.tuned, tuned)
 end
 
 local function refuse(status, message, ...)
@@ -45,9 +50,13 @@ local function number(value, name)
     end
 end
 
+local function integer(value) -- Lua and JavaScript write 40.0 as well
+    return type(value) == "number" and math.tointeger(value)
+end
+
 local function whole(least, most)
     return function(value, name)
-        if math.type(value) ~= "integer" or value < least or value > most then
+        if not integer(value) or value < least or value > most then
             refuse(400, "%s: is no whole number from %d to %d", name, least, most)
         end
     end
@@ -90,8 +99,9 @@ local function object(checks)
     table.sort(order)
     return function(value, name)
         local given, before = fields(value, name), name == "" and "" or name .. "."
-        for field in pairs(given) do
-            if not checks[field] then
+        for field, value in pairs(given) do
+            -- Of a whole body Ollama sets nothing by null; a name in options it logs.
+            if not checks[field] and not (value == NULL and name == "") then
                 refuse(400, "%s: no such field is taken here, spelt so (docs/door.md)", before .. quoted(field))
             end
         end
@@ -124,11 +134,21 @@ local function fixed(field, setting)
     end
 end
 
+-- A model that no deploy has tuned runs as Ollama starts it, whatever is declared.
+local function as_it_runs(given)
+    local options = (given.options or NULL).fields or {}
+    for _, field in ipairs(tuned[given.model] and {} or { "num_ctx", "num_thread" }) do
+        if options[field] ~= nil and options[field] ~= NULL then
+            fixed(field)(options[field], "options." .. field)
+        end
+    end
+end
+
 local function tokens(value, name)
     local most = math.tointeger(tonumber(declared.longest))
     if opened.num_predict then
         return number(value, name)
-    elseif math.type(value) ~= "integer" or value < 1 or value > most then
+    elseif not integer(value) or value < 1 or value > most then
         refuse(400, "%s: is no whole number from 1 to %d (model_num_predict)", name, most)
     end
 end
@@ -165,55 +185,6 @@ local function model(value, name)
     end
 end
 
--- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
-local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
-local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
-
-local function conversation(value, name)
-    if type(value) ~= "table" then
-        return
-    end
-    for _, item in ipairs(value.items or {}) do
-        conversation(item, name)
-    end
-    for field, given in pairs(value.fields or {}) do
-        if not field:find("^[a-z_]+$") then
-            refuse(400, "%s: no field is spelt %s", name, quoted(field))
-        elseif MEDIA[field] then
-            closed("images")(given, name .. "." .. field)
-        elseif not FREE[field] then
-            conversation(given, name)
-        end
-    end
-end
-
-local function messages(value, name)
-    items(value, name)
-    conversation(value, name)
-end
-
-local OWN = { ["function"] = 1, custom = 1 } -- the client's; the server's, as web_search, ask others for him
-
-local function tools(value, name)
-    for _, tool in ipairs(items(value, name)) do
-        for field in pairs(fields(tool, name)) do
-            if not field:find("^[a-z_]+$") then
-                refuse(400, "%s: no field is spelt %s", name, quoted(field))
-            end
-        end
-        local kind = tool.fields.type
-        if kind ~= nil and kind ~= NULL and not OWN[kind] then
-            refuse(403, "%s.type: is closed here, but for function and custom", name)
-        end
-    end
-end
-
-local function spoken(value, name) -- a text, or a conversation
-    if type(value) ~= "string" then
-        messages(value, name)
-    end
-end
-
 -- Ollama unloads all models after an error with these words (its llm/status.go), and llama.cpp's repeat a schema's.
 local FATAL = {
     "out of memory",
@@ -230,10 +201,11 @@ local FATAL = {
 
 local function harmless(value, name)
     if type(value) == "string" then
-        if #value > 8192 then -- it may still have escapes
-            refuse(400, "%s: has a text of more than 8192 bytes", name)
+        if #value >= #json.LONG_TEXT then
+            refuse(400, "%s: has a text of more than 64 KB", name)
         end
-        local lower = value:lower():gsub("\u{130}", "i"):gsub("\u{212A}", "k") -- as Go lowers them
+        local meant = #value > json.NAME and json.unescaped(value) or value -- longer ones still have escapes
+        local lower = meant:lower():gsub("\u{130}", "i"):gsub("\u{212A}", "k") -- as Go lowers them
         for _, words in ipairs(FATAL) do
             if lower:find(words, 1, true) then
                 refuse(400, "%s: Ollama would take the words '%s' for an error of its own", name, words)
@@ -249,6 +221,7 @@ end
 
 return {
     any = any,
+    as_it_runs = as_it_runs,
     closed = closed,
     declare = declare,
     declared = declared,
@@ -258,7 +231,6 @@ return {
     harmless = harmless,
     items = items,
     keep_alive = keep_alive,
-    messages = messages,
     model = model,
     null = NULL,
     number = number,
@@ -267,10 +239,8 @@ return {
     quoted = quoted,
     refuse = refuse,
     served = served,
-    spoken = spoken,
     text = text,
     texts = texts,
     tokens = tokens,
-    tools = tools,
     whole = whole,
 }

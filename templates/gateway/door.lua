@@ -2,6 +2,7 @@
 local json = require("json")
 local is = require("checks")
 local schemas = require("schema")
+local said = require("messages")
 is.declare({ ... })
 
 local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repeat_last_n
@@ -83,7 +84,7 @@ local openai = {
     frequency_penalty = is.number,
     response_format = schemas.response_format,
     text = schemas.text,
-    tools = is.tools,
+    tools = said.tools,
     tool_choice = is.any,
     parallel_tool_calls = is.flag,
     reasoning = is.any,
@@ -109,8 +110,8 @@ local ROUTES = {
         context = is.closed("context"),
     }),
     ["/api/chat"] = object_of(ollama, answering, {
-        messages = is.messages,
-        tools = is.tools,
+        messages = said.messages,
+        tools = said.tools,
     }),
     ["/api/embed"] = object_of(ollama, { input = prompts, truncate = is.flag, dimensions = count }),
     ["/api/embeddings"] = object_of(ollama, { prompt = is.text }),
@@ -119,7 +120,7 @@ local ROUTES = {
         name = is.model,
         verbose = is.closed("verbose", false),
     }),
-    ["/v1/chat/completions"] = object_of(openai, { messages = is.messages }),
+    ["/v1/chat/completions"] = object_of(openai, { messages = said.messages }),
     ["/v1/completions"] = object_of(openai, {
         prompt = prompts,
         suffix = is.text,
@@ -134,35 +135,32 @@ local ROUTES = {
         user = is.text,
     }),
     ["/v1/responses"] = object_of(openai, {
-        input = is.spoken,
+        input = said.spoken,
         instructions = is.text,
         truncation = is.text,
         include = is.any,
     }),
     ["/v1/messages"] = is.object({
         model = is.model,
-        messages = is.messages,
-        system = is.spoken,
+        messages = said.messages,
+        system = said.spoken,
         max_tokens = is.tokens,
         stream = is.flag,
         temperature = is.number,
         top_p = is.number,
         top_k = count,
         stop_sequences = is.texts(16),
-        tools = is.tools,
+        tools = said.tools,
         tool_choice = is.any,
         thinking = is.any,
         metadata = is.any,
     }),
 }
 
--- Ollama shortens a conversation message by message, and reads all that is left of it each time.
-local function short_enough(fields, size)
-    local list = fields.messages or fields.input
-    local count, most = list and list.n or 0, 128 * tonumber(is.declared.max_body) // size
-    if count > 128 and count > most then
-        is.refuse(400, "%s: a body of %d bytes has at most %d", fields.messages and "messages" or "input", size, most)
-    end
+local function agreed(path, value, size)
+    ROUTES[path](value, "")
+    is.as_it_runs(value.fields)
+    said.short_enough(value.fields, size)
 end
 
 local function check(path, body, values, free)
@@ -174,10 +172,7 @@ local function check(path, body, values, free)
     elseif not found then
         return value
     end
-    local passed, refusal = pcall(ROUTES[path], value, "")
-    if passed then
-        passed, refusal = pcall(short_enough, fields, #body)
-    end
+    local passed, refusal = pcall(agreed, path, value, #body)
     if not passed then
         return refusal
     elseif name == nil or name == json.null then

@@ -11,8 +11,12 @@ local NAME = 8192 -- bytes as written: longer than the name of anything, or all 
 
 local CONTROLS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
-local function unescaped(kind, rest)
+local function escaped(kind, rest)
     return kind == "u" and utf8.char(tonumber(rest, 16)) or (CONTROLS[kind] or kind) .. rest
+end
+
+local function unescaped(text)
+    return (text:gsub("\\(.)(%x?%x?%x?%x?)", escaped))
 end
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
@@ -50,7 +54,7 @@ function Reader:string()
             if at == start or #written > NAME then
                 return written
             end
-            return (written:gsub("\\(.)(%x?%x?%x?%x?)", unescaped))
+            return unescaped(written)
         elseif found ~= "\\" then
             self:wrong(found and "a control character" or "a string without an end")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
@@ -183,4 +187,14 @@ local function done()
     reading[coroutine.running()] = nil
 end
 
-return { read = read, fits = fits, done = done, null = NULL, SHORT = SHORT, LONG = LONG }
+return {
+    done = done,
+    fits = fits,
+    null = NULL,
+    read = read,
+    unescaped = unescaped,
+    LONG = LONG,
+    LONG_TEXT = LONG_TEXT,
+    NAME = NAME,
+    SHORT = SHORT,
+}

@@ -14,9 +14,9 @@ Seen.__index = Seen
 function Seen:count(value, name, level)
     self.nodes = self.nodes + 1
     self.letters = self.letters + (type(value) == "string" and #value or 0)
-    if self.nodes > NODES or level > LEVELS or self.letters > LETTERS or self.times > TIMES then
+    if self.nodes > self.most or level > LEVELS or self.letters > LETTERS or self.times > TIMES then
         local message = "%s: its schema is too large (%d values, %d deep, %d letters, %d repetitions)"
-        is.refuse(400, message, name, NODES, LEVELS, LETTERS, TIMES)
+        is.refuse(400, message, name, self.most, LEVELS, LETTERS, TIMES)
     end
 end
 
@@ -255,7 +255,8 @@ function Seen:no_circle(from, name, depth)
     self.refers[from] = nil -- it has been looked at, and ends
 end
 
-local function schema(value, name)
+-- ``seen``: of schemas that become one grammar, what all of them have so far, and the most values.
+local function schema(value, name, seen)
     local fields, definitions = is.fields(value, name), { ["$defs"] = {}, definitions = {} }
     for word, keys in pairs(definitions) do
         local defined = fields[word]
@@ -263,8 +264,9 @@ local function schema(value, name)
             keys[key] = true
         end
     end
-    local seen = { nodes = 0, letters = 0, times = 0, definitions = definitions, refers = {} }
-    setmetatable(seen, Seen):schema(value, name, 0)
+    seen = setmetatable(seen or { most = NODES, nodes = 0, times = 0 }, Seen)
+    seen.letters, seen.definitions, seen.refers = 0, definitions, {}
+    seen:schema(value, name, 0)
     seen:count("", name, 0) -- with the last one's repetitions
     is.harmless(value, name)
     seen:no_circle("", name, 0)
@@ -289,5 +291,6 @@ local answer = { type = is.text, name = is.text, description = is.text, schema =
 return {
     format = format,
     response_format = is.object({ type = is.text, json_schema = is.object(answer), schema = schema }),
+    schema = schema,
     text = is.object({ format = is.object(answer), verbosity = is.text }),
 }

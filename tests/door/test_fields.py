@@ -26,6 +26,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/generate", question(options={"num_ctx": 4096, "num_thread": 2, "seed": 2**40})),
         ("/api/embed", {"model": MODEL, "input": "a", "options": {"num_ctx": None, "num_gpu": None, "num_thread": None}}),
         ("/api/generate", question(options=None, system=None, template=None, shift=None)),
+        ("/api/generate", question(options={"num_predict": 16.0, "top_k": 40.0}, top_logprobs=0.0)),
         ("/api/generate", question(template="", raw=False, context=[], images=[])),
         ("/api/generate", question(keep_alive="5m", think=False, format=SCHEMA)),
         ("/api/generate", question(keep_alive=300)),
@@ -39,11 +40,13 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/show", {"name": MODEL, "verbose": False}),
         ("/v1/chat/completions", CHAT | {"max_tokens": 8, "stream_options": {"include_usage": True}}),
         ("/v1/chat/completions", CHAT | {"response_format": {"json_schema": {"schema": SCHEMA}}}),
+        ("/v1/chat/completions", CHAT | {"functions": None, "service_tier": None}),
+        ("/v1/responses", {"model": MODEL, "input": "a", "previous_response_id": None}),
         ("/v1/completions", {"model": MODEL, "prompt": ["a"], "max_tokens": 8}),
         ("/v1/embeddings", {"model": MODEL, "input": "a", "encoding_format": "base64"}),
         ("/v1/responses", {"model": MODEL, "input": "a", "max_output_tokens": 8}),
         ("/v1/messages", CHAT | {"max_tokens": 8, "system": "s"}),
-        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"name": "f", "input_schema": {"Type": "object"}}]}),
+        ("/v1/messages", CHAT | {"max_tokens": 8, "tools": [{"name": "f", "input_schema": {"properties": {"Type": {}}}}]}),
     ],
 )  # fmt: skip
 def test_what_clients_send_passes_as_it_came(door: Door, path: str, body: dict[str, Any]) -> None:
@@ -81,6 +84,7 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
         ({"options": {"temperature": "0.2"}}, 400, "options.temperature: is no number"),
         ({"options": {"temperature": 1e308}}, 400, "options.temperature: "),
         ({"options": {"out of memory": 1}}, 400, "options.?: no such field"),
+        ({"options": {"out of memory": None}}, 400, "options.?: no such field"),
         ({"options": {"Num_Ctx": 4096}}, 400, "options.Num_Ctx: no such field"),
         ({"options": {"num_gp\u016f": 1}}, 400, "options.?: "),
         ({"options": []}, 400, "options: is no object"),
@@ -208,6 +212,21 @@ def test_settings_open_what_a_site_wants(opened: Opener) -> None:
     body = question(template="x", shift=False, options={"num_ctx": 512}) | {"model": "other:1b"}
     assert door.client.post("/api/generate", json=body).status_code == 200
     assert refused(door, "/api/generate", question(raw=True))[0] == 403
+
+
+def test_a_model_that_nobody_tuned_is_loaded_anew_by_none(opened: Opener) -> None:
+    """It runs as Ollama starts it: the declared values start it anew, and the next question does so again."""
+    door = opened(gateway_models=["nomic-embed-text:v1.5"])
+    other = {"model": "nomic-embed-text:v1.5", "input": "a"}
+    for options in ({"num_thread": 2}, {"num_ctx": 4096}):
+        assert door.ask(options=options).status_code == 200
+        code, said = refused(door, "/api/embed", other | {"options": options})
+        assert (code, "is the administrator's to set; gateway_fields opens it" in said) == (
+            403,
+            True,
+        )
+    body = other | {"options": {"num_thread": None, "num_ctx": None}}
+    assert door.client.post("/api/embed", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("nothing", ["-0s", "-0", "-00h"])

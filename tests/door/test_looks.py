@@ -14,6 +14,7 @@ import pytest
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import read_settings
+from ollama_stack.stack.door import LIMITS
 from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import (
     OTHERS_ADDRESS,
@@ -131,6 +132,18 @@ def test_routes_that_read_files_have_a_rate(opened: Opener, locked: bool, path: 
     assert door.client.get("/api/version", headers=bearer("one")).status_code == 200
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_light_routes_have_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """4,000 a second of one token reached Ollama, which logs each: its log has 30 MB."""
+    monkeypatch.setitem(LIMITS, "asked", 20)
+    door = opened(**(TOKENS if locked else {}))
+    found = [door.client.get("/api/version", headers=bearer("one")) for _ in range(22)]
+    assert [answer.status_code for answer in found] == [200] * 20 + [429] * 2
+    assert door.ask(who="one").status_code == 200
+
+
 def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     """Above 7.5 MB its copy met Lua's limit, and the client was told to try again, for ever."""
     door = opened(gateway_max_body="10M", gateway_fields=["images"])
@@ -160,3 +173,17 @@ def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> N
         else:
             code, words = refused(door, path, body)
             assert (code, words.startswith(f"{field}: a body of ")) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/chat/completions", {"type": "text", "text": "x"}),
+        ("/v1/messages", {"type": "tool_result", "content": "x"}),
+    ],
+)
+def test_a_part_of_a_message_counts_as_one(door: Door, path: str, part: dict[str, str]) -> None:
+    """Ollama makes a message of each: one with 900 was read 900 times."""
+    said = [{"role": "user", "content": "x" * 90_000}, {"role": "user", "content": [part] * 900}]
+    code, words = refused(door, path, {"model": MODEL, "messages": said, "max_tokens": 8})
+    assert (code, "messages: a body of " in words) == (400, True)

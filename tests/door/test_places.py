@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, status, until
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    SECRETS,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    status,
+    until,
+)
+from tests.door.double import MODEL
 
 
 @contextmanager
@@ -91,6 +103,37 @@ def test_a_greedy_token_has_its_share_and_another_is_served(opened: Opener) -> N
     assert door.ask(who="two").status_code == 200
 
 
+ASKED: dict[str, dict[str, Any]] = {
+    "/api/generate": {"prompt": "a"},
+    "/api/chat": {"messages": []},
+    "/api/embed": {"input": "a"},
+    "/api/embeddings": {"prompt": "a"},
+    "/v1/chat/completions": {"messages": []},
+    "/v1/completions": {"prompt": "a"},
+    "/v1/embeddings": {"input": "a"},
+    "/v1/responses": {"input": "a"},
+    "/v1/messages": {"messages": [], "max_tokens": 8},
+}
+
+
+def test_a_share_is_one_however_somebody_asks(opened: Opener) -> None:
+    """By another route, another way to send the token, from another address."""
+    door = opened(**TOKENS)
+    secret = SECRETS["one"]
+    basic = b64encode(f"x:{secret}".encode()).decode()
+    with held(door) as mine:
+        for number, (path, more) in enumerate([*ASKED.items()] * 2):
+            who = (f"Authorization: Basic {basic}", f"authorization: bearer  {secret}")[number % 2]
+            who = f"X-Api-Key: {secret}" if path == "/v1/messages" else who
+            body = json.dumps({"model": MODEL} | more)
+            mine.append(door.connect(source=f"127.0.0.{30 + number}"))
+            head = (
+                f"POST {path}?{number} HTTP/1.1\r\nHost: x\r\n{who}\r\nTransfer-Encoding: chunked"
+            )
+            mine[-1].sendall(f"{head}\r\n\r\n{len(body):x};a\r\n{body}\r\n0\r\n\r\n".encode())
+        assert sorted(statuses(mine)) == [0] * 9 + [503] * 9
+
+
 def test_who_has_all_its_places_has_no_body_looked_at(opened: Opener) -> None:
     """48 at once took the 16 MiB of what looks at bodies, and others were told that there are none."""
     door = opened(**TOKENS)
@@ -165,7 +208,7 @@ def test_a_site_s_own_shares(opened: Opener) -> None:
         assert sorted(statuses(mine)) == [0] * 4 + [503]
         assert door.ollama.now == 3
     assert [door.ask(who="two").status_code for _ in range(4)] == [200, 200, 200, 429]
-    refusal = door.ask("/v1/chat/completions", who="two", messages=[], prompt=None)
+    refusal = door.ask("/v1/chat/completions", who="two", messages=[])
     assert refusal.status_code == 400  # a field of another route: no place is asked for
     answer = door.ask(who="two")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "20")

@@ -117,7 +117,8 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
         ({"properties": {"erroroutofmemory": {}}}, "the words 'erroroutofmemory'"),
         ({"type": "integer", "minimum": 2**53 - 1}, "a bound of more than 15 digits needs the other one"),
         ({"type": "integer", "exclusiveMaximum": -(2**53)}, "a bound of more than 15 digits"),
-        ({"required": ["x" * 8193]}, "a text of more than 8192 bytes"),
+        ({"required": ["x" * 70_000]}, "a text of more than 64 KB"),
+        ({"required": ["x" * 9000 + "OUT of memory"]}, "the words 'out of memory'"),
     ],
 )  # fmt: skip
 def test_what_could_end_the_model_s_server_is_refused(
@@ -128,10 +129,39 @@ def test_what_could_end_the_model_s_server_is_refused(
     assert words in said
     named = {"json_schema": {"schema": schema}}
     assert refused(door, "/v1/chat/completions", CHAT | {"response_format": named})[0] == status
-    written = {"format": {"schema": schema}}
-    assert (
-        refused(door, "/v1/responses", {"model": MODEL, "input": "a", "text": written})[0] == status
-    )
+    asked = {"model": MODEL, "input": "a"}
+    written = {"text": {"format": {"schema": schema}}}
+    assert refused(door, "/v1/responses", asked | written)[0] == status
+    for path, tool in (
+        ("/api/chat", {"type": "function", "function": {"parameters": schema}}),
+        ("/v1/messages", {"name": "f", "input_schema": schema}),
+    ):
+        assert refused(door, path, CHAT | {"tools": [tool]})[0] == status
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ({"function": {"Parameters": {}}}, "function: no field is spelt Parameters"),
+        ({"function": {"name": '" ((( "'}}, "function.name: is no name"),
+        ({"function": {"parameters": []}}, "function.parameters: is no object"),
+        ({"function": {"description": "Insufficient memory"}}, "the words 'insufficient memory'"),
+        ({"description": "x" * 9000 + "out of m\u0065mory"}, "the words 'out of memory'"),
+        ({"parameters": {"properties": {"a": {"maxLength": 1000}}}}, "5000 repetitions"),
+    ],
+)
+def test_tools_become_one_grammar(door: Door, tool: dict[str, Any], words: str) -> None:
+    """And llama.cpp's errors and log repeat them."""
+    body = json.dumps(CHAT | {"tools": [tool] * 6}).replace("\\\\u", "\\u")
+    status, said = refused(door, "/api/chat", body)
+    assert (status, words in said) == (400, True), said
+
+
+def test_a_role_is_none_of_those_words(door: Door) -> None:
+    """A model's template repeats a role that it does not know."""
+    for role, status in (("developer", 200), ("erroroutofmemory", 400)):
+        body = CHAT | {"messages": [{"role": role, "content": "out of memory"}]}
+        assert door.client.post("/api/chat", json=body).status_code == status
 
 
 def test_a_site_may_open_small_patterns(opened: Opener) -> None:

@@ -85,6 +85,15 @@ def test_a_body_that_does_not_come_takes_no_place(
     assert locked.ask(who="two").status_code == 200
 
 
+@pytest.mark.parametrize("letters", [22_000, 26_000])
+def test_a_large_head_leaves_room_for_all_of_a_body(locked: Door, letters: int) -> None:
+    """A chunked body that filled what the head of 40 KB left took a place, and its end never came."""
+    headers = bearer("two") | {"x": "y" * letters}
+    body = json.dumps(question()).encode() + b" " * 130_900
+    answer = locked.client.post("/api/generate", content=iter([body]), headers=headers)
+    assert answer.status_code == (200 if letters < 24_000 else 431)
+
+
 def test_a_silent_body_ends_in_time(locked: Door, mine: list[socket.socket]) -> None:
     """Its time, and a refusal's half minute: from HAProxy 3.0 on that is `timeout client`."""
     mine.append(locked.connect())

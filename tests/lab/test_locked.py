@@ -17,6 +17,7 @@ import openai
 import pytest
 
 from lab.sshd import ADDRESSES, Sshd
+from ollama_stack.containers import CONFIG, PROGRAMS
 from ollama_stack.inventory import Target, read_inventory
 from tests.lab.conftest import ACTIONS, SUDOER, deployed, run, sh
 from tests.lab.mutations import AUTHORITY, LOCKED, SSH_NAME, Batch, batches
@@ -66,7 +67,7 @@ def inventory(folder: Path) -> Iterator[Path]:
     yield path
     deployed()
     left = sh("ls /opt/ollama-lab/gateway").split()
-    assert left == ["checks.lua", "door.lua", "haproxy.cfg", "json.lua", "schema.lua"]
+    assert left == sorted((CONFIG, *PROGRAMS))
 
 
 @pytest.fixture(scope="module")
