@@ -63,7 +63,7 @@ test-all: lab-able check process door ## all tests: each control broken alone, t
 door: .venv/dev .venv/load
 	@$(RUN)/pytest -p xdist --numprocesses auto tests/door tests/door_app
 
-lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows
+lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows and forms
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
 	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
 	@$(RUN)/shellcheck --external-sources --source-path ollama_stack/host --shell sh \
@@ -72,6 +72,7 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/ci/github.yml
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/ci/gitlab.yml
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
+	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{fault,wish}.yml
 
 UNIT = $(RUN)/pytest -p xdist --numprocesses auto --dist worksteal tests/unit
 

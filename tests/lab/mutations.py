@@ -601,6 +601,13 @@ HARDENING = {
 
 LATER = "2035-12-31"
 ACCEPTED = {"id": "OLS-801", "reason": "loopback only", "until": LATER}
+
+
+def answers(question: str, answer: str) -> str:
+    """A docker that answers one question otherwise than a container does."""
+    return f'case "$*" in *"{question}") echo "{answer}"; exit ;; esac\nexec /usr/bin/docker "$@"'
+
+
 BALLAST = "/var/lib/docker/ollama-lab-ballast"
 REST = {
     "OLS-801": Mutation(waivers=()),
@@ -609,6 +616,8 @@ REST = {
             "docker": 'test "$1" = version && { echo 19.03.15; exit; }\nexec /usr/bin/docker "$@"'
         }
     ),
+    "OLS-805": Mutation(doubles={"docker": answers("haproxy -v", "Status: unmaintained branch")}),
+    "OLS-806": Mutation(doubles={"docker": answers("python3 --version", "Python 3.9.2")}),
     "OLS-901": Mutation(compose={"ollama.logging.options.max-size": "1g"}),
     "OLS-902": Mutation(compose={"gateway.logging.options.max-size": "1g"}),
     "OLS-905": Mutation(compose={"app.logging.options.max-size": "1g"}),
