@@ -60,7 +60,10 @@ def aim(
     through: Through = "api",
 ) -> Task:
     """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
-    page = through == "page"
+    page, _ = (
+        through == "page",
+        target.shell,
+    )  # which says whether the host is one that is looked at
     if page and not settings.app_enabled:
         raise ValueError("app_enabled: there is no page; leave --through page out, or deploy one")
     if page and scenario == "cold":

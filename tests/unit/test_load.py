@@ -154,6 +154,7 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
             {"ollama_bind": "0.0.0.0", "gateway_tls": "own", "gateway_tls_folder": "/no/such"},
             "/no/such/ca.crt cannot be read .* copy it from the controller",
         ),
+        ({"name": "@docker/x"}, "@docker/x: only @local and SSH hosts are looked at"),
         ({"through": "page"}, "app_enabled: there is no page; leave --through page out"),
         ({"through": "page", "app_enabled": True}, "app_bind: at 127.0.0.1 the page is open to"),
         (

@@ -128,7 +128,12 @@ def test_the_page_s_inventory_can_be_asked_from_the_runner(
     (token,) = re.findall(r"`(STAGING_CLASS_TOKEN)`", page)
     assert PIPELINES["github"]["jobs"]["staging"]["env"].keys() >= {token}
     monkeypatch.setenv(token, "0" * 64)
-    task = aim(Target(name, ("medium",), own), read_settings(own), 15, 3, "lesson")
+    settings = read_settings(own)
+    assert settings.gateway_token_limits["class"] == {
+        "parallel": settings.ollama_num_parallel,
+        "queue": settings.ollama_max_queue,
+    }
+    task = aim(Target(name, ("medium",), own), settings, 15, 3, "lesson")
     assert (task.base, task.tokens) == ("https://10.0.9.5:11434", ["0" * 64])
 
 
