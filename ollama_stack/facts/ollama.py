@@ -35,8 +35,9 @@ def call(
 
 
 def address(container: Container) -> str:
-    """A shell substitution for a container's own IP address."""
-    form = "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'"
+    """A shell substitution for a container's own IP address; none for a paused one, which answers nothing."""
+    networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    form = f"'{{{{if not .State.Paused}}}}{networks}{{{{end}}}}'"
     return f"$(docker inspect --format {form} {container.name} | cut -d' ' -f1)"
 
 

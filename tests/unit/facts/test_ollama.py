@@ -35,6 +35,7 @@ def test_the_api_is_called_at_the_container_s_own_address_with_a_quoted_body() -
     assert str(call("/api/show", {"model": "it's; rm -rf"})) == (
         "curl -sS --fail-with-body --noproxy '*' --max-time 45 "
         """--data '{"model": "it'"'"'s; rm -rf"}' "http://$(docker inspect --format """
-        "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' ollama | cut -d' ' -f1)"
+        "'{{if not .State.Paused}}{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}{{end}}' "
+        "ollama | cut -d' ' -f1)"
         ':11434/api/show"'
     )
