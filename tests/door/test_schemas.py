@@ -161,6 +161,11 @@ def test_of_a_tool_the_model_reads_more(door: Door, schema: dict[str, Any], word
         ({"function": {"description": "Insufficient memory"}}, "the words 'insufficient memory'"),
         ({"description": "x" * 9000 + "out of m\u0065mory"}, "the words 'out of memory'"),
         ({"parameters": {"properties": {"a": {"maxLength": 1000}}}}, "5000 repetitions"),
+        (
+            {"parameters": {"properties": {f"p{n}": {"items": {"items": {}}} for n in range(99)}}},
+            "1500 values",
+        ),
+        ({"name": "n" * 129}, "tools.name: is no name (128 letters"),
     ],
 )
 def test_tools_become_one_grammar(door: Door, tool: dict[str, Any], words: str) -> None:
