@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import gevent
 import pyinfra_cli  # noqa: F401 first of all: it replaces the sockets of whoever imports it
 from pydantic import BaseModel
 from pyinfra.api import DeployError
@@ -27,6 +29,7 @@ from ollama_stack.rules import faults, refusal
 from ollama_stack.run import asked, overridden, run
 
 NO_REPORT = 3
+gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)  # which it would tell as a fault of its own
 
 Report = TypeVar("Report", bound=BaseModel)
 
@@ -186,12 +189,19 @@ def load(
 def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
     """What each host carries; hosts that nobody can measure are told too."""
     from ollama_stack.reports.load import EXIT
-    from ollama_stack.reports.sizing import find_sizing, show_sizing
+    from ollama_stack.reports.sizing import find_sizing, keep_speeds, show_sizing
 
-    targets = _declared(inventory, limit)
-    sys.stderr.write(f"a few questions go to {', '.join(target.name for target in targets)} ...\n")
-    found = find_sizing(inventory, targets)
-    _print_report(found, as_json, show_sizing)
+    try:
+        targets = _declared(inventory, limit)
+        sys.stderr.write(
+            f"a few questions go to {', '.join(target.name for target in targets)} ...\n"
+        )
+        found = find_sizing(inventory, targets)
+        _print_report(found, as_json, show_sizing)
+        keep_speeds(found)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT["unmeasured"]
     return EXIT[found.verdict]
 
 
@@ -241,6 +251,6 @@ def _print_report(
 ) -> None:
     """For machines on stdout; else for people."""
     if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(json.dumps(report.model_dump(mode="json"), indent=2) + "\n")  # in ASCII
     else:
         show(report, Console(stderr=stderr))

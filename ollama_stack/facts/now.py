@@ -192,7 +192,7 @@ class LastMinutes(FactBase[Asked]):
             rf'^\{{"time":{text},"client":{text},"token":{text},"route":"{route}",'
             rf'.*"status":(-?[0-9]+),"wait_ms":(-?[0-9]+),.*{end}'
         )
-        refused = rf'^\{{"time":{text},"client":{text},"app":"/(api/ask)?","status":(503|429),.*"end":"--"\}}$'
+        refused = rf'^\{{"time":{text},"client":{text},"app":"/(api/ask)?","status":(503|429),.*"end":"--[^"]*"\}}$'
         page = r'^\{"time": "[^"]*", "outcome": "([a-z_]+)", "wait_ms": ([0-9]+).*$'
         return (
             f"page={address(APP)}; gateway=$(docker logs --since {MINUTES}m {GATEWAY.name}) &&"
@@ -209,7 +209,7 @@ class LastMinutes(FactBase[Asked]):
         waits: Counter[int] = Counter()
         for line in output:
             times, became, wait, end = line.split()
-            kind = _of_gateway(int(became), end) if became.isdigit() else _of_page(became)
+            kind = _of_page(became) if end == "page" else _of_gateway(int(became), end)
             kinds[kind] += int(times)
             if int(wait) >= 0 and kind in ("answered", "failed"):
                 waits[int(wait)] += int(times)

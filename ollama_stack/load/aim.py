@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from ipaddress import ip_address
 from pathlib import Path
-from ssl import get_default_verify_paths, get_server_certificate
+from socket import create_connection
+from ssl import CERT_NONE, create_default_context, get_default_verify_paths
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +39,8 @@ class Task:
     tokens: list[str] = field(repr=False)
     models: list[str]
     """Each student asks one of them."""
+    longest: int | None
+    """Characters of a question: the page takes no more."""
     most: int
     """Tokens of the longest answer."""
     patience: int
@@ -74,6 +79,7 @@ def aim(
         trust=_trust(settings),
         tokens=[tokens.secret(settings.gateway_tokens[name]) for name in names],
         models=settings.app_offered if page else [settings.model_name],
+        longest=settings.app_max_prompt if page else None,
         most=longest(settings),
         patience=settings.queue_seconds + LEAVE_OVER,
         students=students,
@@ -130,7 +136,7 @@ def hold(task: Task) -> Iterator[dict[str, Any]]:
             [locust(), "-m", "ollama_stack.load.class_hour"],
             cwd=ROOT,
             env={"PYTHONPATH": str(ROOT)},
-            input=json.dumps(asdict(task)),
+            input=json.dumps(asdict(task) | {"parent": os.getpid()}),
             capture_output=True,
             text=True,
             timeout=task.seconds + 2 * LEAVE_OVER,
@@ -151,15 +157,27 @@ def hold(task: Task) -> Iterator[dict[str, Any]]:
 
 def untrusted(task: Task) -> str:
     """Which certificate the host shows, and whom it would have to be of."""
-    place = urlsplit(task.base)
     trusted = task.trust or "the authorities that this machine trusts"
     way = f"{UNTRUSTED} by {trusted}; deploy it anew, or correct gateway_tls_folder or the address"
     try:
-        shown = get_server_certificate((str(place.hostname), place.port or 443), timeout=LOOK)
-        found = x509.load_pem_x509_certificate(shown.encode())
+        found = _shown(task.base)
     except (OSError, ValueError):
         return way
+    end = found.not_valid_after_utc
+    if end < datetime.now(timezone.utc):
+        return f"shows a certificate that ended on {end:%Y-%m-%d}; deploy it anew"
     return (
         f"{way} (subject {found.subject.rfc4514_string()}, issuer {found.issuer.rfc4514_string()}, ends on "
-        f"{found.not_valid_after_utc:%Y-%m-%d})"
+        f"{end:%Y-%m-%d})"
     )
+
+
+def _shown(base: str) -> x509.Certificate:
+    """The certificate at a URL, whoever it is of; not by ssl's own function, of which gevent has an older one."""
+    place, context = urlsplit(base), create_default_context()
+    context.check_hostname, context.verify_mode = False, CERT_NONE
+    with (
+        create_connection((place.hostname, place.port or 443), timeout=LOOK) as plain,
+        context.wrap_socket(plain, server_hostname=place.hostname) as line,
+    ):
+        return x509.load_der_x509_certificate(line.getpeercert(binary_form=True) or b"")

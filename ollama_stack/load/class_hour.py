@@ -7,6 +7,7 @@ in no list of processes.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -81,7 +82,7 @@ class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environm
         chosen = {"model": self.model} if not page or len(self.work["models"]) > 1 else {}
         with self.client.post(
             "/api/ask" if page else "/api/generate",
-            json={"prompt": prompt} | limit | chosen,
+            json={"prompt": prompt[: self.work["longest"]]} | limit | chosen,
             headers={"Accept": "text/event-stream"} if page else {},
             stream=True,
             catch_response=True,
@@ -168,6 +169,13 @@ class Rude(Client):
         self.ask("rude", f"{self.chance.randrange(1000)} {wish}{text}", self.work["most"])
 
 
+def end_with(parent: int) -> None:
+    """A class of which nobody hears any more is over at once: the verb may have been killed."""
+    while os.getppid() == parent:
+        gevent.sleep(STEP)
+    os._exit(1)
+
+
 def watch(metrics: str, began: float) -> None:
     """The gateway's places, for as long as it tells them."""
     with requests.Session() as session:
@@ -225,6 +233,7 @@ def obstacle(work: Line) -> str:
 def main() -> None:
     """The class, to its end."""
     work = json.load(sys.stdin)
+    gevent.spawn(end_with, work["parent"])
     if why := obstacle(work):
         tell(kind="obstacle", why=why)
         return

@@ -109,6 +109,11 @@ def holds(met: Waits, settings: Settings) -> bool:
     return met.p95 <= settings.slo_p95_wait and 1 - met.refused >= settings.slo_success
 
 
+def in_words(wait: float, most: int) -> str:
+    """A wait in seconds; beyond ``most`` the gateway ends it."""
+    return f"over {most} s" if wait > most else f"{wait:.1f} s"
+
+
 def carried(speeds: Speeds, settings: Settings) -> int:
     """The most students for whom they hold; 0 if not even for one."""
     numbers = range(1, MOST_STUDENTS + 1)
@@ -124,8 +129,9 @@ def too_many(speeds: Speeds, settings: Settings) -> str:
     met = expected(settings.students, speeds, settings)
     if holds(met, settings):
         return ""
+    wait = in_words(met.p95, settings.queue_seconds)
     return (
-        f"students: {settings.students} at once wait {met.p95:.0f} s at p95 (slo_p95_wait: "
+        f"students: {settings.students} at once wait {wait} at p95 (slo_p95_wait: "
         f"{settings.slo_p95_wait:g} s), {met.refused:.0%} are refused, by the speeds measured on "
         f"{speeds.at:%Y-%m-%d}; this host carries {carried(speeds, settings)}: fewer students at it, more CPUs, or a "
         "bound that you can stand for"

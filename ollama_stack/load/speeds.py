@@ -23,6 +23,7 @@ KNOWN = TypeAdapter(dict[str, Speeds])
 TOKENS = 32  # of an answer
 SHORT = "Hi"
 ENGLISH, RUSSIAN = "".join(TEXTS[0])[:600], "".join(TEXTS[1])[:300]
+KNOCK = 10  # seconds for a look at what is in memory
 BUSY = 1.0  # seconds of wait, which somebody else has caused
 
 
@@ -48,13 +49,16 @@ def measure(target: Target, settings: Settings) -> Speeds:
     except subprocess.TimeoutExpired as error:
         raise ValueError("its answers do not end; look at it with status") from error
     lines = [line[len(mark) :] for line in done.stdout.splitlines() if line.startswith(mark)]
-    if len(lines) != len(texts):
+    if not lines:
         raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
     return _speeds(settings, [Answer.parse(line.strip()) for line in lines])
 
 
 def _script(settings: Settings, mark: str, texts: Sequence[str]) -> Iterator[str]:
-    """Three questions one after the other, the rest of them at once; each answer in one write."""
+    """A knock, three questions one after the other, the rest of them at once; each answer in one write.
+
+    What is no answer ends it: a host that hangs would have as long for each of them.
+    """
     header = ""
     if settings.token_header_file:
         file = quote(settings.token_header_file)
@@ -63,10 +67,16 @@ def _script(settings: Settings, mark: str, texts: Sequence[str]) -> Iterator[str
             f'test -r {file} || {{ sudo -n test -r {file} && curl() {{ sudo -n curl "$@"; }}; }} || '
             f"{{ echo the login may not read {file}: let it use sudo -n >&2; exit 1; }}"
         )
+    curl = f"curl -sS --insecure --noproxy '*' {header} --max-time"
     yield (
-        "ask() { said=$(curl -sS --insecure --noproxy '*' --write-out ' %{http_code} %{time_total}'"
-        f' --max-time {settings.smoke_seconds} {header} --data "$1" {quote(settings.url)}/api/generate'
-        f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$said\"; }}"
+        f"why=$({curl} {KNOCK} {quote(settings.url)}/api/ps 2>&1 >/dev/null) || "
+        f'{{ echo "{settings.url} does not answer ($why); look at it with status" >&2; exit 1; }}'
+    )
+    yield (
+        f"ask() {{ said=$({curl} {settings.smoke_seconds} --write-out ' %{{http_code}} %{{time_total}}'"
+        f' --data "$1" {quote(settings.url)}/api/generate'
+        f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$said\";"
+        " case $said in *' 200 '*) ;; *) exit 1;; esac; }"
     )
     for number, text in enumerate(texts):
         options = {"num_predict": TOKENS, "temperature": 0}
@@ -81,6 +91,8 @@ def _speeds(settings: Settings, answers: Sequence[Answer]) -> Speeds:
             raise ValueError("others ask it now; measure while nobody does")
         if answer.fault:
             raise ValueError(f"{settings.model_name} answered {answer.fault}; look with status")
+    if len(answers) < 3 + settings.ollama_num_parallel:
+        raise ValueError("the login ended before the last answer; measure again")
     short, english, russian = (answer.body.get("prompt_eval_count", 0) for answer in answers[:3])
     letters = len(RUSSIAN) - sum(map(str.isascii, RUSSIAN))
     latin = (english - short) / (len(ENGLISH) - len(SHORT))

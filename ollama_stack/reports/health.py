@@ -119,12 +119,15 @@ def _of_load(load: Load, settings: Settings) -> Iterator[Problem]:
 
 def _of_gateway(seen: Seen, settings: Settings, now: datetime) -> Iterator[Problem]:
     if seen.places is None:
-        yield "down", f"the gateway does not answer: docker logs {GATEWAY.name}"
+        yield (
+            "down",
+            f"the gateway does not answer: docker logs {GATEWAY.name}; or is curl not on the host?",
+        )
     elif seen.places[1] >= settings.ollama_max_queue:
         yield "degraded", f"the queue is full: {seen.places[1]} wait (ollama_max_queue)"
     if seen.asked:
         yield from _of_questions(seen.asked, settings)
-    if settings.gateway_has_tls:
+    if settings.gateway_has_tls and (seen.places or seen.certificate):
         yield from _of_certificate(seen.certificate, settings, now)
 
 

@@ -19,13 +19,14 @@ from ollama_stack.inventory import Target
 from ollama_stack.load import Scenario, Through
 from ollama_stack.load.aim import aim, hold
 from ollama_stack.load.figures import Figures, Places, Question, Spread, broken, figures
+from ollama_stack.reports import folder as files
 from ollama_stack.reports.load_watch import Moment, watched
 from ollama_stack.stack.rendering import TEMPLATES
 
 Verdict = Literal["held", "broken", "unmeasured"]
 EXIT: dict[Verdict, int] = {"held": 0, "broken": 1, "unmeasured": 2}
 WIDTH, HEIGHT = 720, 200  # of a plot, in its own units
-FILES = ("load.json", "load.csv", "load.html")
+FILES = ("load.html", "load.json", "load.csv")
 MARK = '<meta name="generator" content="ollama-stack load">'
 
 
@@ -129,7 +130,8 @@ def show_load(load: Load, console: Console) -> None:
             table = Table("", "p50", "p95", "p99")
             for name, unit, found in spreads(host.figures):
                 table.add_row(f"{name}, {unit}", *(f"{part:.1f}" for _, part in found))
-            console.print(table)
+            if table.rows:
+                console.print(table)
             console.print(escape(_counted(host, host.figures)), soft_wrap=True)
         for reason in host.reasons:
             console.print(escape(f"{host.host}: {reason}"), soft_wrap=True)
@@ -181,37 +183,15 @@ def taken(moments: Sequence[Moment]) -> str:
 
 
 def refuse_others(folder: Path) -> None:
-    """ValueError if the folder has files of these names that are no report, or takes none: a class would be held for nothing."""
-    page = folder / FILES[-1]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = [folder / name for name in FILES if (folder / name).exists()]
-        ours = page.is_file() and MARK in page.read_text(errors="replace")
-    except OSError as error:
-        raise _not_written(error) from error
-    if others and not ours:
-        raise ValueError(
-            f"load: {others[0]} is no report of load's and stays as it is; name another folder with --report"
-        )
+    """ValueError if the folder takes no report of load's: a class would be held for nothing."""
+    files.refuse_others(folder, FILES, "load's", lambda page: MARK in page)
 
 
 def write_load(load: Load, folder: Path) -> list[Path]:
-    """JSON, CSV and a page, over older reports alone; ValueError names what is in the way."""
+    """A page, JSON and CSV, over older reports alone; ValueError names what is in the way."""
     refuse_others(folder)
-    texts = load.model_dump_json(indent=2) + "\n", as_csv(load), as_page(load)
-    paths = dict(zip((folder / name for name in FILES), texts, strict=True))
-    try:
-        for path, text in paths.items():
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _not_written(error) from error
-    return list(paths)
-
-
-def _not_written(error: OSError) -> ValueError:
-    return ValueError(
-        f"load: {error.filename} cannot be written ({error.strerror}); name another folder with --report"
-    )
+    texts = as_page(load), load.model_dump_json(indent=2) + "\n", as_csv(load)
+    return files.write(folder, dict(zip(FILES, texts, strict=True)))
 
 
 def as_csv(load: Load) -> str:

@@ -17,7 +17,7 @@ from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.load.sizing import Pace, Speeds, carried, expected, holds, too_many
+from ollama_stack.load.sizing import Pace, Speeds, carried, expected, holds, in_words, too_many
 from ollama_stack.reports.load import EXIT, Verdict
 
 STUDENTS = (1, 3, 5, 10, 15, 20, 30)
@@ -73,16 +73,21 @@ class Sizing(BaseModel, frozen=True):
 
 
 def find_sizing(inventory: str, targets: Sequence[Target]) -> Sizing:
-    """All hosts, side by side; what was measured is kept for ``plan``."""
+    """All hosts, side by side."""
     with ThreadPoolExecutor(32) as pool:
         hosts = list(pool.map(_host_sizing, targets))
-    speeds.keep({speeds.place(inventory, one.host): one.speeds for one in hosts if one.speeds})
     return Sizing(
         time=datetime.now(timezone.utc),
         inventory=inventory,
         verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
         hosts=hosts,
     )
+
+
+def keep_speeds(sizing: Sizing) -> None:
+    """For ``plan``; ValueError names what is in the way."""
+    found = {speeds.place(sizing.inventory, one.host): one.speeds for one in sizing.hosts}
+    speeds.keep({place: speed for place, speed in found.items() if speed})
 
 
 def _host_sizing(target: Target) -> HostSizing:
@@ -163,8 +168,9 @@ def _table(host: HostSizing) -> Table:
 
 
 def _cell(row: Row, most: int) -> str:
-    wait = f"over {most} s" if row.p95_wait > most else f"{row.p95_wait:.1f} s"
-    return f"[{'green' if row.holds else 'red'}]{wait}, {row.refused:.0%}[/]"
+    return (
+        f"[{'green' if row.holds else 'red'}]{in_words(row.p95_wait, most)}, {row.refused:.0%}[/]"
+    )
 
 
 def _speeds(found: Speeds) -> str:

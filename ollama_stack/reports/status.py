@@ -75,7 +75,6 @@ class Now(BaseModel, frozen=True):
     wait_p95: float | None = None
     wait_limit: float
     """slo_p95_wait."""
-    """After that, a question fails."""
     lesson: bool | None = None
     """Whether a class may ask now (lessons)."""
     certificate_end: datetime | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from hashlib import sha256
 
 from tests.audit.control import Blocked, Finding, NotApplicable, Reading, Unreadable, control
-from tests.audit.live import Live
+from tests.audit.live import APP, GATEWAY, Live
 from tests.audit.test_model import PULL_ANEW
 
 SAFE_OLLAMA = (0, 17, 1)
@@ -83,6 +85,42 @@ def _model(live: Live) -> Reading:
     if name not in models:
         raise Blocked("OLS-402")
     return said.reading(models[name], f"{name} {models[name]}")
+
+
+@control(
+    *("OLS-805", "The gateway's HAProxy still gets fixes", "high", "haproxy -v"),
+    "set gateway_image to a branch that does, as `ollama-stack outdated` names it, then {deploy}",
+)
+def test_the_gateways_haproxy_still_gets_fixes(live: Live) -> Finding:
+    """Strangers talk to it, and nobody closes the holes of a branch that has ended."""
+    live.pid(live.gateway)
+    said = live.ask(f"docker exec {GATEWAY} haproxy -v")
+    version, status, *_ = [*said.text.splitlines(), "", ""]
+    fixed = gets_fixes(status, date.today())
+    return said.reading(status, f"{version}\n{status}").meets("a branch that gets fixes", fixed)
+
+
+def gets_fixes(status: str, day: date) -> bool:
+    """Whether a branch of HAProxy does on a day, by its own words; those of a branch that has ended name no quarter."""
+    quarter = re.search(r"will stop receiving fixes around Q([1-4]) (\d{4})", status)
+    if not quarter:
+        return False
+    return (day.year, (day.month + 2) // 3) <= (int(quarter[2]), int(quarter[1]))
+
+
+@control(
+    *("OLS-806", "The page's Python still gets fixes", "medium", "PEP 602: five years"),
+    "set app_base_image to a newer Python, or make app_image anew with one, then {deploy}",
+)
+def test_the_pages_python_still_gets_fixes(live: Live) -> Finding:
+    """It reads what students write."""
+    live.pid(live.app)
+    said = live.ask(f"docker exec {APP} python3 --version")
+    version = re.fullmatch(r"Python 3\.(\d+)\.\S+\s*", said.text)
+    end = date(2016 + int(version[1]), 10, 31) if version else date.min
+    return said.reading(said.text.strip(), said.text).meets(
+        f"fixes until {end}" if version else "Python 3", date.today() <= end
+    )
 
 
 def _same(live: Live, read: Callable[[Live], Reading], declared: Callable[[Live], str]) -> Finding:

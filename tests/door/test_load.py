@@ -167,6 +167,22 @@ def test_students_have_the_tokens_of_the_class_and_nobody_sees_them(
     assert tokens == {"one", "two"}
 
 
+def test_a_killed_run_leaves_no_class_behind(door: Door, tmp_path: Path) -> None:
+    door.ollama.hold.clear()
+    words = [sys.executable, "-m", "ollama_stack.cli", "load", inventory(tmp_path, door)]
+    try:
+        running = subprocess.Popen(
+            [*words, "--scenario", "burst"], cwd=ROOT, start_new_session=True
+        )
+        until(lambda: door.ollama.now > 0, 60)
+        assert list(of_session(running.pid))
+        running.kill()
+        running.wait()
+        until(lambda: not list(of_session(running.pid)), 20)
+    finally:
+        door.ollama.hold.set()
+
+
 def of_session(leader: int) -> Iterator[Path]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(ProcessLookupError):

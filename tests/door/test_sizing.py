@@ -12,7 +12,7 @@ import pytest
 
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.reports.sizing import HostSizing, find_sizing
+from ollama_stack.reports.sizing import HostSizing, find_sizing, keep_speeds
 from tests.door.conftest import SECRETS, Door, Opener
 from tests.door.double import Handler, whole
 from tests.unit.conftest import group_data
@@ -64,8 +64,9 @@ def sized(door: Door, folder: Path, **own: Any) -> HostSizing:
     data |= {"gateway_tokens": {"one": "env:A"}, "ollama_dir": str(folder)} | own
     header = folder / "local-token.header"
     header.write_text(f"Authorization: Bearer {SECRETS['local']}\n")
-    (host,) = find_sizing("x.py", [Target("@local", ("medium",), data)]).hosts
-    return host
+    found = find_sizing("x.py", [Target("@local", ("medium",), data)])
+    keep_speeds(found)
+    return found.hosts[0]
 
 
 def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) -> None:
@@ -82,7 +83,7 @@ def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) ->
     assert told.latin == pytest.approx(1 / LATIN, rel=0.05)
     assert told.cyrillic == pytest.approx(1 / CYRILLIC, rel=0.05)
     assert speeds.kept() == {"x.py @local": told}
-    prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came]
+    prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came if body]
     assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
 
 
@@ -97,14 +98,22 @@ def test_too_many_students_break_the_bound(clocked: Door, tmp_path: Path, kept: 
 
 
 def test_what_cannot_be_measured_is_told_and_not_kept(
-    clocked: Door, tmp_path: Path, kept: Path
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = sized(clocked, tmp_path, ollama_port=1)
     assert (gone.verdict, gone.speeds) == ("unmeasured", None)
-    assert gone.reasons == ["qwen2.5:1.5b answered HTTP 0: no answer; look with status"]
+    (why,) = gone.reasons
+    assert why.startswith("http://127.0.0.1:1 does not answer (curl: (7) ")
+    assert why.endswith("); look at it with status")
     clocked.ollama.RequestHandlerClass = Handler  # who says no durations
+    clocked.ollama.came.clear()
     try:
         odd = sized(clocked, tmp_path)
+        assert len([path for path, *_ in clocked.ollama.came if path == "/api/generate"]) == 6
+        monkeypatch.setattr(clocked.ollama, "status", 500)
+        clocked.ollama.came.clear()
+        assert "answered HTTP 500" in sized(clocked, tmp_path).reasons[0]
+        assert len(clocked.ollama.came) == 1 + 1
     finally:
         clocked.ollama.RequestHandlerClass = Clocked
     assert odd.reasons == ["qwen2.5:1.5b answered no eval_count or eval_duration; look with status"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from ollama_stack.facts.now import LastMinutes, Places
+import httpx
+
+from ollama_stack.facts.now import Asked, LastMinutes, Places
 from tests.door.conftest import Door, until
 from tests.door.test_places import held, statuses
 
@@ -22,15 +24,28 @@ def test_places_and_what_became_of_questions(locked: Door) -> None:
     before = LastMinutes().process(said(locked, LastMinutes().command()))
     with held(locked) as mine:
         mine += [locked.start("one") for _ in range(9)] + [locked.start("two") for _ in range(9)]
-        refused = statuses(mine).count(503)
+        became = statuses(mine)
+        refused = became.count(503)
         assert refused
         waiting = 18 - refused - 3
         until(lambda: Places().process(said(locked, look)) == (3, waiting))
-        mine[0].close()  # who leaves has not failed
+        here = [one for one, status in zip(mine, became, strict=True) if not status]
+        for one in (here[0], here[-1]):  # who leaves, answered or waiting, has not failed
+            one.close()
+        until(lambda: Places().process(said(locked, look)) == (3, waiting - 2))
         locked.ollama.hold.set()
         until(lambda: Places().process(said(locked, look)) == (0, 0))
     after = LastMinutes().process(said(locked, LastMinutes().command()))
     assert after.refused - before.refused == refused
     assert after.failed == before.failed
-    assert 18 - refused - 1 <= after.answered - before.answered <= 18 - refused
+    assert after.answered - before.answered == 18 - refused - 2
     assert after.wait(1) is not None
+
+
+def test_a_student_whom_the_page_refuses_is_counted(door: Door) -> None:
+    door.app.status = 503
+    with httpx.Client(base_url=f"http://127.0.0.1:{door.page}", trust_env=False) as browser:
+        answers = [browser.post("/api/ask", json={"prompt": "hi"}), browser.post("/", data={})]
+    door.app.status = 200
+    assert [answer.status_code for answer in answers] == [503, 503]
+    until(lambda: LastMinutes().process(said(door, LastMinutes().command())) == Asked(refused=2))

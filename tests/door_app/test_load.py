@@ -19,12 +19,15 @@ from tests.unit.conftest import group_data
 
 
 class Listener(Speaker):
-    """A double for Ollama that counts who asks which model."""
+    """A double for Ollama that counts who asks which model, and how long the questions are."""
 
     asked: ClassVar[Counter[str]] = Counter()
+    lengths: ClassVar[set[int]] = set()
 
     def _hear(self, body: bytes) -> None:
-        self.asked[json.loads(body)["model"]] += 1
+        question = json.loads(body)
+        self.asked[question["model"]] += 1
+        self.lengths.add(len(question["prompt"]))
 
 
 def held(folder: Path, data: dict[str, Any]) -> Any:
@@ -56,13 +59,16 @@ def test_a_class_asks_the_page_as_browsers_do(students: Door, tmp_path: Path) ->
     assert host["places"], "nobody has looked at the gateway"
 
 
-def test_where_students_choose_each_model_is_asked(tmp_path: Path) -> None:
+def test_where_students_choose_each_model_is_asked_as_long_questions_as_the_page_takes(
+    tmp_path: Path,
+) -> None:
     models = ["qwen2.5:1.5b", "another:1"]
     own: dict[str, Any] = {"app_enabled": True, "models": models, "app_models": models}
+    own |= {"app_max_prompt": 40}
     threads = str(read_settings(group_data("all", "medium")).app_threads)
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
-        told = {"APP_THREADS": threads, "APP_MODELS": ",".join(models)}
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        told = {"APP_THREADS": threads, "APP_MODELS": ",".join(models), "APP_MAX_PROMPT": "40"}
         with started(tmp_path, f"http://127.0.0.1:{server.server_port}", **told) as app:
             door = Door(tmp_path, own, app.port)
             try:
@@ -72,3 +78,4 @@ def test_where_students_choose_each_model_is_asked(tmp_path: Path) -> None:
                 door.end()
         server.shutdown()
     assert Listener.asked.keys() == set(models)
+    assert max(Listener.lengths) == 40

@@ -26,7 +26,7 @@ class Mutation:
     ``before``: a script before all that.
     ``compose``: values by dotted path; ``gateway``: replacements of text, loaded by the gateway.
     ``declared``: variables of Ollama's container; ``reads``, ``app_reads``: what the server, or the
-    app, is started with all the same.
+    app, is started with all the same. ``tuned``: parameters of the model, or its template.
     ``also``: controls that cannot but see it too. ``doubles``: commands that answer instead of the
     host's own, for what cannot be provoked. ``waivers``: instead of the inventory's.
     """
@@ -39,6 +39,7 @@ class Mutation:
     reads: dict[str, str] = field(default_factory=dict)
     app_reads: dict[str, str] = field(default_factory=dict)
     gateway: tuple[tuple[str, str], ...] = ()
+    tuned: dict[str, Any] = field(default_factory=dict)
     also: frozenset[str] = frozenset()
     doubles: dict[str, str] = field(default_factory=dict)
     waivers: tuple[dict[str, str], ...] | None = None
@@ -63,7 +64,19 @@ class Mutation:
             *(f"app reads {name}" for name in self.app_reads),
             *(old for old, new in self.gateway if old not in new),
             *(() if self.waivers is None else ("waivers",)),
+            *(("runner",) if self.tuned else ()),
         }
+
+    def clashes(self, other: Mutation) -> bool:
+        """Whether the two cannot be in force at once; a model is tuned by several at once."""
+        if self.tuned and other.tuned:
+            return bool(self.tuned.keys() & other.tuned.keys())
+        return (
+            self.alone
+            or other.alone
+            or self.felt != other.felt
+            or bool(self.touches & other.touches)
+        )
 
 
 Batch = dict[str, Mutation]  # by control, all of them in force at once
@@ -74,13 +87,9 @@ def batches(mutations: Mapping[str, Mutation]) -> list[Batch]:
     found: list[Batch] = []
     for id_, mutation in mutations.items():
         for batch in found:
-            others = batch.values()
-            if mutation.alone or any(
-                o.alone or o.felt != mutation.felt or o.touches & mutation.touches for o in others
-            ):
-                continue
-            batch[id_] = mutation
-            break
+            if not any(mutation.clashes(other) for other in batch.values()):
+                batch[id_] = mutation
+                break
         else:
             found.append({id_: mutation})
     return found
@@ -251,18 +260,24 @@ RESTORE = (
 RUNNER = uses("runner")  # and the models that it may run
 
 
-def model_created(name: str = MODEL, then: str = "", **body: Any) -> Mutation:
+def model_created(name: str = MODEL, then: str = "", **body: Any) -> str:
     """The model made anew from the pulled one, with something else than declared."""
     made = ask("/api/create", **({"model": name, "from": PRISTINE, "stream": False} | body))
-    return Mutation(KEEP + made + then, RESTORE, uses=RUNNER)
+    return KEEP + made + then
 
 
-def tuned(**parameters: int) -> Mutation:
-    """Other parameters in the model, while the runner in memory still has the right ones."""
-    return model_created(
-        parameters=PARAMETERS | parameters,
-        then=generate(num_ctx=PARAMETERS["num_ctx"], num_thread=PARAMETERS["num_thread"]),
-    )
+def model_as(batch: Iterable[Mutation]) -> tuple[str, str]:
+    """The model as all of them tune it, and its way back.
+
+    Its runner in memory still has the right parameters.
+    """
+    wrong = {name: value for mutation in batch for name, value in mutation.tuned.items()}
+    if not wrong:
+        return "true", "true"
+    template = {"template": wrong.pop("template")} if "template" in wrong else {}
+    right = {name: PARAMETERS[name] for name in ("num_ctx", "num_thread")}
+    made = model_created(then=generate(**right), parameters=PARAMETERS | wrong, **template)
+    return made, RESTORE
 
 
 HEALTHY = (
@@ -288,7 +303,7 @@ EFFECT = {
     "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
-        + generate(num_predict=12)
+        + generate(num_predict=4)
         + "docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
@@ -315,11 +330,13 @@ EFFECT = {
 MODELS = {
     "OLS-401": Mutation(f"{KEEP} docker exec ollama ollama rm {MODEL}", RESTORE, alone=True),
     "OLS-402": Mutation(f"{KEEP} docker exec ollama ollama rm {PRISTINE}", RESTORE, alone=True),
-    "OLS-403": tuned(num_thread=2),
-    "OLS-404": tuned(num_ctx=1024),
-    "OLS-405": tuned(num_predict=9),
-    "OLS-406": model_created(name=PRISTINE, parameters={"top_k": 7}),
-    "OLS-407": model_created(template="Answer: {{ .Prompt }}", parameters=PARAMETERS),
+    "OLS-403": Mutation(tuned={"num_thread": 2}),
+    "OLS-404": Mutation(tuned={"num_ctx": 1024}),
+    "OLS-405": Mutation(tuned={"num_predict": 9}),
+    "OLS-406": Mutation(
+        model_created(name=PRISTINE, parameters={"top_k": 7}), RESTORE, uses=RUNNER
+    ),
+    "OLS-407": Mutation(tuned={"template": "Answer: {{ .Prompt }}"}),
     "OLS-408": Mutation(
         f"echo rotten > {BLOBS}/sha256-{'0' * 64}",
         f"rm {BLOBS}/sha256-{'0' * 64}",
@@ -474,20 +491,25 @@ frontend clients
 AUTHORITY = "/run/ollama-lab-tls"  # on the controller, which is the host
 OWN = f"-CA {AUTHORITY}/ca.crt -CAkey {AUTHORITY}/ca.key"
 CALLED = f"IP:127.0.0.1,DNS:localhost,DNS:{SSH_NAME},IP:{ADDRESSES[0]}"
-LOADED = "docker kill --signal USR2 ollama-gateway; sleep 2"
+TLS = "/opt/ollama-lab/gateway/tls.pem"
+SHOWN = "openssl s_client -connect 127.0.0.1:11434 2>/dev/null </dev/null | openssl x509"
+LOADED = (
+    "docker kill --signal USR2 ollama-gateway; "
+    f"""timeout 10 sh -c 'until test "$({SHOWN})" = "$(openssl x509 -in {TLS})"; do sleep 0.1; done' """
+)
 
 
 def certificate(names: str, days: int, signer: str) -> Mutation:
     """The gateway shows another one; without a ``signer`` it is signed by its own key."""
-    live, kept = "/opt/ollama-lab/gateway/tls.pem", "/opt/ollama-lab/tls.lab"
+    kept = "/opt/ollama-lab/tls.lab"
     made = (
         f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days} {signer} "
         f"-subj /CN=localhost -addext subjectAltName={names} -keyout /tmp/lab.key -out /tmp/lab.crt"
     )
     return Mutation(
-        f"cp --preserve=all {live} {kept}; {made} 2>/dev/null; "
-        f"cat /tmp/lab.crt /tmp/lab.key > {live}; rm /tmp/lab.crt /tmp/lab.key; {LOADED}",
-        f"cat {kept} > {live}; rm {kept}; {LOADED}",
+        f"cp --preserve=all {TLS} {kept}; {made} 2>/dev/null; "
+        f"cat /tmp/lab.crt /tmp/lab.key > {TLS}; rm /tmp/lab.crt /tmp/lab.key; {LOADED}",
+        f"cat {kept} > {TLS}; rm {kept}; {LOADED}",
         uses=uses("certificate"),
     )
 
@@ -579,6 +601,13 @@ HARDENING = {
 
 LATER = "2035-12-31"
 ACCEPTED = {"id": "OLS-801", "reason": "loopback only", "until": LATER}
+
+
+def answers(question: str, answer: str) -> str:
+    """A docker that answers one question otherwise than a container does."""
+    return f'case "$*" in *"{question}") echo "{answer}"; exit ;; esac\nexec /usr/bin/docker "$@"'
+
+
 BALLAST = "/var/lib/docker/ollama-lab-ballast"
 REST = {
     "OLS-801": Mutation(waivers=()),
@@ -587,6 +616,8 @@ REST = {
             "docker": 'test "$1" = version && { echo 19.03.15; exit; }\nexec /usr/bin/docker "$@"'
         }
     ),
+    "OLS-805": Mutation(doubles={"docker": answers("haproxy -v", "Status: unmaintained branch")}),
+    "OLS-806": Mutation(doubles={"docker": answers("python3 --version", "Python 3.9.2")}),
     "OLS-901": Mutation(compose={"ollama.logging.options.max-size": "1g"}),
     "OLS-902": Mutation(compose={"gateway.logging.options.max-size": "1g"}),
     "OLS-905": Mutation(compose={"app.logging.options.max-size": "1g"}),

@@ -21,8 +21,8 @@ from schemathesis import GenerationMode
 from app import create_app
 from bench import app_load
 from bench.app_load import APP
-from bench.browser_pages import LONG, TOKEN, crowd, gauge, until_busy
-from tests.lab.conftest import LABEL, URL, deploy, deployed, runner, sh, until
+from bench.browser_pages import LONG, TOKEN, crowd, until_busy
+from tests.lab.conftest import LABEL, URL, deploy, deployed, sh, until
 
 SECRETS = Path("/opt/ollama-lab/app")
 
@@ -43,6 +43,7 @@ def client() -> Iterator[httpx.Client]:
         yield found
 
 
+@pytest.mark.long("thirty answers, and twelve students who come back when they are told to")
 def test_thirty_at_once_are_all_answered_three_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_load, "TOKENS", 8)
     chance = random.Random(0)  # noqa: S311 no secret
@@ -143,22 +144,6 @@ def test_a_rebuilt_image_of_the_same_name_is_taken_up() -> None:
         deployed()
     assert sh("docker inspect --format '{{.Image}}' ollama-app") == before
     sh("docker image prune --force --filter label=rebuilt=yes")
-
-
-@pytest.mark.long("two runs that replace Ollama")
-def test_pool_threads_and_slots_follow_one_profile_and_come_back() -> None:
-    """Ollama alone would take 2 threads on this machine: 1 proves the tuning."""
-    assert "--threads 1 " in runner()
-    key = (SECRETS / "cookie.key").read_text()
-    deployed("ollama_num_parallel=2", "ollama_max_queue=10", "ollama_cpus=2")
-    assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (2, 10)
-    assert "--parallel 2 " in runner()
-    assert "--threads 2 " in runner()
-    deployed()
-    assert (gauge("app_pool_threads"), gauge("app_waiting_places")) == (3, 15)
-    assert "--parallel 3 " in runner()
-    assert "--threads 1 " in runner()
-    assert (SECRETS / "cookie.key").read_text() == key
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from tests.lab.conftest import (
     sh,
     until,
 )
-from tests.lab.mutations import MODEL, OPEN, Batch, Mutation, batches, edits, generate
+from tests.lab.mutations import MODEL, OPEN, Batch, Mutation, batches, edits, generate, model_as
 
 GATEWAY_FILE = Path("/opt/ollama-lab/gateway/haproxy.cfg")
 DEEP = {"OLS-408", "OLS-517", "OLS-1212"}
@@ -145,6 +145,9 @@ def broken(state: Deployed, *together: Mutation) -> Iterator[None]:
     with ExitStack() as back:
         back.callback(state.gateway_is, ())
         state.gateway_is(edit for mutation in together for edit in mutation.gateway)
+        model, model_back = model_as(together)
+        back.callback(sh, model_back)
+        sh(model)
         for mutation in together:
             back.callback(sh, mutation.back or "true")
             sh(mutation.script or "true")

@@ -70,7 +70,7 @@ def unload() -> None:
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_queue_is_bounded_warm_or_cold(cold: bool) -> None:
     unload() if cold else generate()
-    answers, flight, queue = at_once(40, tokens=16)
+    answers, flight, queue = at_once(40, tokens=8)
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 503}
     assert (flight, queue) == (3, 15)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.browser_pages import gauge
 from tests.lab.conftest import (
     COMPOSE_FILE,
     INVENTORY,
@@ -16,6 +17,7 @@ from tests.lab.conftest import (
     deployed,
     generate,
     run,
+    runner,
     sh,
 )
 from tests.lab.test_debris import deploying
@@ -32,6 +34,19 @@ ID = "docker inspect --format '{{.Id}}' ollama"
 
 def queue() -> str:
     return sh("docker exec ollama printenv OLLAMA_MAX_QUEUE").strip()
+
+
+COOKIE_KEY = COMPOSE_FILE.parent / "app" / "cookie.key"
+
+
+def profile() -> tuple[int, ...]:
+    """The page's places to answer and to wait, then the runner's slots and threads.
+
+    Ollama alone would take 2 threads on this machine: 1 proves the tuning.
+    """
+    words = runner().split()
+    of_runner = (int(words[words.index(name) + 1]) for name in ("--parallel", "--threads"))
+    return gauge("app_pool_threads"), gauge("app_waiting_places"), *of_runner
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,17 +81,21 @@ def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
 
 @pytest.mark.long("a run and a rollback, each of which replaces Ollama, with a class at work")
 def test_a_release_is_kept_and_gone_back_to_and_nobody_loses_an_answer() -> None:
-    before, container = current(), sh(ID)
+    before, container, key = current(), sh(ID), COOKIE_KEY.read_text()
+    assert profile() == (3, 15, 3, 1)
     with class_at_work(5) as told:
-        deployed("ollama_max_queue=12")
+        deployed("ollama_num_parallel=2", "ollama_max_queue=12", "ollama_cpus=2")
     assert sh(ID) != container
     assert set(told) == {200}
+    assert profile() == (2, 12, 2, 2)
     after = current()
     assert after > before
     assert "-      - OLLAMA_MAX_QUEUE=15" in (RELEASES / str(after) / "changes").read_text()
     done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"TO={before}")
     assert done.returncode == 0, done.stderr
     assert queue() == "15"
+    assert profile() == (3, 15, 3, 1)
+    assert COOKIE_KEY.read_text() == key
     assert current() == before
     done = run("make", "status", f"INVENTORY={INVENTORY}", "JSON=1")
     (host,) = json.loads(done.stdout)["hosts"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +61,38 @@ def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 3
     assert done.stderr == "the folder that you stand in is no longer there; cd to another one\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--watch"], ["--json"]])
+def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        (tmp_path / "hosts.py").write_text(
+            f'medium = [("a", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port}}})]'
+        )
+        command = [sys.executable, "-m", "ollama_stack.cli", "status", str(tmp_path / "hosts.py")]
+        running = subprocess.Popen(
+            [*command, *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        connection, _ = silent.accept()
+        os.killpg(running.pid, signal.SIGINT)
+        said, _ = running.communicate()
+        connection.close()
+    assert (running.returncode, said) == (130, b"\n")  # which ends the line of ^C
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("", r"Kla\xdfe-\u0416 unreachable"), ("--json", r'"Kla\u00dfe-\u0416"')]
+)
+def test_a_terminal_without_the_letters_of_a_name_hides_no_host(
+    words: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.py").write_text(
+        'medium = [("Klaße-Ж", {"ssh_hostname": "127.0.0.9", "ssh_port": 1})]', encoding="utf-8"
+    )
+    done = front_door(f"status {tmp_path}/hosts.py {words}", "PYTHONIOENCODING=ascii $it")
+    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr

@@ -111,5 +111,9 @@ def test_the_lines_of_a_release_make_what_its_workflow_asks_for(tmp_path: Path) 
     )
 
 
-def test_the_package_and_the_program_have_one_version() -> None:
+def test_package_program_and_changelog_have_one_version() -> None:
     assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+    day = r"20\d\d-\d\d-\d\d"
+    newest = re.search(rf"^## (\S+) - {day}$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert newest[1] == __version__

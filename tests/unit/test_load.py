@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from errno import ENOSPC
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from random import Random
@@ -124,7 +125,7 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed(ollama_bind="10.0.0.7").base == "http://10.0.0.7:11434"
     page = aimed("@local", through="page", app_enabled=True, gateway_tokens={"one": "env:A"})
     assert (page.base, page.tokens, page.metrics) == ("http://127.0.0.1:8080", [], "")
-    assert page.models == ["qwen2.5:1.5b"]
+    assert (page.models, page.longest) == (["qwen2.5:1.5b"], 2000)
     both: dict[str, Any] = {
         "models": ["qwen2.5:1.5b", "b:1"],
         "app_models": ["qwen2.5:1.5b", "b:1"],
@@ -228,7 +229,8 @@ def test_a_class_has_an_end_and_a_number(words: list[str]) -> None:
     assert f"Invalid value for '{words[0]}'" in done.stderr
 
 
-def test_what_stops_a_measurement_is_no_broken_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["load", "sizing"])
+def test_what_stops_a_measurement_is_no_broken_bound(verb: str, tmp_path: Path) -> None:
     faulty = tmp_path / "hosts.py"
     faulty.write_text("medium = [('a.invalid', {'slo_success': 2.0}), ('b.invalid', {})]")
     for words, said in (
@@ -236,7 +238,7 @@ def test_what_stops_a_measurement_is_no_broken_bound(tmp_path: Path) -> None:
         ([str(faulty), "--limit", "10.0.0.9"], "no host matches 10.0.0.9"),
         ([str(tmp_path / "none.py")], "there is no such inventory"),
     ):
-        done = command("ollama_stack.cli", "load", *words)
+        done = command("ollama_stack.cli", verb, *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
 
@@ -253,6 +255,15 @@ def test_the_success_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> No
     unknown = "throttling and memory are not known (the login needs Docker)"
     assert f"1 refused, in flight and waiting are not known, {unknown}" in lines
     assert lines[-2:] == ["class-1: not measured", "class-1: down"]
+
+
+def test_where_nobody_is_answered_there_is_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = host(verdict="broken", figures=figures([question("refused", status=503)], [], 60, 30))
+    show_load(load(one), Console(width=80))
+    assert "p95" not in capsys.readouterr().out
+    assert "p95" not in write_load(load(one), tmp_path)[0].read_text()
 
 
 def test_what_the_container_takes_meanwhile_is_told(
@@ -304,8 +315,8 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     one = load(host(verdict="held", figures=found, places=places, questions=[question()]))
     paths = write_load(one, tmp_path / "out")
     assert write_load(one, tmp_path / "out") == paths
-    assert [path.name for path in paths] == ["load.json", "load.csv", "load.html"]
-    page = paths[2].read_text()
+    assert [path.name for path in paths] == ["load.html", "load.json", "load.csv"]
+    page = paths[0].read_text()
     assert "<b>" not in page
     assert "default-src 'none'" in page
     assert 'points="0.0,160.0 720.0,0.0"' not in page  # the lines begin where nobody is
@@ -319,8 +330,28 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     done = command("ollama_stack.cli", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "students ask" not in done.stderr, "the class was held for nothing"
-    with pytest.raises(ValueError, match=r"load: .*load\.csv cannot be written .*; name another"):
+    with pytest.raises(
+        ValueError, match=r"--report: .*load\.csv cannot be written .*; name a folder"
+    ):
         refuse_others(tmp_path / "mine" / "load.csv")
+
+
+def test_a_full_disk_leaves_the_report_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = figures([question()], [], 60, 30)
+    one = load(host(verdict="held", figures=found, questions=[question()]))
+    older = {path: path.read_text() for path in write_load(one, tmp_path)}
+    whole = Path.write_text
+
+    def half(path: Path, text: str, encoding: str) -> int:
+        whole(path, text[:9], encoding)
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be written .No space left on device"):
+        write_load(load(host(verdict="unmeasured")), tmp_path)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == older
 
 
 def test_the_corpus_is_a_class_s() -> None:
@@ -337,4 +368,4 @@ def test_the_corpus_is_a_class_s() -> None:
     assert corpus.length(chance, 8) == 8
     asked = {corpus.question(chance, 1) for _ in range(100)}
     assert len(asked) > 90
-    assert max(map(len, asked)) < 2100  # within app_max_prompt and the gateway's bodies
+    assert max(map(len, asked)) < 2100  # within the gateway's bodies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -170,6 +171,13 @@ def test_everything_listens_on_loopback_alone_and_is_short_of_memory_first() -> 
     look = texts["/etc/systemd/system/ollama-stack-status.service"]
     assert "User=ops\n" in look
     assert 'ExecStart="/a b/.venv/bin/ollama-stack" status "inventories/x.py" --metrics' in look
+
+
+def test_an_alarm_names_a_unit_that_is_there() -> None:
+    monitor = read_monitor({})
+    named = re.findall(r"systemctl status ([\w.-]+)", "".join(configurations(monitor).values()))
+    assert named
+    assert {*named} <= {Path(path).name for path in units(monitor, "ops", "/clone", "x.py")}
 
 
 @pytest.mark.parametrize(

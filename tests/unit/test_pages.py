@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from ollama_stack import ROOT, paths
 from ollama_stack.cli import cli
 from tests.audit.controls import specs
+from tests.unit.conftest import group_data
 
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "bench/rivals/README.md"]
@@ -31,7 +32,11 @@ def prose(text: str) -> str:
 def anchors(page: Path) -> set[str]:
     """As GitHub and GitLab make them of headings."""
     headings = re.findall(r"^#+ (.+)$", prose(page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(slug, headings))
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -52,6 +57,23 @@ def test_the_index_leads_to_every_page() -> None:
         for p in DOCS
         if p.name != "index.md" and f"{p.relative_to(ROOT / 'docs')})" not in index
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "answer"),
+    [
+        ("docs/operate.md#add-a-host", "ollama-stack deploy inventories/school.py --limit"),
+        ("docs/trouble.md#students-and-programs", "| 503,"),
+        ("docs/operate.md#rotate-a-token", "openssl rand"),
+        ("docs/hosts.md#what-was-tried-on-which-system", "| Debian 13"),
+    ],
+)
+def test_the_first_page_leads_to_an_answer(section: str, answer: str) -> None:
+    assert f"]({section})" in (ROOT / "README.md").read_text()
+    page, _, anchor = section.partition("#")
+    parts = re.split(r"^#+ ", (ROOT / page).read_text(), flags=re.MULTILINE)
+    (text,) = [part for part in parts if slug(part.partition("\n")[0]) == anchor]
+    assert answer in text
 
 
 def test_the_first_page_fits_on_three_screens() -> None:
@@ -94,6 +116,15 @@ def test_the_first_page_has_the_number_of_controls() -> None:
     assert f"[{len(specs())} controls]" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.parametrize("file", ["all", "lab"])
+def test_the_first_page_has_the_versions_in_both_languages(file: str) -> None:
+    _, _, version = group_data(file)["ollama_image"].partition(":")
+    english, _, russian = (ROOT / "README.md").read_text().partition("## Быстрый старт")
+    named = rf"\s{re.escape(version)}\b"
+    assert re.search(named, english)
+    assert re.search(named, russian)
+
+
 def test_what_is_uninstalled_is_what_is_installed() -> None:
     page = (ROOT / "docs/operate.md").read_text()
     passing = {"NEW_KEYRING", "OLD_PIN", "UNITS", "DATA_ROOT", "CONTAINERD_ROOT"}
@@ -108,7 +139,7 @@ def test_a_message_that_is_explained_is_one_that_is_told() -> None:
         path.read_text()
         for room in SOURCES
         for path in sorted((ROOT / room).rglob("*"))
-        if path.suffix in {".py", ".j2", ".lua", ".json", ""} and path.is_file()
+        if path.suffix in {".py", ".j2", ".lua", ".json", ".sh", ""} and path.is_file()
     )
     told = re.sub(r'"\s+f?"', "", sources)  # a literal in two lines
     page = (ROOT / "docs/trouble.md").read_text()

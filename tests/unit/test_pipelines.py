@@ -11,6 +11,8 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -19,6 +21,11 @@ from click.testing import CliRunner
 
 from ollama_stack import ROOT
 from ollama_stack.cli import cli
+from ollama_stack.config.settings import read_settings
+from ollama_stack.inventory import Target
+from ollama_stack.load.aim import aim
+from ollama_stack.rules import faults
+from tests.unit.conftest import group_data
 from tests.unit.test_report import FITS, GONE
 
 pytestmark = pytest.mark.process
@@ -107,6 +114,22 @@ def test_each_verb_and_option_exists(name: str, verb: str, options: list[str]) -
 def test_the_load_comes_after_plan_deploy_and_audit(name: str) -> None:
     order = [verb for pipeline, verb, _ in verbs() if pipeline == name]
     assert order == ["plan", "deploy", "audit", "load"]
+
+
+def test_the_page_s_inventory_can_be_asked_from_the_runner(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/ci/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    (tmp_path / "staging.py").write_text(dedent(code))
+    ((name, own),) = run_path(str(tmp_path / "staging.py"))["medium"]
+    own = group_data("all", "medium") | own | {"gateway_tls_folder": str(made)}
+    assert not faults(["medium"], own)
+    (token,) = re.findall(r"`(STAGING_CLASS_TOKEN)`", page)
+    assert PIPELINES["github"]["jobs"]["staging"]["env"].keys() >= {token}
+    monkeypatch.setenv(token, "0" * 64)
+    task = aim(Target(name, ("medium",), own), read_settings(own), 15, 3, "lesson")
+    assert (task.base, task.tokens) == ("https://10.0.9.5:11434", ["0" * 64])
 
 
 def test_a_plan_that_fails_ends_the_job_before_anything_changes(runner: Runner) -> None:

@@ -73,7 +73,9 @@ def test_too_many_students_are_told_with_the_way_out() -> None:
     assert too_many(measured(), settings()) == ""
     assert too_many(measured(), settings(students=3)) == ""
     told = too_many(measured(), settings(students=15))
-    assert told.startswith("students: 15 at once wait ")
+    assert told.startswith("students: 15 at once wait 4")
+    slower = measured(together=Pace(read=4, write=1.5))
+    assert "15 at once wait over 120 s at p95" in too_many(slower, settings(students=15))
     assert "(slo_p95_wait: 30 s)" in told
     assert "by the speeds measured on 2026-11-28; this host carries " in told
 

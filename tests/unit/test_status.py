@@ -183,7 +183,11 @@ def broken(house: House, what: str) -> None:
         ("dead", "down", "ollama does not run: exited, exit code 137, killed for memory"),
         ("sick", "down", "ollama fails its health check: docker logs ollama"),
         ("no gateway", "down", "there is no container ollama-gateway: deploy"),
-        ("silent gateway", "down", "the gateway does not answer: docker logs ollama-gateway"),
+        (
+            "silent gateway",
+            "down",
+            "the gateway does not answer: docker logs ollama-gateway; or is curl not on the host?",
+        ),
         ("full", "degraded", "the queue is full: 15 wait (ollama_max_queue)"),
         (
             "refused",
@@ -257,6 +261,16 @@ def test_a_certificate_is_late_when_its_renewal_has_failed() -> None:
     assert late.endswith("deploy makes a new one")
     (over,) = ends({"gateway_tls_cert": "~/tls.pem"}, 90, -1)
     assert over.endswith("replace gateway_tls_cert, deploy")
+
+
+def test_a_gateway_that_does_not_answer_is_one_problem() -> None:
+    said = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
+    own = read_settings(group_data("all", "medium") | {"gateway_tls": "own"})
+    now = datetime.now(timezone.utc)
+    (silent,) = problems(Seen(said, None, {}, None, None, None), own, now)
+    assert silent.startswith("the gateway does not answer: ")
+    (bare,) = problems(Seen(said, None, {}, (0, 0), None, None), own, now)
+    assert bare.startswith("the address shows no certificate: ")
 
 
 def test_without_ssh_here_no_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,10 @@ def test_both_hierarchies_tell_the_same(said: str) -> None:
     assert found == Load(found.cpus, found.throttled_seconds, memory=10**9, killed=2)
 
 
+def test_a_client_that_left_the_queue_has_not_failed() -> None:
+    assert LastMinutes().process(["   9 -1 -1 CQ--", "   2 -1 -1 CC--"]) == Asked()
+
+
 def test_the_page_tells_of_its_own_questions() -> None:
     said = ["   3 answered 2000 page", "   1 left 90 page", "   2 hung 7000 page", "  40 503 -1 L"]
     assert LastMinutes().process(said) == Asked(3, 40, 2, {2000: 3, 7000: 2})  # type: ignore[arg-type]  # a Counter is one
