@@ -145,3 +145,18 @@ def test_an_object_has_a_bounded_number_of_properties(
         return
     code, said = refused(door, "/api/generate", question(format=schema))
     assert (code, "has more than 100 properties" in said) == (400, True)
+
+
+def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) -> None:
+    """150 halves of heads held all 64: others waited for 5 s, and for 5 s again."""
+    images: dict[str, Any] = {"gateway_max_body": "4M", "gateway_fields": ["images"]}
+    door = opened(**images, gateway_source_connections=16)
+    assert door.settings.gateway_buffers // 4 == 16
+    with ExitStack() as stack:
+        for _ in range(150):
+            with suppress(ConnectionError):
+                one = stack.enter_context(door.connect(source=OTHERS_ADDRESS))
+                one.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * 3000)
+        began = time.monotonic()
+        assert door.ask().status_code == 200
+        assert time.monotonic() - began < 1
