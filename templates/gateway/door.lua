@@ -287,6 +287,7 @@ function Bound:http_payload(_, message)
     if now > self.ends then
         error("an answer took longer than it may (gateway_answer_limit)", 0) -- an error is what ends it
     end
+    filter.wake_time(1000 * (self.ends - now + 1)) -- who reads a byte now and then brings no more of it by then
 end
 
 core.register_filter("bound", Bound, function(bound)

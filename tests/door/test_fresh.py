@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from ollama_stack.stack.door import LIMITS
-from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, question, status
+from tests.door import double
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    question,
+    status,
+    until,
+)
 from tests.door.test_fields import refused
 
 ANY = {"x": {"type": "string"}}
@@ -160,3 +170,14 @@ def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) ->
         began = time.monotonic()
         assert door.ask().status_code == 200
         assert time.monotonic() - began < 1
+
+
+def test_an_answer_that_is_read_slowly_ends_in_time(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """400 bytes a second of a large one held the place for 14 s, where 3 were allowed; slower ones longer."""
+    monkeypatch.setattr(double, "WORDS", ["x" * 20_000])
+    door = opened(gateway_answer_limit="2s")
+    with door.start(prompt="for ever"):
+        until(lambda: door.places() == (1, 0))
+        until(lambda: door.places() == (0, 0), 6)
