@@ -19,6 +19,7 @@ from app.texts import texts
 
 blueprint = Blueprint("pages", __name__)
 
+REPEATED = 10_000  # characters, which HTML makes 50 KB of; no `app_max_prompt` is larger
 STATIC = Path(__file__).parent / "static"
 VERSIONS = {
     file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in sorted(STATIC.iterdir())
@@ -97,7 +98,9 @@ def _growing(prompt: str, job: Job) -> Iterator[str]:
 
 
 def _refusal(status: int, prompt: str, notice: str, retry_after: int | None = None) -> Response:
-    response = Response(render_template("ask.html", prompt=prompt, notice=notice), status)
+    """What was written is there again, but no more than the gateway's buffer holds for who reads slowly."""
+    page = render_template("ask.html", prompt=prompt[:REPEATED], notice=notice)
+    response = Response(page, status)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     return response
@@ -108,7 +111,7 @@ def page_too_old(_: CSRFError) -> Response:
     """A form of another day, or of somebody else's page: shown anew, with what was written."""
     if request.blueprint == "teacher":
         return Response(render_template("sign_in.html", notice=texts()["old_sign_in"]), 400)
-    return _refusal(400, request.form.get("prompt", "")[:10000], texts()["old"])
+    return _refusal(400, request.form.get("prompt", ""), texts()["old"])
 
 
 @blueprint.app_errorhandler(HTTPException)

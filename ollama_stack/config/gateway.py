@@ -112,7 +112,8 @@ class GatewaySettings(BaseModel):
         examples=['["ollama.school.example"]'],
     )
     gateway_source_connections: int = setting(
-        "connections of one address at once; a class behind one router is one address",
+        "connections of one address at once; a class behind one router is one address; where "
+        "`gateway_max_body` is 1M or more, better a quarter of the buffers (docs/door.md)",
         "ours",
         150,
         unit="connections",

@@ -1,7 +1,6 @@
 -- Which requests pass, by what is in them; HAProxy asks once it has the whole body.
 local json = require("json")
 local is = require("checks")
-local schemas = require("schema")
 local said = require("messages")
 is.declare({ ... })
 
@@ -62,7 +61,7 @@ local ollama = { model = is.model, options = options, keep_alive = is.keep_alive
 local answering = {
     stream = is.flag,
     think = is.any,
-    format = schemas.format,
+    format = said.format,
     logprobs = is.flag,
     top_logprobs = small,
     truncate = is.flag,
@@ -82,8 +81,8 @@ local openai = {
     seed = is.whole(-2 ^ 53, 2 ^ 53),
     presence_penalty = is.number,
     frequency_penalty = is.number,
-    response_format = schemas.response_format,
-    text = schemas.text,
+    response_format = said.response_format,
+    text = said.text,
     tools = said.tools,
     tool_choice = is.any,
     parallel_tool_calls = is.flag,
@@ -288,6 +287,7 @@ function Bound:http_payload(_, message)
     if now > self.ends then
         error("an answer took longer than it may (gateway_answer_limit)", 0) -- an error is what ends it
     end
+    filter.wake_time(1000 * (self.ends - now + 1)) -- who reads a byte now and then brings no more of it by then
 end
 
 core.register_filter("bound", Bound, function(bound)

@@ -1,6 +1,6 @@
--- What is said to a model: conversations, and the tools that it may ask for.
+-- What is said to a model: conversations, the tools that it may ask for, and the form of its answer.
 local is = require("checks")
-local schemas = require("schema")
+local schema = require("schema")
 
 -- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
 local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
@@ -56,7 +56,7 @@ local function declaration(tool, name, seen)
     end
     for _, field in ipairs({ "parameters", "input_schema" }) do
         if set(fields[field]) then
-            schemas.schema(fields[field], name .. "." .. field, seen)
+            schema(fields[field], name .. "." .. field, seen)
         end
     end
     if set(fields["function"]) then
@@ -65,7 +65,7 @@ local function declaration(tool, name, seen)
 end
 
 local function tools(value, name)
-    local seen = { most = 1500, nodes = 0, times = 0 } -- of all together: llama.cpp makes one grammar of them
+    local seen = { tool = true, most = 1500, nodes = 0, times = 0 } -- of all together: llama.cpp makes one grammar of them
     for _, tool in ipairs(is.items(value, name)) do
         declaration(tool, name, seen)
         local kind = tool.fields.type
@@ -96,4 +96,23 @@ local function short_enough(fields, size)
     end
 end
 
-return { messages = messages, short_enough = short_enough, spoken = spoken, tools = tools }
+local function format(value, name)
+    if value ~= "" and value ~= "json" then
+        if type(value) ~= "table" or not value.fields then
+            is.refuse(400, "%s: is neither 'json' nor a schema", name)
+        end
+        schema(value, name)
+    end
+end
+
+local answer = { type = is.text, name = is.text, description = is.text, schema = schema, strict = is.flag }
+
+return {
+    format = format,
+    messages = messages,
+    response_format = is.object({ type = is.text, json_schema = is.object(answer), schema = schema }),
+    short_enough = short_enough,
+    spoken = spoken,
+    text = is.object({ format = is.object(answer), verbosity = is.text }),
+    tools = tools,
+}

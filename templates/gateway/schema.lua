@@ -90,12 +90,15 @@ local function one_of_them(seen, value, name, level)
     list(seen, value, name, level)
 end
 
-local function kind(_, value, name)
-    local names = type(value) == "table" and value.items or { value }
-    for place, item in ipairs(names) do
-        if not TYPES[item] or place == 2 and item ~= "null" or place > 2 then
+local function kind(seen, value, name)
+    local before = {}
+    for place, item in ipairs(type(value) == "table" and value.items or { value }) do
+        local own = TYPES[item] and (place == 1 or place == 2 and item == "null")
+        local read = seen.tool and type(item) == "string" and place <= 7 -- Ollama's client writes "string, integer"
+        if before[item] or not (own or read) then
             is.refuse(400, "%s: is no type, and no type with null", name)
         end
+        before[item] = true
     end
 end
 
@@ -134,7 +137,7 @@ local function alone(check) -- one that needs no more than the value
 end
 
 local function form(_, value, name)
-    if type(value) ~= "string" or not value:find("^[a-z-]*$") or #value > 20 then
+    if type(value) ~= "string" or not value:find("^[a-z0-9-]*$") or #value > 20 then
         is.refuse(400, "%s: is no format", name)
     end
 end
@@ -199,6 +202,16 @@ local KEYWORDS = {
     ["$comment"] = plain,
 }
 
+local FOLDED = {}
+for word in pairs(KEYWORDS) do
+    FOLDED[word:lower()] = true
+end
+
+-- What only the model reads of a tool; Go would read some spellings as another word.
+local function read_alone(field)
+    return field:find("^[%w$_-]+$") and not FOLDED[field:lower()]
+end
+
 local function ordered(fields, least, most, name)
     local low, high = fields[least], fields[most]
     if type(low) == "number" and type(high) == "number" and low > high then
@@ -231,7 +244,8 @@ function Seen:schema(value, name, level)
     self:count(value, name, level)
     local fields = is.fields(value, name)
     for field, given in pairs(fields) do
-        local place, check = name .. "." .. is.quoted(field:gsub("^%$", "")), KEYWORDS[field]
+        local place = name .. "." .. is.quoted(field:gsub("^%$", ""))
+        local check = KEYWORDS[field] or self.tool and read_alone(field) and plain
         if not check then
             is.refuse(400, "%s: no such word of a schema is taken here (docs/door.md)", place)
         elseif given ~= json.null or check == plain then
@@ -277,20 +291,4 @@ local function schema(value, name, seen)
     end
 end
 
-local function format(value, name)
-    if value ~= "" and value ~= "json" then
-        if type(value) ~= "table" or not value.fields then
-            is.refuse(400, "%s: is neither 'json' nor a schema", name)
-        end
-        schema(value, name)
-    end
-end
-
-local answer = { type = is.text, name = is.text, description = is.text, schema = schema, strict = is.flag }
-
-return {
-    format = format,
-    response_format = is.object({ type = is.text, json_schema = is.object(answer), schema = schema }),
-    schema = schema,
-    text = is.object({ format = is.object(answer), verbosity = is.text }),
-}
+return schema

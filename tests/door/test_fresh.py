@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from ollama_stack.stack.door import LIMITS
-from tests.door.conftest import OTHERS_ADDRESS, TOKENS, Door, Opener, bearer, question, status
+from tests.door import double
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    question,
+    status,
+    until,
+)
 from tests.door.test_fields import refused
 
 ANY = {"x": {"type": "string"}}
@@ -145,3 +155,29 @@ def test_an_object_has_a_bounded_number_of_properties(
         return
     code, said = refused(door, "/api/generate", question(format=schema))
     assert (code, "has more than 100 properties" in said) == (400, True)
+
+
+def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) -> None:
+    """150 halves of heads held all 64: others waited for 5 s, and for 5 s again."""
+    images: dict[str, Any] = {"gateway_max_body": "4M", "gateway_fields": ["images"]}
+    door = opened(**images, gateway_source_connections=16)
+    assert door.settings.gateway_buffers // 4 == 16
+    with ExitStack() as stack:
+        for _ in range(150):
+            with suppress(ConnectionError):
+                one = stack.enter_context(door.connect(source=OTHERS_ADDRESS))
+                one.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * 3000)
+        began = time.monotonic()
+        assert door.ask().status_code == 200
+        assert time.monotonic() - began < 1
+
+
+def test_an_answer_that_is_read_slowly_ends_in_time(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """400 bytes a second of a large one held the place for 14 s, where 3 were allowed; slower ones longer."""
+    monkeypatch.setattr(double, "WORDS", ["x" * 20_000])
+    door = opened(gateway_answer_limit="2s")
+    with door.start(prompt="for ever"):
+        until(lambda: door.places() == (1, 0))
+        until(lambda: door.places() == (0, 0), 6)

@@ -85,8 +85,6 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
     [
         (nested(20), "its schema is too large"),
         (nested(13, type=["array"] * 15), "type: is no type"),
-        (nested(3, type=["array", "object"]), "type: is no type, and no type with null"),
-        ({"type": "text"}, "type: is no type"),
         ({"type": "string", "pattern": "^*$"}, "pattern: is closed here; gateway_fields opens it"),
         ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"$ref": "#/$defs/a"}}}, "in a circle"),
         ({"$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"$ref": "#/$defs/a"}}}, "in a circle"),
@@ -106,8 +104,6 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
         ({"enum": ["x" * 9000]}, "its schema is too large"),
         ({"enum": [nested(20)]}, "its schema is too large"),
         ({"format": "uuid1" * 9}, "format: is no format"),
-        ({"not": {}}, "not: no such word of a schema is taken here"),
-        ({"patternProperties": {}}, "no such word of a schema"),
         ({"Type": "string"}, "Type: no such word of a schema"),
         ({"items": True}, "items: is no object"),
         ({"properties": []}, "properties: is no object"),
@@ -140,6 +136,23 @@ def test_what_could_end_the_model_s_server_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "text"}, "type: is no type"),
+        ({"type": "string, integer"}, "type: is no type"),  # as the package `ollama` writes a union
+        (nested(3, type=["array", "object"]), "type: is no type, and no type with null"),
+        ({"not": {}}, "not: no such word of a schema is taken here"),
+        ({"defs": {"A": {"type": "object"}}}, "defs: no such word of a schema is taken here"),
+    ],
+)
+def test_of_a_tool_the_model_reads_more(door: Door, schema: dict[str, Any], words: str) -> None:
+    status, said = refused(door, "/api/generate", question(format=schema))
+    assert (status, words in said) == (400, True)
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert door.client.post("/api/chat", json=CHAT | {"tools": [tool]}).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("tool", "words"),
     [
         ({"function": {"Parameters": {}}}, "function: no field is spelt Parameters"),
@@ -148,6 +161,11 @@ def test_what_could_end_the_model_s_server_is_refused(
         ({"function": {"description": "Insufficient memory"}}, "the words 'insufficient memory'"),
         ({"description": "x" * 9000 + "out of m\u0065mory"}, "the words 'out of memory'"),
         ({"parameters": {"properties": {"a": {"maxLength": 1000}}}}, "5000 repetitions"),
+        (
+            {"parameters": {"properties": {f"p{n}": {"items": {"items": {}}} for n in range(99)}}},
+            "1500 values",
+        ),
+        ({"name": "n" * 129}, "tools.name: is no name (128 letters"),
     ],
 )
 def test_tools_become_one_grammar(door: Door, tool: dict[str, Any], words: str) -> None:

@@ -308,3 +308,10 @@ def test_a_form_that_is_no_utf_8_is_not_read(client: FlaskClient) -> None:
     assert (
         client.post("/", data=data.replace("%ff", "%D0%9E"), content_type=kind).status_code == 200
     )
+
+
+def test_a_refusal_fits_into_the_gateway_s_buffer(client: FlaskClient) -> None:
+    """34 of 258 KB, read slowly, held all that the app has: the page was 503 for everybody."""
+    reply = ask(client, "'" * 60_000)
+    assert reply.status_code == 400
+    assert 40_000 < len(reply.data) < 60_000
