@@ -180,7 +180,7 @@ end
 local function model(value, name)
     text(value, name)
     if not served[value] then
-        local message = "%s: '%s' not found; this server has %s (model_name, gateway_models)"
+        local message = "%s: '%s' not found; this server has %s (model_name, models, gateway_models)"
         refuse(404, message, name, quoted(value), declared.models)
     end
 end
