@@ -83,7 +83,7 @@ class Deployed:
         self.url = url
         self.original = COMPOSE_FILE.read_text()
         self.gateway = GATEWAY_FILE.read_text()
-        self.edits: Edits = {"none": "yet"}
+        self.edits: Edits = {}
 
     def compose_is(self, edits: Edits) -> None:
         """Bring the project up as edited; with health checks every second, not to wait for them."""
