@@ -70,9 +70,10 @@ def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path:
         (tmp_path / "hosts.py").write_text(
             f'medium = [("a", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port}}})]'
         )
+        hears = ["env", "--default-signal=INT"]  # which a script in the background does not
         command = [sys.executable, "-m", "ollama_stack.cli", "status", str(tmp_path / "hosts.py")]
         running = subprocess.Popen(
-            [*command, *words],
+            [*hears, *command, *words],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,7 +81,7 @@ def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path:
         )
         connection, _ = silent.accept()
         os.killpg(running.pid, signal.SIGINT)
-        said, _ = running.communicate()
+        said, _ = running.communicate(timeout=60)
         connection.close()
     assert (running.returncode, said) == (130, b"\n")  # which ends the line of ^C
 
