@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -11,8 +12,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bench.browser_pages import NAMES, ask, chromium, context, look, sign_in
-from tests.door_app.conftest import App, Speaker, started
+from tests.door_app.conftest import ROOT, App, Speaker, started
 
+RUSSIAN = json.loads((ROOT / "app" / "texts" / "ru.json").read_text())
 TIMEOUT = 60_000  # milliseconds, on a machine that others use too
 
 
@@ -109,6 +111,18 @@ def test_nothing_is_wider_than_a_phone(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         sign_in(page, teacher)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_without_a_script_the_form_answers(chrome: Browser, app: App) -> None:
+    with context(chrome, "ru", script=False, app=app.url) as fresh:
+        page = fresh.new_page()
+        page.goto("/")
+        ask(page, "<b>Say hello.</b>")
+        expect(page.locator("p[role=status]").first).to_be_visible(timeout=TIMEOUT)
+        assert page.inner_text(".asked") == "<b>Say hello.</b>"
+        assert page.inner_text(".answer") == "W" * 200
+        assert page.inner_text("p[role=status]") == RUSSIAN["done"]
+        assert page.inner_text("#ask button[type=submit]") == "Спросить ещё"
 
 
 @pytest.mark.parametrize("name", NAMES[:2])

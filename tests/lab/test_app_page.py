@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -22,16 +21,10 @@ from bench.browser_pages import (
     sign_in,
     until_busy,
 )
-from tests.lab.conftest import ROOT, sh, until
+from tests.lab.conftest import sh, until
 
 SHORT = "Say hello."
 PATIENCE = 120_000  # milliseconds, on a machine that others use too
-# How an answer may end.
-ENDS = {
-    language: {texts[key] for key in ("done", "cut")}
-    for language in ("en", "ru")
-    for texts in [json.loads((ROOT / "app" / "texts" / f"{language}.json").read_text())]
-}
 
 
 @pytest.fixture(scope="module")
@@ -169,19 +162,6 @@ def test_the_network_that_goes_is_told(english: BrowserContext, page: Page) -> N
 
 def plain(chrome: Browser, language: str = "en") -> BrowserContext:
     return context(chrome, language, script=False)
-
-
-def test_without_a_script_the_form_answers(chrome: Browser) -> None:
-    until_busy(0)
-    with plain(chrome, "ru") as fresh:
-        page = fresh.new_page()
-        page.goto("/")
-        ask(page, "<b>Say hello.</b>")
-        expect(page.locator("p[role=status]").first).to_be_visible(timeout=PATIENCE)
-        assert page.inner_text(".asked") == "<b>Say hello.</b>"
-        assert page.inner_text(".answer")
-        assert page.inner_text("p[role=status]") in ENDS["ru"]
-        assert page.inner_text("#ask button[type=submit]") == "Спросить ещё"
 
 
 def test_without_a_script_a_refusal_keeps_the_question(chrome: Browser) -> None:
