@@ -43,16 +43,23 @@ class Target:
 
         ValueError for a connector that testinfra has no backend for.
         """
-        if self.name == "@local":
+        if not self.by_ssh:
             return testinfra.get_host("local://")
-        if self.name.startswith("@") and not self.name.startswith("@ssh/"):
-            raise ValueError(f"{self.name}: the audit reaches @local and SSH hosts only")
         return testinfra.get_host(
             self.ssh_uri,
             ssh_extra_args=self.ssh_extra_args,
             controlpath=f"{sockets}/%%C",
             controlpersist=5,
         )
+
+    @property
+    def by_ssh(self) -> bool:
+        """Whether it is another machine than this one; ValueError for a connector that is neither."""
+        if self.name == "@local":
+            return False
+        if self.name.startswith("@") and not self.name.startswith("@ssh/"):
+            raise ValueError(f"{self.name}: only @local and SSH hosts are looked at")
+        return True
 
     @property
     def address(self) -> str:
@@ -72,10 +79,8 @@ class Target:
 
         ValueError for a connector that is neither SSH nor this machine.
         """
-        if self.name == "@local":
+        if not self.by_ssh:
             return ["sh", "-s"]
-        if self.name.startswith("@") and not self.name.startswith("@ssh/"):
-            raise ValueError(f"{self.name}: only @local and SSH hosts are looked at")
         options = [*shlex.split(self.ssh_extra_args), *self._ssh_options, "-o", "ConnectTimeout=5"]
         return ["ssh", *options, "--", self._login, "sh -s"]
 

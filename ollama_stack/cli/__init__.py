@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from errno import ENOENT, ENOSPC, EPIPE
-from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,9 +11,10 @@ import click
 
 from ollama_stack import ROOT, __version__, arguments, supply
 from ollama_stack.arguments import PathFromRoot, Verbs, as_json_flag, from_bundle, of_hosts
+from ollama_stack.cli.streams import MISTYPED, UNHEARD, open_streams, unheard
 from ollama_stack.cli.students import load, sizing
 
-MISTYPED, INTERRUPTED, UNHEARD = 3, 130, 141
+INTERRUPTED = 130
 
 
 # Each verb imports what it needs: --help and completion would have to wait for pyinfra.
@@ -258,7 +257,7 @@ def docs() -> None:
 
 def main() -> NoReturn:
     """The command line of this process."""
-    _open_streams()
+    open_streams()
     try:
         Path.cwd()
         code = cli.main(prog_name="ollama-stack", standalone_mode=False)
@@ -271,33 +270,8 @@ def main() -> NoReturn:
     except SystemExit:  # so click and Rich end where nobody reads any more
         code = UNHEARD
     except OSError as error:
-        code = _unheard(error)
+        code = unheard(error)
     except ValueError as refused:
         sys.stderr.write(f"{refused}\n")
         code = 1
     sys.exit(code)
-
-
-def _open_streams() -> None:
-    """A service or a cron may start it without some of the three, for which Python has None."""
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(number, True)
-    os.close(number)
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "rw"[number > 0], closefd=False))
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may lack the letters of a name
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _unheard(error: OSError) -> int:
-    """The exit status where what a verb says can no longer be written; other errors are raised again."""
-    if error.errno == ENOENT and error.filename is None:
-        sys.stderr.write("the folder that you stand in is no longer there; cd to another one\n")
-        return MISTYPED
-    if error.errno not in (EPIPE, ENOSPC) or error.filename is not None:
-        raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]  # open by now
-    if error.errno == ENOSPC:
-        sys.stderr.write(f"what it says cannot be written ({error.strerror}); make room there\n")
-    return UNHEARD

@@ -60,10 +60,7 @@ def aim(
     through: Through = "api",
 ) -> Task:
     """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
-    page, _ = (
-        through == "page",
-        target.shell,
-    )  # which says whether the host is one that is looked at
+    page, here = through == "page", not target.by_ssh
     if page and not settings.app_enabled:
         raise ValueError("app_enabled: there is no page; leave --through page out, or deploy one")
     if page and scenario == "cold":
@@ -75,7 +72,7 @@ def aim(
         raise ValueError(
             "gateway_tokens: admin alone may ask, and no class has that token; add one for the class"
         )
-    counted = target.name == "@local" and settings.gateway_enabled and not page
+    counted = here and settings.gateway_enabled and not page
     return Task(
         base=_base(target, settings, page),
         metrics=f"http://127.0.0.1:{settings.gateway_metrics_port}/metrics" if counted else "",
@@ -96,7 +93,7 @@ def _base(target: Target, settings: Settings, page: bool) -> str:
     """The URL at which students find the API, or the page."""
     setting, what = ("app_bind", "page") if page else ("ollama_bind", "API")
     port = settings.app_port if page else settings.ollama_port
-    bind, local = ip_address(getattr(settings, setting)), target.name == "@local"
+    bind, local = ip_address(getattr(settings, setting)), not target.by_ssh
     if bind.is_loopback and not local:
         raise ValueError(
             f"{setting}: at {bind} the {what} is open to the host itself alone; set {setting} to the host's own "
@@ -176,7 +173,7 @@ def untrusted(task: Task) -> str:
 
 
 def _shown(base: str) -> x509.Certificate:
-    """The certificate at a URL, whoever it is of; not by ssl's own function, of which gevent has an older one."""
+    """The certificate that the host of a URL shows, trusted or not. gevent's ssl.get_server_certificate takes no timeout."""
     place, context = urlsplit(base), create_default_context()
     context.check_hostname, context.verify_mode = False, CERT_NONE
     with (

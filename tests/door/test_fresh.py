@@ -137,7 +137,7 @@ def test_whoever_fills_the_door_of_scripts_the_page_has_its_own(opened: Opener) 
         began = time.monotonic()
         page = stack.enter_context(door.start("app", port=door.inner))
         assert status(page) == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # it is 5 without the rule
 
 
 def test_a_definition_of_either_word_is_referred_to(door: Door) -> None:
@@ -169,7 +169,7 @@ def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) ->
                 one.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * 3000)
         began = time.monotonic()
         assert door.ask().status_code == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # it is 5 without the rule
 
 
 def test_an_answer_that_is_read_slowly_ends_in_time(

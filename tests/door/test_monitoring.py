@@ -53,9 +53,8 @@ def test_a_file_of_others_stays_as_it_is(lines: list[str], tmp_path: Path) -> No
     other.write_text("low = []")
     with pytest.raises(ValueError, match=r"--metrics: .*school\.py is no file of ours and stays"):
         refuse_others(str(other))
-    with socket.socket(
-        socket.AF_UNIX
-    ) as one:  # as a device, it would be read for ever and replaced
+    with socket.socket(socket.AF_UNIX) as one:
+        # As a device, it would be read for ever and replaced.
         one.bind(str(tmp_path / "one"))
         with pytest.raises(ValueError, match=r"--metrics: .*one is no file of ours and stays"):
             refuse_others(str(tmp_path / "one"))

@@ -260,10 +260,10 @@ RESTORE = (
 RUNNER = uses("runner")  # and the models that it may run
 
 
-def model_created(name: str = MODEL, then: str = "", **body: Any) -> str:
+def model_created(name: str = MODEL, **body: Any) -> str:
     """The model made anew from the pulled one, with something else than declared."""
     made = ask("/api/create", **({"model": name, "from": PRISTINE, "stream": False} | body))
-    return KEEP + made + then
+    return KEEP + made
 
 
 def model_as(batch: Iterable[Mutation]) -> tuple[str, str]:
@@ -276,8 +276,8 @@ def model_as(batch: Iterable[Mutation]) -> tuple[str, str]:
         return "true", "true"
     template = {"template": wrong.pop("template")} if "template" in wrong else {}
     right = {name: PARAMETERS[name] for name in ("num_ctx", "num_thread")}
-    made = model_created(then=generate(**right), parameters=PARAMETERS | wrong, **template)
-    return made, RESTORE
+    made = model_created(parameters=PARAMETERS | wrong, **template)
+    return made + generate(**right), RESTORE
 
 
 HEALTHY = (

@@ -160,13 +160,9 @@ def test_the_network_that_goes_is_told(english: BrowserContext, page: Page) -> N
     assert page.input_value("#prompt") == SHORT
 
 
-def plain(chrome: Browser, language: str = "en") -> BrowserContext:
-    return context(chrome, language, script=False)
-
-
 def test_without_a_script_a_refusal_keeps_the_question(chrome: Browser) -> None:
     until_busy(0)
-    with crowd(18), plain(chrome) as fresh:
+    with crowd(18), context(chrome, "en", script=False) as fresh:
         page = fresh.new_page()
         page.goto("/")
         page.fill("#prompt", SHORT)

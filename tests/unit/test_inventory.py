@@ -97,5 +97,5 @@ def test_a_person_logs_in_as_a_deploy_does(data: dict[str, Any], line: str) -> N
 
 
 def test_a_connector_without_a_backend_is_said_to_be_one() -> None:
-    with pytest.raises(ValueError, match="@docker/x: the audit reaches @local and SSH hosts only"):
+    with pytest.raises(ValueError, match="@docker/x: only @local and SSH hosts are looked at"):
         Target("@docker/x", (), {}).connect("sockets")
