@@ -137,7 +137,7 @@ def test_whoever_fills_the_door_of_scripts_the_page_has_its_own(opened: Opener) 
         began = time.monotonic()
         page = stack.enter_context(door.start("app", port=door.inner))
         assert status(page) == 200
-        assert time.monotonic() - began < 4  # it is 5 without the rule
+        assert time.monotonic() - began < 1
 
 
 def test_a_definition_of_either_word_is_referred_to(door: Door) -> None:
