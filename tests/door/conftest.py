@@ -26,6 +26,14 @@ SECRETS = {
 }
 TOKENS = {"gateway_tokens": {"admin": "env:A", "one": "env:B", "two": "env:C"}}
 OTHERS_ADDRESS = "127.0.0.9"  # of somebody who is not on this host
+# What a client may be silent for, made long: who has to wait for silence to end waits for longer than SOON,
+# and a busy machine delays nobody for so long.
+PATIENT = {
+    f"timeout {name} 5s": f"timeout {name} 40s"
+    for name in ("client-hs", "http-request", "http-keep-alive")
+}
+SOON = 15.0  # seconds
+PATIENCE = 60.0  # seconds for what must come
 
 
 def bearer(name: str) -> dict[str, str]:
@@ -45,8 +53,9 @@ class Door:
         own: dict[str, Any],
         behind: int = 0,
         files: dict[str, str] | None = None,
+        moved: dict[str, str] | None = None,
     ) -> None:
-        """``behind``: the port of the app itself, instead of the double's."""
+        """``behind``: the port of the app itself, instead of the double's; ``moved``: words for others."""
         self.settings: Settings = read_settings(group_data("all", "medium") | own)
         self.api, self.inner, self.page, self.metrics, self.health, self.runtime, *more = (
             free_ports(9)
@@ -55,7 +64,7 @@ class Door:
         self.ollama, self.app = Double(ollama), Double(app)
         names = {tokens.digest(secret): name for name, secret in SECRETS.items()}
         files = files or gateway_files(self.settings, names)[1]
-        moved = {
+        moved = (moved or {}) | {
             "/usr/local/etc/haproxy": str(folder),
             "bind :11434": f"bind 127.0.0.1:{self.api}",
             "bind :11435": f"bind 127.0.0.1:{self.inner}",
@@ -75,7 +84,7 @@ class Door:
             (folder / name).write_text(text)
         self.process = Process(unpacked(), folder, self.metrics)
         self.url = f"http://127.0.0.1:{self.api}"
-        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
 
     def ask(self, path: str = "/api/generate", who: str = "", **more: Any) -> httpx.Response:
         """A question's answer."""
@@ -88,7 +97,7 @@ class Door:
     def connect(self, port: int = 0, source: str = "127.0.0.1") -> socket.socket:
         """A connection to the API, or to another door."""
         address = ("127.0.0.1", port or self.api)
-        return socket.create_connection(address, timeout=20, source_address=(source, 0))
+        return socket.create_connection(address, PATIENCE, (source, 0))
 
     def start(
         self, who: str = "", source: str = "127.0.0.1", port: int = 0, prompt: str = "hi"
@@ -139,8 +148,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     """A gateway with settings of its own."""
     doors: list[Door] = []
 
-    def open_one(**own: Any) -> Door:
-        doors.append(Door(tmp_path_factory.mktemp("door"), own))
+    def open_one(moved: dict[str, str] | None = None, **own: Any) -> Door:
+        doors.append(Door(tmp_path_factory.mktemp("door"), own, moved=moved))
         return doors[-1]
 
     yield open_one
@@ -160,7 +169,7 @@ def locked(opened: Opener) -> Door:
     return opened(app_enabled=True, **TOKENS)
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for what must come true."""
     end = time.monotonic() + seconds
     while not true():
@@ -168,7 +177,12 @@ def until(true: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
-def status(one: socket.socket, seconds: float = 20) -> int:
+def once(tried: Callable[[], float], below: float) -> bool:
+    """Whether one of five tries took less: an attack delays each, a busy machine some."""
+    return any(tried() < below for _ in range(5))
+
+
+def status(one: socket.socket, seconds: float = PATIENCE) -> int:
     """The status that comes on a connection; 0 if it is closed without one."""
     one.settimeout(seconds)
     found = re.match(rb"HTTP/1\.[01] (\d+)", one.recv(65536))

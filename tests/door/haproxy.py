@@ -89,7 +89,7 @@ class Process:
         words = [*binary, "-db", "-f", str(folder / "haproxy.cfg")]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

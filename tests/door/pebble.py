@@ -91,6 +91,6 @@ def shown(port: int, name: str) -> bytes:
     """The certificate that an address shows for a name, whoever has signed it."""
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-    one = socket.create_connection(("127.0.0.1", port), timeout=20)
+    one = socket.create_connection(("127.0.0.1", port), timeout=60)
     with trust.wrap_socket(one, server_hostname=name) as secured:
         return secured.getpeercert(binary_form=True) or b""

@@ -226,7 +226,7 @@ def test_what_is_no_http_is_counted_and_not_logged(door: Door, bytes_: bytes) ->
     """A new connection each time: no bound on requests would hold it."""
     before = len(door.lines())
     for port in (door.api, door.page):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as stranger:
             stranger.sendall(bytes_)
             stranger.shutdown(socket.SHUT_WR)
             stranger.recv(1000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,11 +105,9 @@ def test_all_hosts_work_the_declared_number_waits_and_the_next_is_refused(cluste
 def test_a_host_that_is_gone_costs_nobody_an_answer(cluster: Cluster) -> None:
     cluster.doubles[1].shutdown()
     cluster.doubles[1].server_close()
-    begun = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         statuses = list(pool.map(lambda _: cluster.ask(who="one").status_code, range(20)))
     assert statuses == [200] * 20
-    assert time.monotonic() - begun < 15
 
 
 def test_who_has_lost_the_model_is_passed_over(cluster: Cluster) -> None:

@@ -51,7 +51,7 @@ def asked(port: int, name: str, file: Path | None) -> httpx.Response:
     """By a strict client that trusts this file and no other, or what the machine trusts."""
     trust = ssl.create_default_context(cafile=file)
     trust.verify_flags |= ssl.VERIFY_X509_STRICT
-    with httpx.Client(verify=trust, trust_env=False, timeout=20) as client:
+    with httpx.Client(verify=trust, trust_env=False, timeout=60) as client:
         return client.get(
             f"https://127.0.0.1:{port}/",
             headers=bearer("one") | {"Host": f"{name}:{port}"},

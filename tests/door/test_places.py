@@ -226,7 +226,7 @@ def test_the_log_tells_how_long_somebody_waited(opened: Opener, who: str) -> Non
         assert [status(one) for one in mine] == [200] * 4
     waits = sorted(line["wait_ms"] for line in door.lines())
     assert waits[0] >= 0
-    assert 200 < waits[-1] < 5000
+    assert waits[-1] > 200
 
 
 def test_a_token_that_is_refused_again_and_again_is_not_read(opened: Opener) -> None:

@@ -65,7 +65,7 @@ def running(words: list[str], up: Callable[[], bool], **more: object) -> Iterato
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
     )  # type: ignore[call-overload]
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not up():
             if process.poll() is not None or time.monotonic() > end:
                 process.kill()
@@ -75,7 +75,7 @@ def running(words: list[str], up: Callable[[], bool], **more: object) -> Iterato
     finally:
         process.terminate()
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

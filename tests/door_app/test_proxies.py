@@ -66,7 +66,7 @@ def proxy(
 
 @pytest.fixture(params=["", "/class/ask"])
 def client(request: pytest.FixtureRequest, proxy: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{proxy}{request.param}/", trust_env=False, timeout=20) as found:
+    with httpx.Client(base_url=f"{proxy}{request.param}/", trust_env=False, timeout=60) as found:
         yield found
 
 

