@@ -210,17 +210,23 @@ def note() -> str:
     )
 
 
+def limited(settings: Settings, cpus: int) -> Settings:
+    """The settings of the lab, deployed with this limit: its own half CPU runs no thread of ours (decision 153)."""
+    parallel = min(2 * cpus, settings.ollama_num_parallel)
+    own = {"ollama_cpus": cpus, "ollama_num_parallel": parallel}
+    deploy(*(f"{name}={value}" for name, value in own.items()))
+    return settings.model_copy(update=own)
+
+
 def main() -> None:
     """Both tables and the plot; the lab is as declared afterwards."""
     few = [int(number) for number in sys.argv[1:]]
     (target,) = read_inventory("inventories/lab.py")
-    settings = read_settings(target.data)
-    wide = compared(settings, few or STUDENTS, 1 if few else ROUNDS)
-    less = max(1, (os.cpu_count() or 1) - 1)
-    own = {"ollama_cpus": less, "ollama_num_parallel": min(2 * less, settings.ollama_num_parallel)}
+    settings, all_cpus = read_settings(target.data), os.cpu_count() or 1
+    rounds = 1 if few else ROUNDS
     try:
-        deploy(*(f"{name}={value}" for name, value in own.items()))
-        narrow = compared(settings.model_copy(update=own), few[:1] or [FEW], 1 if few else ROUNDS)
+        wide = compared(limited(settings, all_cpus), few or STUDENTS, rounds)
+        narrow = compared(limited(settings, max(1, all_cpus - 1)), few[:1] or [FEW], rounds)
     finally:
         deploy()
     sys.stdout.write(markdown(HEAD, wide) + markdown(HEAD, narrow))
