@@ -178,7 +178,7 @@ def test_an_answer_that_is_read_slowly_ends_in_time(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """400 bytes a second of a large one held the place for 14 s, where 3 were allowed; slower ones longer."""
-    monkeypatch.setattr(double, "WORDS", ["x" * 20_000])
+    monkeypatch.setattr(double, "CHUNKS", ["x" * 20_000])
     door = opened(gateway_answer_limit="2s")
     with door.start(prompt="for ever"):
         until(lambda: door.places() == (1, 0))
