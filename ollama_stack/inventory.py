@@ -26,7 +26,7 @@ from ollama_stack.stack.page import reached_at
 from ollama_stack.unread import LIKE, why
 
 EMPTY = f"%s: it has no hosts; {LIKE}"
-# pyinfra's command, called with its words; what it prints is kept.
+# pyinfra's command, called with its arguments; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
 
 

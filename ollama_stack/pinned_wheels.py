@@ -59,7 +59,7 @@ def pinned(requirements: str) -> dict[str, str]:
 
 
 def newest(names: Iterable[str], python: str, machine: str = MACHINE) -> dict[str, str]:
-    """The newest versions there are, each by itself, as the index of this machine's pip has them.
+    """The newest versions there are, each alone, as the index of this machine's pip has them.
 
     DeployError with pip's words if it cannot say.
     """

@@ -187,7 +187,7 @@ def load(
 
 
 def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
-    """What each host carries; hosts that nobody can measure are told too."""
+    """What each host carries; hosts that nobody can measure have a line too."""
     from ollama_stack.reports.load import EXIT
     from ollama_stack.reports.sizing import find_sizing, keep_speeds, show_sizing
 

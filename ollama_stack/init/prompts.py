@@ -1,4 +1,4 @@
-"""What is not said on the command line is asked for at the terminal; then the files are written."""
+"""Asks at the terminal for what the command line does not have; then writes the files."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def model_carried(
     """Have a model of the bundle's under the tag ``pristine``, in the volume of the server that runs.
 
     Its manifest is the registry's, so its digest is that of a pulled one. ``digest``: the only one that is taken.
-    ``begun``: what the host is told before. ``folder``: ours on the host.
+    ``begun``: the command that goes before. ``folder``: ours on the host.
     """
     models = known(Models)
     if has(models, pristine, digest):

@@ -1,4 +1,4 @@
-"""A certificate that the host gets from an ACME authority, and renews by itself."""
+"""A certificate that the host gets from an ACME authority, and renews without a deploy."""
 
 from __future__ import annotations
 

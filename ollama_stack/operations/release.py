@@ -216,7 +216,7 @@ def back(folder: str, patience: Patience, number: str) -> Commands:
 
 
 def return_to_good(state: State, host: Host, folder: str, patience: Patience) -> bool:
-    """Have the current release run and answer, at once; its words as they come."""
+    """Have the current release run and answer, at once; its output as it comes."""
     command = StringCommand(
         *("if test -L", QuoteString(f"{folder}/releases/current"), "; then"),
         *(on_host("back", folder, patience, "current"), "; else echo there is none yet; fi"),
@@ -230,7 +230,7 @@ def begun(folder: str, patience: Patience) -> StringCommand:
 
 
 def on_host(verb: str, folder: str, patience: Patience, *arguments: str) -> StringCommand:
-    """The program at work on the host, even if nobody listens any more; its words as they come."""
+    """The program at work on the host, even if nobody reads any more; its output as it comes."""
     return StringCommand(
         *(f"(umask 077; : >{RELEASE_LOG}); setsid env", *patience.variables),
         *(at_once(verb, folder, *arguments), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),

@@ -16,7 +16,7 @@ ORDER = (
 
 
 def explain(message: str, target: Target) -> str:
-    """``setting: problem; way out`` for what pyinfra said of a host; its own words if they are new."""
+    """``setting: problem; way out`` for pyinfra's message about a host; the message itself if it is new."""
     for pattern, reason in KINDS:
         if found := re.search(pattern, message):
             if callable(reason):

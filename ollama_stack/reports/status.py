@@ -45,7 +45,7 @@ class Release(BaseModel, frozen=True):
     unconfirmed: bool
     """Whether a change has begun that nobody has found good: without that, the host comes back to this release."""
     returned: str
-    """When and why the host came back to it by itself; empty if it did not."""
+    """When and why the host came back to it automatically; empty if it did not."""
 
 
 class Now(BaseModel, frozen=True):
@@ -123,7 +123,7 @@ def host_status(target: Target) -> HostStatus:
 
 
 def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
-    """Facts by their class, those that the host told; ValueError says why it told nothing."""
+    """Facts by their class, those that the host gave; ValueError says why it gave none."""
     look = Look()
     script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
