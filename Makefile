@@ -63,10 +63,10 @@ door: .venv/dev .venv/load
 
 lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows and forms
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
-	@told=$$($(RUN)/lint-imports) || { echo "$$told"; exit 1; }
+	@output=$$($(RUN)/lint-imports) || { echo "$$output"; exit 1; }
 	@$(RUN)/shellcheck --external-sources --source-path ollama_stack/host --shell sh \
 	ollama_stack/operations/*.sh ollama_stack/host/*
-	@told=$$($(RUN)/zizmor --offline --no-progress --quiet .github docs/ci/github.yml) || { echo "$$told"; exit 1; }
+	@output=$$($(RUN)/zizmor --offline --no-progress --quiet .github docs/ci/github.yml) || { echo "$$output"; exit 1; }
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/ci/github.yml
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/ci/gitlab.yml
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AGE, ANEW = 5.0, 0.5  # seconds that a found address is good for, and between two looks for another
 PREFIX = "HTTP_X_FORWARDED_PREFIX"
-SAID = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", PREFIX)
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", PREFIX)
 PATH = re.compile(r"(/[A-Za-z0-9_-]{1,40}){1,4}")
 
 
@@ -73,18 +73,18 @@ class Believing:
     def __init__(self, app: WSGIApplication, gateway: Gateway) -> None:
         """``app`` is asked in the end, either way."""
         self._app, self._gateway = app, gateway
-        self._told = ProxyFix(app, x_for=1, x_proto=1, x_prefix=1)
+        self._proxy_fix = ProxyFix(app, x_for=1, x_proto=1, x_prefix=1)
 
     def __call__(self, environ: WSGIEnvironment, respond: StartResponse) -> Iterable[bytes]:
         """The app's answer; a header that nobody is to believe does not reach it."""
         address = environ["REMOTE_ADDR"] = plain(environ.get("REMOTE_ADDR", ""))
         prefix = environ.pop(PREFIX, "").rstrip("/")
-        if not any(name in environ for name in SAID) and not prefix:
+        if not any(name in environ for name in FORWARDED) and not prefix:
             return self._app(environ, respond)
         if not self._gateway.is_at(address):
-            for name in SAID:
+            for name in FORWARDED:
                 environ.pop(name, None)
             return self._app(environ, respond)
         if PATH.fullmatch(prefix):
             environ[PREFIX] = prefix
-        return self._told(environ, respond)
+        return self._proxy_fix(environ, respond)

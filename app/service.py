@@ -69,12 +69,12 @@ class QuestionService:
             ("waiting_places", "Questions that may wait", lambda: queue.waiting_places),
         ):
             Gauge(f"app_{name}", meaning, registry=self.registry).set_function(read)
-        words = settings.app_system_prompt
+        system_prompt = settings.app_system_prompt
         Info(
             "app_system_prompt",
             "The SHA-256 of what the model is told first",
             registry=self.registry,
-        ).info({"sha256": sha256(words.encode()).hexdigest() if words else "none"})
+        ).info({"sha256": sha256(system_prompt.encode()).hexdigest() if system_prompt else "none"})
         self._outcomes = Counter(
             "app_questions", "Questions by what became of them", ["outcome"], registry=self.registry
         )

@@ -68,11 +68,11 @@ class Caller:
     name: str = ""
     address: str = ""
     """Empty for the app's own questions, which take nobody's share."""
-    told: float | None = None
+    retry_at: float | None = None
 
     def is_back(self, now: float) -> bool:
         """Whether this is the time that was named."""
-        return self.told is not None and self.told <= now <= self.told + GRACE
+        return self.retry_at is not None and self.retry_at <= now <= self.retry_at + GRACE
 
 
 NOBODY = Caller()

@@ -94,20 +94,20 @@ async def patient(client: httpx.AsyncClient) -> int:
 
 def befall(found: Rig, attack: Attack) -> tuple[list[Outcome], dict[str, int]]:
     """The attack as a program of its own; what others met, and what it was answered."""
-    words = [sys.executable, "-m", "bench.attacks", attack.name]
+    command = [sys.executable, "-m", "bench.attacks", attack.name]
     for name, value in (("api", found.door.api), ("page", found.door.page)):
-        words += [f"--{name}", str(value)]
-    words += ["--token", bearer("one")["Authorization"].split()[1]]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:  # noqa: S603
+        command += [f"--{name}", str(value)]
+    command += ["--token", bearer("one")["Authorization"].split()[1]]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:  # noqa: S603
         try:
             if program.stdout:
                 program.stdout.readline()  # it has begun
             time.sleep(BEGIN)
             met = asyncio.run(others(found, attack.other))
-            said, _ = program.communicate(timeout=2 * LONGEST)
+            output, _ = program.communicate(timeout=2 * LONGEST)
         finally:
             program.kill()
-    return met, json.loads(said or "{}")
+    return met, json.loads(output or "{}")
 
 
 def also(found: Rig, attack: Attack) -> str:

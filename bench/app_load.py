@@ -31,7 +31,7 @@ class Student:
     """What one student saw, in seconds from Enter."""
 
     refusals: int = 0
-    first_word: float | None = None
+    first_text: float | None = None
     answered: float | None = None
 
 
@@ -59,8 +59,8 @@ async def ask(client: httpx.AsyncClient, chance: random.Random) -> Student:
                 wait = int(reply.headers["Retry-After"])
             else:
                 async for line in reply.aiter_lines():
-                    if line == "event: text" and seen.first_word is None:
-                        seen.first_word = time.monotonic() - began
+                    if line == "event: text" and seen.first_text is None:
+                        seen.first_text = time.monotonic() - began
                     if line == "event: done":
                         seen.answered = time.monotonic() - began
                 return seen
@@ -103,7 +103,7 @@ async def main() -> None:
     for number in range(1, ROUNDS + 1):
         students, seen = await round_(chance)
         answered = [s.answered for s in students if s.answered is not None]
-        first = [s.first_word for s in students if s.first_word is not None]
+        first = [s.first_text for s in students if s.first_text is not None]
         middle, most = statistics.median(answered), max(answered)
         refused = [s for s in students if s.refusals]
         rows.append(

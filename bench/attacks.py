@@ -116,19 +116,19 @@ def endless_answers(target: Target) -> None:
 def _answered(target: Target, longest: int, seconds: float = 0.0) -> bool:
     """Ask for so many tokens, and read them for so long; whether there are any."""
     body = {"prompt": "for ever", "stream": True, "options": {"num_predict": longest}}
-    said = b""
+    answer = b""
     with suppress(OSError), target.open(target.api) as mine:
         mine.sendall(target.post("/api/generate", body))
         mine.settimeout(target.left)
-        said = part = mine.recv(65536)
+        answer = part = mine.recv(65536)
         mine.settimeout(1)
         for _ in target.rounds(0, seconds):
-            if not part or not said.startswith(b"HTTP/1.1 200") or part.endswith(b"0\r\n\r\n"):
+            if not part or not answer.startswith(b"HTTP/1.1 200") or part.endswith(b"0\r\n\r\n"):
                 break
             with suppress(TimeoutError):
                 part = mine.recv(65536)
-    target.note(said)
-    return said.startswith(b"HTTP/1.1 200")
+    target.note(answer)
+    return answer.startswith(b"HTTP/1.1 200")
 
 
 @attack("5b", other="pupil")
@@ -136,13 +136,13 @@ def new_cookies(target: Target) -> None:
     """A script asks the page 24 times at once, with each cookie once."""
     target.token = ""
     body = b'{"prompt":"hi"}'
-    words = ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
+    lines = ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
 
     def one() -> None:
         with suppress(Over):
             for _ in target.rounds(0.1):
-                said = target.ask(target.page, target.head("POST /api/ask", *words) + body)
-                head = target.head("POST /api/ask", *words, f"Cookie: {cookie(said)}")
+                answer = target.ask(target.page, target.head("POST /api/ask", *lines) + body)
+                head = target.head("POST /api/ask", *lines, f"Cookie: {cookie(answer)}")
                 target.ask(target.page, head + body)
 
     with ThreadPoolExecutor(24) as pool:
@@ -157,7 +157,7 @@ def idle_connections(target: Target) -> None:
 
 
 @attack("9")
-def words_in_logs(target: Target) -> None:
+def keywords_in_options(target: Target) -> None:
     """Options whose names or values are words of the audit."""
     for number in target.rounds(0.2):
         options = ({"out of memory": 1}, {"temperature": 1e308})[number % 2]

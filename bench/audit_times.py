@@ -35,9 +35,9 @@ class Took:
 def audit(inventory: Path, folder: Path) -> Took:
     """Run one; an alarm is a finding or an error."""
     report = folder / "report"
-    words = ["-m", "pytest", "tests/audit", "-q", f"--inventory={inventory}", f"--report={report}"]
+    argv = ["-m", "pytest", "tests/audit", "-q", f"--inventory={inventory}", f"--report={report}"]
     began, before = time.monotonic(), os.times()
-    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True)  # noqa: S603 no shell
+    subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True)  # noqa: S603 no shell
     seconds, after = time.monotonic() - began, os.times()
     processor = (
         after.children_user + after.children_system - before.children_user - before.children_system

@@ -18,7 +18,7 @@ from lab.tables import markdown, publish
 from ollama_stack import ROOT
 from tests.door.conftest import TOKENS, Door, bearer, question
 
-PAIRS, ANSWERS, WORDS = 200, 10, 200  # WORDS of each of so many streamed answers
+PAIRS, ANSWERS, LENGTH = 200, 10, 200  # tokens of each of so many streamed answers
 TALK = [{"role": ("user", "assistant")[n % 2], "content": f"word {n} " * 8} for n in range(400)]
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "a question": ("/api/generate", question()),
@@ -50,7 +50,7 @@ async def rate(client: httpx.AsyncClient) -> float:
     async with client.stream("POST", "/api/generate", json=body, headers=KEY) as answer:
         async for part in answer.aiter_raw():
             came += part.count(b"\n")
-            if came >= WORDS:
+            if came >= LENGTH:
                 break
     return came / (time.monotonic() - began)
 

@@ -28,8 +28,8 @@ CHANGES = {
 
 def deploy(*data: str) -> None:
     """deploy.py with settings changed; RuntimeError if it fails."""
-    words = [word for pair in data for word in ("--data", pair)]
-    command = [sys.executable, "-m", "pyinfra", "-y", "inventories/lab.py", "deploy.py", *words]
+    options = [argument for pair in data for argument in ("--data", pair)]
+    command = [sys.executable, "-m", "pyinfra", "-y", "inventories/lab.py", "deploy.py", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 no shell
     if done.returncode:
         raise RuntimeError(done.stderr)

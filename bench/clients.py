@@ -37,12 +37,14 @@ async def ask(client: httpx.AsyncClient, began: float) -> Outcome:
     start = time.monotonic()
     try:
         answer = await client.post("/api/generate", json=body)
-        said = answer.json()
+        metrics = answer.json()
     except (httpx.HTTPError, ValueError):
         return Outcome(start - began, time.monotonic() - start, 0)
     took = time.monotonic() - start
-    spent = sum(said.get(f"{part}_duration", 0) for part in ("load", "prompt_eval", "eval")) / 1e9
-    status = answer.status_code if answer.status_code != 200 or said.get("eval_count") else 0
+    spent = (
+        sum(metrics.get(f"{part}_duration", 0) for part in ("load", "prompt_eval", "eval")) / 1e9
+    )
+    status = answer.status_code if answer.status_code != 200 or metrics.get("eval_count") else 0
     return Outcome(start - began, took, status, max(0.0, took - spent))
 
 

@@ -101,13 +101,13 @@ async def hold(base: str, students: int) -> Met:
     return Met(took, asked, time.monotonic() - began)
 
 
-def run(*words: str, **environment: str) -> str:
+def run(*command: str, **environment: str) -> str:
     """What a command says; it must succeed."""
     done = subprocess.run(  # noqa: S603 no shell
-        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
     )
     if done.returncode:
-        raise SystemExit(f"{' '.join(words)}: {done.stderr.strip()}")
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -127,10 +127,10 @@ def stock(settings: Settings) -> Iterator[str]:
     """A container with these limits, and nothing else."""
     remove = ("docker", "rm", "--force", "--volumes", STOCK)
     run(*remove)
-    words = [f"--cpus={settings.ollama_cpus:g}", f"--memory={size_bytes(settings.ollama_memory)}"]
-    words += [f"--publish=127.0.0.1:{PORTS[STOCK]}:11434", IMAGE]
+    options = [f"--cpus={settings.ollama_cpus:g}", f"--memory={size_bytes(settings.ollama_memory)}"]
+    options += [f"--publish=127.0.0.1:{PORTS[STOCK]}:11434", IMAGE]
     try:
-        run("docker", "run", "--detach", "--name", STOCK, *words)
+        run("docker", "run", "--detach", "--name", STOCK, *options)
         yield filled(STOCK, settings.model_source)
     finally:
         run(*remove)
@@ -220,7 +220,7 @@ def limited(settings: Settings, cpus: int) -> Settings:
 
 def main() -> None:
     """Both tables and the plot; the lab is as declared afterwards."""
-    few = [int(word) for word in sys.argv[1:]]
+    few = [int(number) for number in sys.argv[1:]]
     (target,) = read_inventory("inventories/lab.py")
     settings, all_cpus = read_settings(target.data), os.cpu_count() or 1
     rounds = 1 if few else ROUNDS

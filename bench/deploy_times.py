@@ -34,11 +34,11 @@ INVENTORY = """low = [(name, {{
 """
 
 
-def pyinfra(*words: str | Path) -> Iterator[tuple[float, str]]:
+def pyinfra(*arguments: str | Path) -> Iterator[tuple[float, str]]:
     """The lines of a run with the seconds they came after; RuntimeError if it fails."""
     began, lines = time.monotonic(), []
     with subprocess.Popen(  # noqa: S603 our own interpreter, no shell
-        [sys.executable, "-m", "pyinfra", "-y", *words],
+        [sys.executable, "-m", "pyinfra", "-y", *arguments],
         cwd=ROOT,
         env=os.environ | {"HOSTS": str(len(MEMBERS))},
         stdout=subprocess.DEVNULL,
@@ -59,7 +59,7 @@ def parts(lines: list[tuple[float, str]]) -> dict[str, float]:
     spent["rest"] = marks[0][0]
     for (at, line), (after, _) in zip(marks, [*marks[1:], lines[-1]], strict=True):
         part = next(
-            (name for name, words in PARTS.items() if any(w in line for w in words)), "rest"
+            (name for name, patterns in PARTS.items() if any(w in line for w in patterns)), "rest"
         )
         spent[part] += after - at
     return spent

@@ -84,10 +84,10 @@ def places(metrics: str) -> tuple[int, int]:
 MISSED: list[str] = []  # aims that this run did not reach
 
 
-def aim(reached: bool, words: str) -> None:
+def aim(reached: bool, message: str) -> None:
     """Remember an aim that was missed; the run goes on."""
     if not reached:
-        MISSED.append(words)
+        MISSED.append(message)
 
 
 async def burst_table() -> None:

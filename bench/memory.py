@@ -36,11 +36,11 @@ HEAD = (
 LOGGED = ("model buffer size", "KV buffer size", "compute buffer size")
 
 
-def docker(*words: str) -> str:
+def docker(*arguments: str) -> str:
     """A docker command that must succeed; both its streams."""
-    done = subprocess.run(["docker", *words], capture_output=True, text=True)  # noqa: S603, S607 no shell
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True)  # noqa: S603, S607 no shell
     if done.returncode:
-        raise SystemExit(f"docker {words[0]}: {done.stderr.strip()}")
+        raise SystemExit(f"docker {arguments[0]}: {done.stderr.strip()}")
     return done.stdout + done.stderr
 
 
@@ -89,7 +89,7 @@ def measure(client: httpx.Client, model: str, num_ctx: int) -> tuple[list[float]
     options = {"num_ctx": num_ctx, "num_thread": 2}
     client.post("/api/generate", json={"model": model, "options": options}).raise_for_status()
     log = docker("logs", NAME)
-    found = [re.findall(rf"{words} = +([\d.]+) MiB", log)[-1] for words in LOGGED]
+    found = [re.findall(rf"{label} = +([\d.]+) MiB", log)[-1] for label in LOGGED]
     stat = docker("exec", NAME, "sh", "-c", "cat /sys/fs/cgroup/memory.stat || cat /sys/fs/cgroup/memory/memory.stat")  # fmt: skip
     resident = re.search(r"^(?:anon|total_rss) (\d+)$", stat, re.MULTILINE)
     if not resident:

@@ -41,9 +41,9 @@ def install() -> None:
     (HOME / "ok").touch()
 
 
-def on(member: Member, *words: str) -> str:
+def on(member: Member, *arguments: str) -> str:
     """A command on a server, by its container; CalledProcessError if it fails."""
-    command = ["docker", "exec", member.container, *words]
+    command = ["docker", "exec", member.container, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 no shell
 
 

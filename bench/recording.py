@@ -30,11 +30,11 @@ Events = Iterable[AsciiCastV2Header | AsciiCastV2Event]
 def run(command: str) -> Iterator[AsciiCastV2Header | AsciiCastV2Event]:
     """What a shell in ROOT shows of a command, with the times."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    words = ["env", f"--chdir={ROOT}", "--unset=MAKELEVEL", "--unset=MAKEFLAGS", f"PATH={path}"]
-    words += ["TERM=xterm-256color", "sh", "-c", TYPED, "sh", command]
+    program = ["env", f"--chdir={ROOT}", "--unset=MAKELEVEL", "--unset=MAKEFLAGS", f"PATH={path}"]
+    program += ["TERM=xterm-256color", "sh", "-c", TYPED, "sh", command]
     silent, _ = os.pipe()  # nobody types
     with Path(os.devnull).open("w") as nowhere:
-        yield from record(words, COLUMNS, ROWS, silent, nowhere.fileno())
+        yield from record(program, COLUMNS, ROWS, silent, nowhere.fileno())
 
 
 def checked(events: Events, end: str) -> list[AsciiCastV2Header | AsciiCastV2Event]:
@@ -44,7 +44,7 @@ def checked(events: Events, end: str) -> list[AsciiCastV2Header | AsciiCastV2Eve
     if end not in text:
         raise SystemExit(f"the recording does not come to {end!r}:\n{text}")
     own = (str(ROOT), str(Path.home()), socket.gethostname())
-    if found := [word for word in own if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)]:
+    if found := [name for name in own if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]:
         raise SystemExit(f"the recording shows what is this machine's: {', '.join(found)}")
     return events
 

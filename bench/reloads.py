@@ -32,9 +32,9 @@ LOADED = "Loading success"
 
 def wrapped(binary: list[str], folder: Path) -> str:
     """A program by whose name HAProxy's master starts itself anew."""
-    loader, *words = binary
+    loader, *arguments = binary
     script = folder / "haproxy"
-    script.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" {" ".join(words)} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" {" ".join(arguments)} "$@"\n')
     script.chmod(0o700)
     return str(script)
 

@@ -90,8 +90,8 @@ class Rig:
 
 def earlier(folder: Path) -> Path:
     """The files of the commit from before the attacks were found."""
-    words = ["git", "archive", "--format=tar", BEFORE]
-    raw = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S603
+    command = ["git", "archive", "--format=tar", BEFORE]
+    raw = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S603
     tree = folder / BEFORE
     tree.mkdir()
     subprocess.run(["tar", "x", "-C", str(tree)], input=raw, check=True)  # noqa: S603, S607
@@ -126,10 +126,10 @@ def rig(tree: Path, folder: Path) -> Iterator[Rig]:
     for name in ("cookie.key", "gateway.token", "teacher.token"):
         (folder / name).write_text(SECRETS["app"])
     environment |= {"OLLAMA_HOST": f"http://127.0.0.1:{found.door.inner}", "APP_SECRETS": str(folder)}  # fmt: skip
-    words = [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn.conf.py"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn.conf.py"]
     with (folder / "app.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 our own interpreter
-            [*words, "--bind", f"127.0.0.1:{app}"],
+            [*command, "--bind", f"127.0.0.1:{app}"],
             cwd=tree,
             env=os.environ | environment,
             stdout=log,

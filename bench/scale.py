@@ -35,8 +35,8 @@ def answers(hosts: int) -> float:
         def ask(who: str) -> None:
             with httpx.Client(base_url=cluster.url, timeout=60, trust_env=False) as client:
                 while not over.is_set():
-                    said = client.post("/api/generate", json=question(), headers=bearer(who))
-                    count[0] += said.is_success
+                    answer = client.post("/api/generate", json=question(), headers=bearer(who))
+                    count[0] += answer.is_success
 
         students = hosts * (PARALLEL + 2)
         threads = [

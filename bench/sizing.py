@@ -37,11 +37,11 @@ def met(target: Target, students: int) -> Figures:
 def rows(target: Target, settings: Settings, speeds: Speeds) -> Iterator[tuple[float, list[str]]]:
     """The ratio of the waits and a line of the table, for each class."""
     for students in STUDENTS:
-        told, seen = expected(students, speeds, settings), met(target, students)
+        reckoned, seen = expected(students, speeds, settings), met(target, students)
         wait = seen.wait.p95 if seen.wait else 0.0
-        ratio = told.p95 / wait if wait else 0.0
-        line = [f"{students}", f"{seen.asked}", f"{told.p95:.1f} s", f"{wait:.1f} s"]
-        line += [f"{ratio:.2f}", f"{1 - told.refused:.0%}", f"{seen.success:.0%}"]
+        ratio = reckoned.p95 / wait if wait else 0.0
+        line = [f"{students}", f"{seen.asked}", f"{reckoned.p95:.1f} s", f"{wait:.1f} s"]
+        line += [f"{ratio:.2f}", f"{1 - reckoned.refused:.0%}", f"{seen.success:.0%}"]
         yield ratio, line
 
 

@@ -76,16 +76,16 @@ class Target:
 
     def ask(self, port: int, raw: bytes) -> bytes:
         """The beginning of what comes back, noted; nothing if it is refused without a word."""
-        said = b""
+        answer = b""
         with suppress(OSError), self.open(port) as one:
             one.sendall(raw)
-            said = one.recv(65536)
-        self.note(said)
-        return said
+            answer = one.recv(65536)
+        self.note(answer)
+        return answer
 
-    def note(self, said: bytes) -> None:
+    def note(self, answer: bytes) -> None:
         """Count a status."""
-        found = re.match(rb"HTTP/1\.[01] (\d+)", said)
+        found = re.match(rb"HTTP/1\.[01] (\d+)", answer)
         self.got[found[1].decode() if found else "closed"] += 1
 
     def hold(self, port: int, raw: bytes, count: int, reads: bool = True) -> None:
@@ -107,18 +107,18 @@ class Target:
 
     def _stays(self, one: socket.socket) -> bool:
         try:
-            said = one.recv(65536)
+            answer = one.recv(65536)
         except BlockingIOError:
             return True
         except OSError:
-            said = b""
-        self.note(said)
-        if not said:
+            answer = b""
+        self.note(answer)
+        if not answer:
             one.close()
-        return bool(said)
+        return bool(answer)
 
 
-def cookie(said: bytes) -> str:
+def cookie(answer: bytes) -> str:
     """The first that an answer sets."""
-    found = re.search(rb"(?i)^set-cookie: ([^;\r]+)", said, re.M)
+    found = re.search(rb"(?i)^set-cookie: ([^;\r]+)", answer, re.M)
     return found[1].decode() if found else ""

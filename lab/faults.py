@@ -77,8 +77,8 @@ def each_kept(member: Member) -> None:
     must_run(*deploying(member, "ollama_max_queue=12"))
     kept = must(member, "cd /opt/ollama/releases && ls -d [0-9]*").split()
     for number in sorted(kept, key=int):
-        words = ["rollback.py", "--limit", member.name, "--data", f"_release={number}"]
-        must_run(sys.executable, "-m", "pyinfra", "-y", INVENTORY, *words)
+        command = ["rollback.py", "--limit", member.name, "--data", f"_release={number}"]
+        must_run(sys.executable, "-m", "pyinfra", "-y", INVENTORY, *command)
         must(
             member,
             f'cd /opt/ollama/releases && test "$(readlink current)" = {number} '
@@ -86,9 +86,9 @@ def each_kept(member: Member) -> None:
         )
 
 
-def must_run(*words: str) -> None:
+def must_run(*arguments: str) -> None:
     """A command that cannot fail."""
-    done = run(*words)
+    done = run(*arguments)
     if done.returncode:
         raise RuntimeError(done.stderr)
 

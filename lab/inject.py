@@ -25,9 +25,9 @@ Done = subprocess.CompletedProcess[str]
 Act = Callable[[Member], object]
 
 
-def run(*words: str) -> Done:
+def run(*arguments: str) -> Done:
     """A command of this machine, from the project's folder."""
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 no shell
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 no shell
 
 
 def on(member: Member, script: str) -> Done:
@@ -52,8 +52,8 @@ def serves(member: Member) -> bool:
 
 def deploying(member: Member, *data: str) -> list[str]:
     """The command that deploys to this server alone, with settings changed."""
-    words = [sys.executable, "-m", "pyinfra", "-y", INVENTORY, "deploy.py", "--limit", member.name]
-    return [*words, *(word for pair in data for word in ("--data", pair))]
+    argv = [sys.executable, "-m", "pyinfra", "-y", INVENTORY, "deploy.py", "--limit", member.name]
+    return [*argv, *(argument for pair in data for argument in ("--data", pair))]
 
 
 def nothing(member: Member) -> None:
@@ -110,7 +110,7 @@ class Damage:
     """What became of it; ``wrong`` is empty if nothing was lost and the next run mended all."""
 
     code: int | None = None
-    words: str = ""
+    output: str = ""
     interrupted: float = 0.0
     """Longest time without an answer in which a question failed, in seconds."""
     waited: float = 0.0
@@ -158,8 +158,8 @@ def inject(fault: Fault) -> Damage:
             _run(member, fault, damage)
         finally:
             fault.after(member)
-        if damage.code != fault.code or not re.search(fault.says, damage.words):
-            damage.wrong.append(f"the run ended with {damage.code} and said:\n{damage.words}")
+        if damage.code != fault.code or not re.search(fault.says, damage.output):
+            damage.wrong.append(f"the run ended with {damage.code} and said:\n{damage.output}")
         time.sleep(1)
         mending = run(*deploying(member))
     if mending.returncode:
@@ -194,7 +194,7 @@ def _run(member: Member, fault: Fault, damage: Damage) -> None:
         later = threading.Timer(seconds, act if seconds else lambda: None)
         later.start()
         for line in process.stderr or ():
-            damage.words += line
+            damage.output += line
             if line_to_come and line_to_come in line:
                 line_to_come = ""
                 act()

@@ -30,8 +30,8 @@ def have(program: str, package: str) -> None:
     if not shutil.which(program):
         apt = "apt-get -o DPkg::Lock::Timeout=900"
         install = f"{apt} install --yes --quiet --no-install-recommends {package}"
-        words = ["sh", "-ec", f"{install} || {{ {apt} update --quiet; {install}; }}"]
-        subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
+        command = ["sh", "-ec", f"{install} || {{ {apt} update --quiet; {install}; }}"]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 our own arguments
 
 
 def program(package: str, path: str) -> str:
@@ -49,8 +49,8 @@ def _have(package: str, path: str, there: Path) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=there.parent) as folder:
             get = f"apt-get download {package} || {{ apt-get update --quiet; apt-get download {package}; }}"
-            words = ["sh", "-ec", f"{{ {get}; }} && dpkg -x {package}_*.deb {package}"]
-            subprocess.run(words, check=True, capture_output=True, cwd=folder)  # noqa: S603 our own words
+            command = ["sh", "-ec", f"{{ {get}; }} && dpkg -x {package}_*.deb {package}"]
+            subprocess.run(command, check=True, capture_output=True, cwd=folder)  # noqa: S603 our own arguments
             shutil.rmtree(there, ignore_errors=True)
             (Path(folder) / package).rename(there)
 
@@ -78,8 +78,8 @@ def modules(*pins: str) -> Path:
 
 
 def _unpack(pin: str, temp: Path) -> None:
-    words = ["npm", "pack", "--silent", pin, "--pack-destination", str(temp)]
-    subprocess.run(words, check=True, capture_output=True)  # noqa: S603 our own words
+    command = ["npm", "pack", "--silent", pin, "--pack-destination", str(temp)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 our own arguments
     (packed,) = temp.glob("*.tgz")
     digest = base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
     if digest != SHA512[pin]:

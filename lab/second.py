@@ -43,5 +43,5 @@ def _embedding(archive: Path, new: Path) -> None:
 
 def _renamed(model: Path, new: Path) -> None:
     """Under another name in the file, so that Ollama takes it for another model and loads it beside the first."""
-    words = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--general-name", "Calm"]
-    subprocess.run([*words, str(model), str(new)], check=True, capture_output=True)  # noqa: S603 our own words
+    command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--general-name", "Calm"]
+    subprocess.run([*command, str(model), str(new)], check=True, capture_output=True)  # noqa: S603 our own arguments

@@ -14,8 +14,8 @@ from typing import Any
 ADDRESSES = tuple(f"127.0.0.{number}" for number in range(11, 21))
 
 
-def _run(*words: str | Path) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True)  # noqa: S603 ours
+def _run(*arguments: str | Path) -> None:
+    subprocess.run([str(argument) for argument in arguments], check=True, capture_output=True)  # noqa: S603 ours
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def sshd(folder: Path, environment: str = "", port: int = 2222) -> Iterator[Sshd
 def user(name: str, *groups: str) -> Iterator[str]:
     """A user of this machine who can log in with a key alone, and is gone afterwards."""
     remove_user(name)
-    groups_word = ["--groups", ",".join(groups)] if groups else []
-    _run("useradd", "--no-create-home", "--shell", "/bin/sh", "--password", "*", *groups_word, name)
+    extra = ["--groups", ",".join(groups)] if groups else []
+    _run("useradd", "--no-create-home", "--shell", "/bin/sh", "--password", "*", *extra, name)
     try:
         yield name
     finally:

@@ -230,9 +230,9 @@ def table() -> str:
     lines = ["| what is found | a deploy | tried in the lab |", "|---|---|---|"]
     for server in SERVERS:
         for variant in (*server.refused, *server.serves):
-            words = re.sub(r"\\w[+*]|\\d\+", "...", variant.refused)
-            does = f"is refused: *{words}*" if words else "serves"
-            how = f"{'bare' if words else 'deployed with the others there'}, server {server.number + 1}"
+            refusal = re.sub(r"\\w[+*]|\\d\+", "...", variant.refused)
+            does = f"is refused: *{refusal}*" if refusal else "serves"
+            how = f"{'bare' if refusal else 'deployed with the others there'}, server {server.number + 1}"
             lines.append(f"| {variant.what} | {does} | {how} |")
     return "".join(f"{line}\n" for line in lines)
 

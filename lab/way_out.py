@@ -15,15 +15,15 @@ NAME = "ollama-lab-proxy"
 MIRROR = "172.17.0.1:5000"
 
 
-def _docker(*words: str, given: str = "") -> str:
+def _docker(*arguments: str, given: str = "") -> str:
     done = subprocess.run(  # noqa: S603 no shell
-        ["docker", *words],  # noqa: S607
+        ["docker", *arguments],  # noqa: S607
         input=given,
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"docker {words[0]}: {done.stderr}")
+        raise RuntimeError(f"docker {arguments[0]}: {done.stderr}")
     return done.stdout
 
 
@@ -49,8 +49,8 @@ def proxy(codename: str) -> Iterator[Proxy]:
         *("sleep", "infinity"),
     )
     try:
-        words = ("exec", "--interactive", NAME, "sh", "-c", script, "start", MIRROR)
-        address = _docker(*words, given=acquire_lines()).strip()
+        arguments = ("exec", "--interactive", NAME, "sh", "-c", script, "start", MIRROR)
+        address = _docker(*arguments, given=acquire_lines()).strip()
         yield Proxy(f"http://{address}:8888", _docker("exec", NAME, "cat", "/site.crt"))
     finally:
         _docker("rm", "--force", NAME)

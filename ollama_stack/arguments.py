@@ -46,7 +46,7 @@ class PathFromRoot(click.Path):
 @click.command(cls=Verb)
 @click.argument("inventory", type=PathFromRoot())
 def use(inventory: str) -> None:
-    """Note an INVENTORY: every verb takes it where none is named.
+    """Note an INVENTORY: a verb that names none takes it.
 
     \b
       ollama-stack use inventories/school.py && ollama-stack status

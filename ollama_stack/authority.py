@@ -38,12 +38,12 @@ def read(folder: Path) -> Authority | None:
         if not os.access(folder / LOCK, os.W_OK):
             raise
     # Another run may be half-way through what it writes: only what stays so is refused.
-    with _plain_words(folder, "read"), _locked(folder):
+    with _readable_errors(folder, "read"), _locked(folder):
         return _read(folder)
 
 
 def _read(folder: Path) -> Authority | None:
-    with _plain_words(folder, "read"):
+    with _readable_errors(folder, "read"):
         there = [name for name in (KEY, CERTIFICATE) if (folder / name).exists()]
         if not there:
             _refuse_orphans(folder)
@@ -103,7 +103,7 @@ def certificate(folder: Path) -> x509.Certificate:
 def kept(folder: Path, host: str) -> str:
     """PEM of a host's certificate with its key; "" if there is none."""
     path = _path(folder, host)
-    with _plain_words(path, "read"):
+    with _readable_errors(path, "read"):
         return path.read_text() if path.exists() else ""
 
 
@@ -112,7 +112,7 @@ def keep(folder: Path, authority: Authority, host: str, pem: str) -> bool:
 
     ValueError if there is another one by now, or nothing can be written.
     """
-    with _plain_words(folder, "written"):
+    with _readable_errors(folder, "written"):
         _make_folder(folder)
         with _locked(folder):
             there = _read(folder)
@@ -169,7 +169,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _plain_words(path: Path, done: str) -> Iterator[None]:
+def _readable_errors(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:

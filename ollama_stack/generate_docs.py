@@ -74,7 +74,7 @@ def _row(name: str, schema: dict[str, Any]) -> str:
     form = "` or `".join(examples) if examples else kind["type"]
     default = f"`{schema['default']!r}`" if "default" in schema else "`group_data/`"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
-    rules = [f"{words} {kind[bound]:g}" for bound, words in bounds.items() if bound in kind]
+    rules = [f"{text} {kind[bound]:g}" for bound, text in bounds.items() if bound in kind]
     rules += [schema["rule"]] if schema["rule"] else []
     cells = [f"`{name}`", f"`{form}`", schema["unit"], default]
     cells += [schema["description"], "; ".join(rules), schema["source"]]

@@ -67,11 +67,11 @@ class Target:
         return reached_at(self.name, self.data)
 
     def ssh_command(self, *arguments: str) -> str:
-        """The command line by which a person runs these words on the host, as a deploy logs in."""
+        """The command line by which a person runs this on the host, as a deploy logs in."""
         ssh = self._ssh_options
         if known_hosts := self.data.get("ssh_known_hosts_file"):
             ssh += ["-o", f"UserKnownHostsFile={known_hosts}"]
-        return " ".join(map(_word, ["ssh", *ssh, self._login, shlex.join(arguments)]))
+        return " ".join(map(_quoted, ["ssh", *ssh, self._login, shlex.join(arguments)]))
 
     @property
     def shell(self) -> list[str]:
@@ -88,7 +88,7 @@ class Target:
     def _ssh_options(self) -> list[str]:
         options = [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")]
         known = [(option, self.data.get(key)) for option, key in options]
-        return [word for option, value in known if value for word in (option, str(value))]
+        return [argument for option, value in known if value for argument in (option, str(value))]
 
     @property
     def _login(self) -> str:
@@ -120,7 +120,7 @@ class Target:
         return " ".join(f"-o {shlex.quote(option)}" for option in options)
 
 
-def _word(text: str) -> str:
+def _quoted(text: str) -> str:
     """Quoted for a shell, which still finds a home at its beginning."""
     return f"~/{shlex.quote(text[2:])}" if text[:2] == "~/" and text[2:] else shlex.quote(text)
 
@@ -198,8 +198,8 @@ def _matches(target: Target, limits: list[str]) -> bool:
 
 
 def only(names: Iterable[str]) -> list[str]:
-    """Words for pyinfra: these hosts and no others."""
-    return [word for name in names for word in ("--limit", name)]
+    """Arguments for pyinfra: these hosts and no others."""
+    return [argument for name in names for argument in ("--limit", name)]
 
 
 def unusable_keys(targets: Iterable[Target]) -> dict[str, list[str]]:

@@ -39,8 +39,8 @@ def run(*arguments: str) -> int:
 
 
 def overridden(data: Sequence[str]) -> list[str]:
-    """Words for pyinfra: these settings (``name=value``) for all hosts."""
-    return [word for pair in data for word in ("--data", pair)]
+    """Arguments for pyinfra: these settings (``name=value``) for all hosts."""
+    return [argument for pair in data for argument in ("--data", pair)]
 
 
 def asked(

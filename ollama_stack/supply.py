@@ -12,7 +12,7 @@ from ollama_stack.bundle.file import Machine
 @of_hosts
 @as_json_flag("The report (docs/outdated.schema.json)")
 def outdated(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
-    """What has a newer one at its registry: images, models, wheels? Asks no host.
+    """What is newer: images, models, wheels? Asks no host.
 
     \b
       ollama-stack outdated inventories/school.py

@@ -199,6 +199,6 @@ def _versions() -> dict[str, str]:
     if not apt:
         return {}
     command = ["env", "LC_ALL=C", apt, "policy", *names]
-    output = subprocess.run(command, capture_output=True, text=True).stdout  # noqa: S603 our own words
+    output = subprocess.run(command, capture_output=True, text=True).stdout  # noqa: S603 our own arguments
     found = re.findall(r"(?m)^(\S+):\n.*\n  Candidate: (\S+)", output)
     return {name: "" if version == "(none)" else version for name, version in found}

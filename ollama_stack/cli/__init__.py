@@ -37,14 +37,20 @@ def cli() -> None:
 
 @cli.command(cls=click.Command)  # it stays where the caller stands, for the key's path
 @click.argument("name")
-@click.option("--host", "hosts", multiple=True, metavar="ADDRESS|NAME=ADDRESS", help="One host.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="ADDRESS|NAME=ADDRESS",
+    help="One host; may be given again.",
+)
 @click.option("--user", metavar="USER", help="The user who logs in over SSH; root unless said.")
-@click.option("--key", metavar="FILE", help="The login's private key, unless SSH finds it alone.")
+@click.option("--key", metavar="FILE", help="The login's private key; SSH's own choice unless said.")
 @click.option("--students", metavar="NUMBER", help="Students at once on each host.")
 @click.option("--lan/--no-lan", default=None, help="Students open the page from the network.")
-@click.option("--api/--no-api", default=None, help="Programs there use the API, with a token.")
+@click.option("--api/--no-api", default=None, help="Programs of the network use the API, with a token.")
 @click.option(
-    "--tls", metavar="own|acme|FILE", help="Its certificate; own unless said (docs/tls.md)."
+    "--tls", metavar="own|acme|FILE", help="The page's certificate; own unless said (docs/tls.md)."
 )
 @click.option("--agree-tos", is_flag=True, help="With acme: you agree to Let's Encrypt's terms.")
 def init(
@@ -58,7 +64,7 @@ def init(
     tls: str | None,
     agree_tos: bool,
 ) -> None:
-    """Write inventories/NAME.py: what is not said here is asked for. Overwrites nothing.
+    """Write inventories/NAME.py; asks for what no option says. Overwrites nothing.
 
     \b
       ollama-stack init school
@@ -138,14 +144,14 @@ def deploy(
 def status(
     inventory: str, limit: tuple[str, ...], watch: bool, metrics: str | None, as_json: bool
 ) -> int:
-    """How is every host, and which release does it run? The worst first. Changes nothing.
+    """How is every host, and what does it run? The worst first. Changes nothing.
 
     \b
       ollama-stack status inventories/school.py
       ollama-stack status inventories/school.py --watch
       ollama-stack status inventories/school.py --json | jq -e 'all(.hosts[]; .state == "serving")'
 
-    Exit: 0 it is told, of hosts that cannot be reached too; 1 refused.
+    Exit: 0 every host has a line, also one that cannot be reached; 1 refused.
     """
     if watch + as_json + bool(metrics) > 1:
         raise click.UsageError(
@@ -161,7 +167,7 @@ def status(
 @click.option("--to", type=click.IntRange(min=1), metavar="N", help="The release of this number.")
 @as_json_flag("What every host runs afterwards (docs/status.schema.json)")
 def rollback(inventory: str, limit: tuple[str, ...], to: int | None, as_json: bool) -> int:
-    """Run the release before the current one again, or any that is kept.
+    """Go back to the release before, or to any that is kept.
 
     \b
       ollama-stack rollback inventories/school.py

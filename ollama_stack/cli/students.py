@@ -29,7 +29,7 @@ def load(
     report: str | None,
     as_json: bool,
 ) -> int:
-    """Does every host keep its profile's bounds with a class before it? Asks as students do.
+    """Do the profile's bounds hold for a class? Asks as students do.
 
     \b
       ollama-stack load inventories/school.py
@@ -47,7 +47,7 @@ def load(
 @of_hosts
 @as_json_flag("The report (docs/sizing.schema.json)")
 def sizing(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
-    """How many students does every host carry? Asks it a few questions, then reckons.
+    """How many students does a host carry? Measures, then reckons.
 
     \b
       ollama-stack sizing inventories/school.py

@@ -512,7 +512,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
             "OLLAMA_NUM_PARALLEL": str(self.ollama_num_parallel),
             "OLLAMA_MAX_QUEUE": str(self.ollama_max_queue),
             "APP_MODEL": self.model_name,
-            **self._app_words,
+            **self._app_optional,
             "APP_THREADS": str(self.app_threads),
             "APP_MAX_PROMPT": str(self.app_max_prompt),
             "APP_MAX_ANSWER": str(self.app_max_answer),
@@ -534,13 +534,13 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         return self.app_models or [self.model_name]
 
     @property
-    def _app_words(self) -> dict[str, str]:
+    def _app_optional(self) -> dict[str, str]:
         """What only some pages have; the teacher's words in base64, which Compose and YAML leave as it is."""
-        words = {
+        optional = {
             "APP_MODELS": ",".join(self.app_models),
             "APP_SYSTEM_PROMPT": b64encode(self.app_system_prompt.encode()).decode(),
         }
-        return {name: value for name, value in words.items() if value}
+        return {name: value for name, value in optional.items() if value}
 
     @property
     def published(self) -> str:

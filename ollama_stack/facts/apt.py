@@ -38,13 +38,13 @@ class AptSources(FactBase[list[Entry]]):
 
 
 def _entries(file: str, lines: list[str]) -> Iterator[Entry]:
-    said = [line for line in lines if not line.lstrip().startswith("#")]
+    active = [line for line in lines if not line.lstrip().startswith("#")]
     if not file.endswith(".sources"):
-        for line in said:
+        for line in active:
             if found := re.match(r"\s*deb\s+(?:\[[^]]*\]\s*)?(\S+)\s+(\S+)", line):
                 yield Entry(file, found[1].rstrip("/"), found[2])
         return
-    for stanza in re.split(r"\n\s*\n", "\n".join(said)):
+    for stanza in re.split(r"\n\s*\n", "\n".join(active)):
         fields = {
             name.lower(): value.split()
             for name, value in re.findall(r"^([\w-]+):((?:.*)(?:\n[ \t].*)*)", stanza, re.MULTILINE)

@@ -44,9 +44,9 @@ class MemTotal(FactBase[int]):
 
     @override
     def process(self, output: list[str]) -> int:
-        said = {name: int(rest.split()[0]) for name, colon, rest in map(_parts, output) if colon}
+        sizes = {name: int(rest.split()[0]) for name, colon, rest in map(_parts, output) if colon}
         limits = [int(line) for line in output if line.isdecimal()]
-        return min((said["MemTotal"] - said.get("Hugetlb", 0)) * 1024, *limits, 2**63)
+        return min((sizes["MemTotal"] - sizes.get("Hugetlb", 0)) * 1024, *limits, 2**63)
 
 
 def _parts(line: str) -> tuple[str, str, str]:

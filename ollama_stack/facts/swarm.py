@@ -50,8 +50,8 @@ class InCluster(FactBase[ClusterHost]):
         parted = [line.split(" ", 2) for line in lines]
         return ClusterHost(
             state,
-            {name: words for mark, name, words in parted if mark == "="},
-            {name: words for mark, name, words in parted if mark == "+"},
+            {name: status for mark, name, status in parted if mark == "="},
+            {name: status for mark, name, status in parted if mark == "+"},
             manager == "true",
             ["?", "answer", "000"] not in parted,
         )
@@ -60,23 +60,23 @@ class InCluster(FactBase[ClusterHost]):
 def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
     """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first."""
     if seen is None or seen.state != "active":
-        said = f"its engine says {seen.state}" if seen else "its engine does not say"
-        return [f"it is not in the cluster: {said}; deploy"]
-    words = []
+        reason = f"its engine says {seen.state}" if seen else "its engine does not say"
+        return [f"it is not in the cluster: {reason}; deploy"]
+    found = []
     if seen.manager and not seen.answers:
-        words.append("the gateway does not answer at this host's address")
+        found.append("the gateway does not answer at this host's address")
     if seen.manager and not seen.nodes:
-        words.append(NO_QUORUM)
+        found.append(NO_QUORUM)
     if "(healthy)" not in seen.containers.get(ollama, ""):
-        words.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
-    words += [
-        f"{name}: {said}"
-        for name, said in seen.containers.items()
-        if "(healthy)" not in said and name != ollama
+        found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
+    found += [
+        f"{name}: {status}"
+        for name, status in seen.containers.items()
+        if "(healthy)" not in status and name != ollama
     ]
-    words += [
-        f"{name} is {said.lower()} in the cluster"
-        for name, said in seen.nodes.items()
-        if said != "Ready Active"
+    found += [
+        f"{name} is {status.lower()} in the cluster"
+        for name, status in seen.nodes.items()
+        if status != "Ready Active"
     ]
-    return words
+    return found

@@ -61,9 +61,9 @@ def inventory_name(text: str) -> str:
     return text
 
 
-def hosts(words: Iterable[str], inventory: str) -> tuple[NewHost, ...]:
-    """Each word is ADDRESS or NAME=ADDRESS; commas and blanks stand between words, too."""
-    found = tuple(_host(word) for text in words for word in re.split(r"[\s,]+", text) if word)
+def hosts(texts: Iterable[str], inventory: str) -> tuple[NewHost, ...]:
+    """Each entry is ADDRESS or NAME=ADDRESS; commas and blanks separate entries, too."""
+    found = tuple(_host(entry) for text in texts for entry in re.split(r"[\s,]+", text) if entry)
     if not found:
         raise ValueError("host: there is none; write it like 10.0.0.5 or class-1=10.0.0.5")
     _refuse_twice(host.name for host in found)
@@ -77,13 +77,13 @@ def hosts(words: Iterable[str], inventory: str) -> tuple[NewHost, ...]:
     return found
 
 
-def _host(word: str) -> NewHost:
-    name, given, address = word.rpartition("=")
-    if word == "@local":
+def _host(entry: str) -> NewHost:
+    name, given, address = entry.rpartition("=")
+    if entry == "@local":
         raise ValueError("host: @local is this machine; inventories/local.py is for that")
     if not _is_address(address) or (given and not _is_name(name)):
         raise ValueError(
-            f"host: {word!r} is not understood; write it like 10.0.0.5, class-1.school.lan or "
+            f"host: {entry!r} is not understood; write it like 10.0.0.5, class-1.school.lan or "
             "class-1=10.0.0.5"
         )
     return NewHost(name, address) if given else NewHost(address)
@@ -105,10 +105,10 @@ def _is_name(text: str) -> bool:
     return len(text) <= 253
 
 
-def _refuse_twice(words: Iterable[str]) -> None:
-    for word, times in Counter(words).items():
+def _refuse_twice(names: Iterable[str]) -> None:
+    for name, times in Counter(names).items():
         if times > 1:
-            raise ValueError(f"host: {word} is there {times} times; leave it in once")
+            raise ValueError(f"host: {name} is there {times} times; leave it in once")
 
 
 def login(text: str) -> str:

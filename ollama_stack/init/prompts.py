@@ -48,11 +48,11 @@ def start(name: str, given: Given, here: Path, root: Path) -> None:
     """
     path = f"inventories/{answers.inventory_name(name)}.py"
     refuse_taken(root, path)
-    said = ask(name, given, here)
-    files = [*_secrets(said), NewFile(path, inventory_text(said), 0o644)]
+    chosen = ask(name, given, here)
+    files = [*_secrets(chosen), NewFile(path, inventory_text(chosen), 0o644)]
     create_all(root, files)
     click.echo("\n".join(f"{file.path} is written." for file in files))
-    click.echo("\n".join(_next(said, path)))
+    click.echo("\n".join(_next(chosen, path)))
 
 
 def ask(name: str, given: Given, here: Path) -> Answers:
@@ -61,19 +61,19 @@ def ask(name: str, given: Given, here: Path) -> Answers:
         raise click.UsageError(
             f"there is no terminal to ask at; say {', '.join(given.missing)} (ollama-stack init --help)"
         )
-    hosts = _said(
+    hosts = _answer(
         given.hosts or None,
         "Hosts: ADDRESS or NAME=ADDRESS, blanks between them",
         partial(_hosts, name),
     )
-    user = _said(given.user, "User who logs in over SSH", answers.login, "root")
-    key = _said(
+    user = _answer(given.user, "User who logs in over SSH", answers.login, "root")
+    key = _answer(
         given.key,
         "File of the private key (Enter: your agent's and those in ~/.ssh)",
         partial(answers.private_key, here=here),
         "",
     )
-    students = _said(given.students, "Students at once on each host", answers.students)
+    students = _answer(given.students, "Students at once on each host", answers.students)
     lan = _agreed(given.lan, "Do students open the page from the school's network?", None)
     if given.api and not lan:
         raise click.UsageError("--api is for the school's network; say --lan with it")
@@ -85,7 +85,7 @@ def ask(name: str, given: Given, here: Path) -> Answers:
 
 
 def _tls(given: Given, here: Path, hosts: Sequence[answers.NewHost]) -> str:
-    way = _said(
+    way = _answer(
         given.tls,
         "Its certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
         partial(answers.tls, here=here, hosts=hosts),
@@ -97,8 +97,8 @@ def _tls(given: Given, here: Path, hosts: Sequence[answers.NewHost]) -> str:
     return way
 
 
-def _hosts(name: str, words: str | Sequence[str]) -> tuple[answers.NewHost, ...]:
-    return answers.hosts([words] if isinstance(words, str) else words, name)
+def _hosts(name: str, entries: str | Sequence[str]) -> tuple[answers.NewHost, ...]:
+    return answers.hosts([entries] if isinstance(entries, str) else entries, name)
 
 
 def at_a_terminal() -> bool:
@@ -106,7 +106,7 @@ def at_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _said(
+def _answer(
     given: Any, question: str, understand: Callable[[Any], Value], default: str | None = None
 ) -> Value:
     """A value from the command line, else from the terminal until it is understood, else the default."""
@@ -121,10 +121,10 @@ def _said(
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
-    told: Value = click.prompt(
+    answer: Value = click.prompt(
         question, default=default, value_proc=heard, show_default=bool(default)
     )
-    return told
+    return answer
 
 
 def _agreed(given: bool | None, question: str, default: bool | None) -> bool:
@@ -135,16 +135,16 @@ def _agreed(given: bool | None, question: str, default: bool | None) -> bool:
     return click.confirm(question, default=default)
 
 
-def _secrets(said: Answers) -> Iterator[NewFile]:
-    if said.api:
+def _secrets(chosen: Answers) -> Iterator[NewFile]:
+    if chosen.api:
         for token in TOKENS:
-            yield NewFile(token_file(said.name, token), f"{secrets.token_hex(32)}\n", 0o600)
+            yield NewFile(token_file(chosen.name, token), f"{secrets.token_hex(32)}\n", 0o600)
 
 
-def _next(said: Answers, path: str) -> Iterator[str]:
+def _next(chosen: Answers, path: str) -> Iterator[str]:
     yield "Next, from the project's folder:"
     yield f"  .venv/bin/ollama-stack plan {path}      # does every host fit, what would change?"
     yield f"  .venv/bin/ollama-stack deploy {path}    # change it"
     yield f"  .venv/bin/ollama-stack audit {path}     # is it so?"
-    if said.lan:
+    if chosen.lan:
         yield f"  .venv/bin/ollama-stack handout {path}   # a sheet of paper for the class"

@@ -11,7 +11,7 @@ from ollama_stack.init.answers import Answers, NewHost
 TOKENS = ("admin", "class")
 """Names of the gateway's tokens: who changes models, and who asks."""
 
-PROFILE_WORDS = {
+PROFILE_SIZES = {
     "low": "Fewer than 5 students at once",
     "medium": "5 to 15 students at once",
     "high": "More than 15 students at once, on 4 CPUs and 8 GB or more",
@@ -38,7 +38,7 @@ def inventory_text(answers: Answers) -> str:
             *(text for line in _lines(answers) for text in _entry(line)),
             "}",
             "",
-            f"# {PROFILE_WORDS[profile]}: the numbers are in group_data/{profile}.py.",
+            f"# {PROFILE_SIZES[profile]}: the numbers are in group_data/{profile}.py.",
             f"{profile} = [",
             *_names_explained(answers),
             *(text for host in answers.hosts for text in _host(host, answers)),

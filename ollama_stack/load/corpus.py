@@ -78,10 +78,10 @@ def question(chance: Random, student: int) -> str:
     kind = chance.choices(("short", "task", "text"), SHARES)[0]
     if kind == "text":
         wish, text = chance.choice(TEXTS)
-        words = wish + " ".join(text.split())
+        prompt = wish + " ".join(text.split())
     else:
-        words = chance.choice(SHORT if kind == "short" else TASKS)
-    return f"{student}.{chance.randrange(1000)}. {words}"
+        prompt = chance.choice(SHORT if kind == "short" else TASKS)
+    return f"{student}.{chance.randrange(1000)}. {prompt}"
 
 
 def think(chance: Random) -> float:

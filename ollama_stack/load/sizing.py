@@ -109,7 +109,7 @@ def holds(met: Waits, settings: Settings) -> bool:
     return met.p95 <= settings.slo_p95_wait and 1 - met.refused >= settings.slo_success
 
 
-def in_words(wait: float, most: int) -> str:
+def wait_text(wait: float, most: int) -> str:
     """A wait in seconds; beyond ``most`` the gateway ends it."""
     return f"over {most} s" if wait > most else f"{wait:.1f} s"
 
@@ -129,7 +129,7 @@ def too_many(speeds: Speeds, settings: Settings) -> str:
     met = expected(settings.students, speeds, settings)
     if holds(met, settings):
         return ""
-    wait = in_words(met.p95, settings.queue_seconds)
+    wait = wait_text(met.p95, settings.queue_seconds)
     return (
         f"students: {settings.students} at once wait {wait} at p95 (slo_p95_wait: "
         f"{settings.slo_p95_wait:g} s), {met.refused:.0%} are refused, by the speeds measured on "

@@ -34,7 +34,7 @@ def measure(target: Target, settings: Settings) -> Speeds:
     texts += [(ENGLISH, RUSSIAN)[number % 2] for number in range(settings.ollama_num_parallel)]
     script = "\n".join(_script(settings, mark, [f"{token_hex(3)} {text}" for text in texts]))
     try:
-        done = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+        done = subprocess.run(  # noqa: S603 ssh's arguments as a list, no shell of ours
             target.shell,
             input=script,
             capture_output=True,
@@ -73,10 +73,10 @@ def _script(settings: Settings, mark: str, texts: Sequence[str]) -> Iterator[str
         f'{{ echo "{settings.url} does not answer ($why); look at it with status" >&2; exit 1; }}'
     )
     yield (
-        f"ask() {{ said=$({curl} {settings.smoke_seconds} --write-out ' %{{http_code}} %{{time_total}}'"
+        f"ask() {{ answer=$({curl} {settings.smoke_seconds} --write-out ' %{{http_code}} %{{time_total}}'"
         f' --data "$1" {quote(settings.url)}/api/generate'
-        f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$said\";"
-        " case $said in *' 200 '*) ;; *) exit 1;; esac; }"
+        f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$answer\";"
+        " case $answer in *' 200 '*) ;; *) exit 1;; esac; }"
     )
     for number, text in enumerate(texts):
         options = {"num_predict": TOKENS, "temperature": 0}

@@ -51,7 +51,7 @@ def ordered(folder: str, called: list[str], directory: str, email: str) -> Comma
 
 
 def _order(called: list[str], directory: str, email: str) -> StringCommand:
-    names = [word for name in called for word in ("--domain", QuoteString(name))]
+    names = [argument for name in called for argument in ("--domain", QuoteString(name))]
     address = ["--email", QuoteString(email)] if email else ["--register-unsafely-without-email"]
     return StringCommand(
         "certbot certonly --non-interactive --agree-tos --standalone --key-type ecdsa",

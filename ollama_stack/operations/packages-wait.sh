@@ -23,14 +23,14 @@ holder() { # of a lock of dpkg's or apt's, by the kernel's own table; fails if t
     return 1
 }
 
-end=$(($(now) + patience)) told=''
+end=$(($(now) + patience)) reported=''
 while who=$(holder); do
     [ "$(now)" -lt "$end" ] || {
         echo "apt: $who has been changing packages for more than $patience s; wait until it is done, or" \
             "find out why it hangs, then run again"
         exit 1
     }
-    [ "$who" = "$told" ] || echo "waiting for $who, which is changing packages"
-    told=$who
+    [ "$who" = "$reported" ] || echo "waiting for $who, which is changing packages"
+    reported=$who
     sleep 1
 done

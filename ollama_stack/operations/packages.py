@@ -29,8 +29,8 @@ INSTALL = f"{' '.join(f'-o Dpkg::Options::={option}' for option in KEEP)} --no-r
 CONFIGURE = f"DEBIAN_FRONTEND=noninteractive dpkg {' '.join(KEEP)} --configure --pending"
 # Lists that are there cannot be read; where only the sources cannot, the lists are not to blame.
 TORN = (
-    "! said=$(LC_ALL=C apt-cache gencaches 2>&1)"
-    ' && case $said in *"list of sources"*) false ;; esac'
+    "! output=$(LC_ALL=C apt-cache gencaches 2>&1)"
+    ' && case $output in *"list of sources"*) false ;; esac'
 )
 
 

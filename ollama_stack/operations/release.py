@@ -240,5 +240,5 @@ def on_host(verb: str, folder: str, patience: Patience, *arguments: str) -> Stri
 
 def at_once(verb: str, folder: str, *arguments: str) -> StringCommand:
     """The program as it is called on the host."""
-    quoted = (QuoteString(word) for word in arguments)
+    quoted = (QuoteString(argument) for argument in arguments)
     return StringCommand(program(folder, "release"), LOCK, QuoteString(folder), verb, *quoted)

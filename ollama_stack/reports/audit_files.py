@@ -20,10 +20,10 @@ def refuse_others(folder: Path) -> None:
 def _is_report(text: str) -> bool:
     """Whether this or another version of the audit has written it."""
     try:
-        said = json.loads(text)
+        report = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(said, dict) and {"inventory", "controls", "hosts"} <= said.keys()
+    return isinstance(report, dict) and {"inventory", "controls", "hosts"} <= report.keys()
 
 
 def write(report: Report, folder: Path) -> str:

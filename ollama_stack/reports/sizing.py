@@ -17,7 +17,7 @@ from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.load.sizing import Pace, Speeds, carried, expected, holds, in_words, too_many
+from ollama_stack.load.sizing import Pace, Speeds, carried, expected, holds, too_many, wait_text
 from ollama_stack.reports.load import EXIT, Verdict
 
 STUDENTS = (1, 3, 5, 10, 15, 20, 30)
@@ -169,7 +169,7 @@ def _table(host: HostSizing) -> Table:
 
 def _cell(row: Row, most: int) -> str:
     return (
-        f"[{'green' if row.holds else 'red'}]{in_words(row.p95_wait, most)}, {row.refused:.0%}[/]"
+        f"[{'green' if row.holds else 'red'}]{wait_text(row.p95_wait, most)}, {row.refused:.0%}[/]"
     )
 
 

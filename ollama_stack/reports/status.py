@@ -119,7 +119,7 @@ def host_status(target: Target) -> HostStatus:
         return _gone(target.name, str(error))
     if settings.cluster:
         return of_cluster(target, settings, found.get(InCluster))
-    return told(target.name, settings, found, datetime.now(timezone.utc))
+    return report_of(target.name, settings, found, datetime.now(timezone.utc))
 
 
 def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
@@ -127,7 +127,7 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
     look = Look()
     script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
-        done = subprocess.run(  # noqa: S603 ssh's words as a list, no shell of ours
+        done = subprocess.run(  # noqa: S603 ssh's arguments as a list, no shell of ours
             target.shell,
             input=script,
             capture_output=True,
@@ -179,7 +179,7 @@ def wanted(settings: Settings) -> list[Wanted]:
     return asked
 
 
-def told(host: str, settings: Settings, found: dict[Any, Any], now: datetime) -> HostStatus:
+def report_of(host: str, settings: Settings, found: dict[Any, Any], now: datetime) -> HostStatus:
     """The report of one host, from the facts that it gave."""
     release, reason = _release(found.get(GoodRelease, []))
     facts = (States, OllamaLoad, InMemory, Places, LastMinutes, ShownCertificate, DiskUsed)

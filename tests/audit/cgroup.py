@@ -57,10 +57,10 @@ class Cgroup:
         while group.strip("/"):
             groups.append(group)
             group = group.rpartition("/")[0]
-        said = self._cat(*(f"{group}/{name}" for group in groups))
-        figures = [inf if line == "max" else int(line) for line in said.value.split()]
-        line = ", ".join(f"{g} {f}" for g, f in zip(groups, said.value.split(), strict=True))
-        return Reading(min(figures), said.command, line)
+        reading = self._cat(*(f"{group}/{name}" for group in groups))
+        figures = [inf if line == "max" else int(line) for line in reading.value.split()]
+        line = ", ".join(f"{g} {f}" for g, f in zip(groups, reading.value.split(), strict=True))
+        return Reading(min(figures), reading.command, line)
 
     def counter(self, figure: str, name: str) -> Reading:
         """One line of a file of counters."""

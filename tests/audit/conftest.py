@@ -203,9 +203,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         except ValueError as error:
             _stop(str(error))
         if xml := config.stash.get(xml_key, None):
-            told = {"inventory": made.inventory, "commit": made.commit, "time": made.time}
-            told |= {"report.json sha256": digest, "verdict": made.verdict, **made.tools}
-            for name, value in told.items():
+            rows = {"inventory": made.inventory, "commit": made.commit, "time": made.time}
+            rows |= {"report.json sha256": digest, "verdict": made.verdict, **made.tools}
+            for name, value in rows.items():
                 xml.add_global_property(name, str(value))
 
 
@@ -238,6 +238,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def _summary(made: Report, host: HostAudit) -> str:
     counts, severe = made.counts([host]), made.findings(host)
     by_severity = ", ".join(f"{severe[level]} {level}" for level in SEVERITIES if severe[level])
-    words = {"finding": "findings", "error": "not looked at", "pass": "passed"}
-    told = [f"{counts[s]} {words.get(s, s)}" for s in STATUSES if counts[s]]
-    return "; ".join(told) + (f" ({by_severity})" if by_severity else "")
+    plurals = {"finding": "findings", "error": "not looked at", "pass": "passed"}
+    parts = [f"{counts[s]} {plurals.get(s, s)}" for s in STATUSES if counts[s]]
+    return "; ".join(parts) + (f" ({by_severity})" if by_severity else "")

@@ -38,7 +38,7 @@ class Output:
     """Unix time on this machine before and after."""
 
     @property
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """Why it failed, in its own words."""
         lines = (self.error.strip() or self.text.strip()).splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
@@ -60,7 +60,7 @@ class Conversation:
         self.target = target
         self.gone = ""
         self._sockets = sockets
-        self._said: dict[str, Output] = {}
+        self._outputs: dict[str, Output] = {}
         self._wanted: dict[str, int] = {}  # seconds, by command
 
     def run(self, command: str, *, seconds: int = 30) -> Output:
@@ -68,9 +68,9 @@ class Conversation:
 
         Unreadable if it says nothing for so long, or may not be asked at all.
         """
-        said = self._raw(command, seconds)
-        if not DENIED.search(said.error):
-            return said
+        output = self._raw(command, seconds)
+        if not DENIED.search(output.error):
+            return output
         as_root = self._raw(f"{SUDO}{command}", seconds)
         if as_root.code and SUDO_REFUSED.search(UNKNOWN_HOST.sub("", as_root.error)):
             raise Unreadable(
@@ -81,21 +81,21 @@ class Conversation:
 
     def ask(self, command: str, *, seconds: int = 30) -> Output:
         """The output of a command that has to succeed; Unreadable otherwise."""
-        said = self.run(command, seconds=seconds)
-        if said.code:
-            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
-        return said
+        output = self.run(command, seconds=seconds)
+        if output.code:
+            raise Unreadable(f"`{output.command}` failed: {output.last_line}")
+        return output
 
     def _raw(self, command: str, seconds: int = 30) -> Output:
         if self.gone:
             raise Unreadable(self.gone)
-        if command not in self._said:
+        if command not in self._outputs:
             self._wanted[command] = seconds
             raise Pending
-        said = self._said[command]
-        if said.code == TIMED_OUT:
+        output = self._outputs[command]
+        if output.code == TIMED_OUT:
             raise Unreadable(f"`{command}` said nothing in time")
-        return said
+        return output
 
     def answer(self) -> bool:
         """Ask the host all that is wanted; False if nothing is. ``gone`` says if it is not there."""
@@ -117,14 +117,14 @@ class Conversation:
             self.gone = str(error)
             return True
         except RuntimeError as error:  # testinfra's word for ssh's own failure
-            said = getattr(error.args[0], "stderr", "") if error.args else ""
-            why = said.strip().splitlines()[-1:] or [str(error)]
+            stderr = getattr(error.args[0], "stderr", "") if error.args else ""
+            why = stderr.strip().splitlines()[-1:] or [str(error)]
             self.gone = f"the host cannot be reached: {why[0]}"
             return True
         asked = before, time.time()
         # Not testinfra's own decoding: it asks the host's Python, and fails on a torn log line.
         stdout, stderr = (
-            said.decode(errors="replace") for said in (done.stdout_bytes, done.stderr_bytes)
+            stream.decode(errors="replace") for stream in (done.stdout_bytes, done.stderr_bytes)
         )
         texts, errors = stdout.split(mark), stderr.split(mark)
         if len(texts) != len(wanted) + 2 or len(errors) != len(texts):
@@ -132,7 +132,7 @@ class Conversation:
             return True
         for number, command in enumerate(wanted, 1):
             text, code = texts[number].partition("\n")[2], texts[number + 1].partition("\n")[0]
-            self._said[command] = Output(command, int(code), text, errors[number], asked)
+            self._outputs[command] = Output(command, int(code), text, errors[number], asked)
         return True
 
     @cached_property

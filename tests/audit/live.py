@@ -80,14 +80,14 @@ class Live(Conversation):
 
     def inspected(self, name: str, root: str) -> Inspected:
         """A container that is there; Blocked by the control ``root`` if none is."""
-        said = self.run(self.inspect)  # fails if one is not there
-        for container in json.loads(said.text or "[]"):
+        output = self.run(self.inspect)  # fails if one is not there
+        for container in json.loads(output.text or "[]"):
             if container["Name"] == f"/{name}" or self.settings.cluster:
-                return Inspected(said.command, container)
+                return Inspected(output.command, container)
         if self.engine.code:
             raise Blocked("OLS-501")
-        if "no such container" not in said.error.lower() and not self.settings.cluster:
-            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
+        if "no such container" not in output.error.lower() and not self.settings.cluster:
+            raise Unreadable(f"`{output.command}` failed: {output.last_line}")
         raise Blocked("OLS-1405" if self.settings.cluster else root)
 
     @cached_property
@@ -129,9 +129,9 @@ class Live(Conversation):
 
     def kernel(self, container: Inspected, field: str) -> Reading:
         """A line of /proc/PID/status of a container's first process."""
-        said = self._cat(f"/proc/{self.pid(container)}/status")
-        line = next(line for line in said.value.splitlines() if line.startswith(f"{field}:"))
-        return Reading(line.split(":", 1)[1].strip(), said.command, line)
+        reading = self._cat(f"/proc/{self.pid(container)}/status")
+        line = next(line for line in reading.value.splitlines() if line.startswith(f"{field}:"))
+        return Reading(line.split(":", 1)[1].strip(), reading.command, line)
 
     def environment(self) -> Reading:
         """What Ollama's server was started with, by name; the values of secrets are in no evidence.
@@ -140,13 +140,13 @@ class Live(Conversation):
         and the first that it started is the server.
         """
         self.pid(self.ollama)
-        said = self.ask(f"docker exec {OLLAMA} bash -c '{ENVIRONMENT}'")
-        found = dict(entry.partition("=")[::2] for entry in said.text.split("\0") if entry)
-        return Reading(found, said.command, "")
+        output = self.ask(f"docker exec {OLLAMA} bash -c '{ENVIRONMENT}'")
+        found = dict(entry.partition("=")[::2] for entry in output.text.split("\0") if entry)
+        return Reading(found, output.command, "")
 
     def _cat(self, path: str) -> Reading:
-        said = self.ask(f"cat {path}")
-        return said.reading(said.text.strip(), said.text)
+        output = self.ask(f"cat {path}")
+        return output.reading(output.text.strip(), output.text)
 
     def api(self, path: str, body: object = None, *, seconds: int = 30, note: str = "") -> Output:
         """Ollama's answer at its container's own address; Blocked if there is none.
@@ -157,12 +157,12 @@ class Live(Conversation):
         url = f"http://{self.ollama.address}:11434{path}"
         comment = f"  # {note}" if note else ""
         command = self.of_docker(_curl(url, body, seconds)) + comment
-        said = self.run(command, seconds=seconds + 5)
-        if said.code in (7, 28, 52, 56):  # curl: refused, timed out, empty or broken answer
+        output = self.run(command, seconds=seconds + 5)
+        if output.code in (7, 28, 52, 56):  # curl: refused, timed out, empty or broken answer
             raise Blocked("OLS-504")
-        if said.code:
-            raise Unreadable(f"`{said.command}` failed: {said.last_words}")
-        return said
+        if output.code:
+            raise Unreadable(f"`{output.command}` failed: {output.last_line}")
+        return output
 
     def published(
         self,
@@ -184,19 +184,19 @@ class Live(Conversation):
 
     def curl(self, command: str, *, seconds: int = 30) -> Output:
         """Output of a command that ends with curl, whatever its exit code; Unreadable without curl."""
-        said = self.run(command, seconds=seconds)
-        if said.code == NOT_FOUND:
+        output = self.run(command, seconds=seconds)
+        if output.code == NOT_FOUND:
             raise Unreadable("there is no curl on the host; apt-get install curl")
-        return said
+        return output
 
     def metrics(self, path: str) -> Output:
         """The gateway's answer about itself; Blocked if there is none."""
         self.pid(self.gateway)
         url = f"http://127.0.0.1:{self.settings.gateway_metrics_port}{path}"
-        said = self.curl(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
-        if said.code:
+        output = self.curl(f"curl -sS --fail --noproxy '*' --max-time 10 {url}")
+        if output.code:
             raise Blocked("OLS-518")
-        return said
+        return output
 
     @cached_property
     def configuration(self) -> Output:
@@ -213,15 +213,16 @@ class Live(Conversation):
     @cached_property
     def models(self) -> tuple[Output, dict[str, str]]:
         """Digest of every model, by name."""
-        said = self.api("/api/tags")
-        return said, {model["name"]: model["digest"] for model in json.loads(said.text)["models"]}
+        output = self.api("/api/tags")
+        listed = json.loads(output.text)["models"]
+        return output, {model["name"]: model["digest"] for model in listed}
 
     def shown(self, model: str, root: str) -> tuple[Output, dict[str, Any]]:
         """What Ollama says of a model that is there; Blocked by ``root`` if it is not."""
         if model not in self.models[1]:
             raise Blocked(root)
-        said = self.api("/api/show", {"model": model})
-        return said, json.loads(said.text)
+        output = self.api("/api/show", {"model": model})
+        return output, json.loads(output.text)
 
     @cached_property
     def loaded(self) -> Output:
@@ -245,10 +246,11 @@ class Live(Conversation):
     def load(self) -> Output:
         """Ollama's answer to being asked to load the model."""
         self.shown(self.settings.model_name, "OLS-401")
-        said = self.api("/api/generate", {"model": self.settings.model_name}, seconds=LOAD_SECONDS)
-        if '"error"' in said.text:
+        body = {"model": self.settings.model_name}
+        output = self.api("/api/generate", body, seconds=LOAD_SECONDS)
+        if '"error"' in output.text:
             raise Blocked("OLS-301")
-        return said
+        return output
 
     @cached_property
     def runner(self) -> Runner:
@@ -274,28 +276,28 @@ class Live(Conversation):
         recent = f" --since {since}" if since else ""
         logs = f"docker logs{recent} {container} 2>&1; echo exit code $?"
         grep = f"grep -aE {shlex.quote(f'{pattern}|^exit code ')}"
-        said = self.run(f"{self.sudo}{{ {logs}; }} | {grep}", seconds=60)
-        text, _, code = said.text.rpartition("exit code ")
+        output = self.run(f"{self.sudo}{{ {logs}; }} | {grep}", seconds=60)
+        text, _, code = output.text.rpartition("exit code ")
         if code != "0\n":
             why = text.strip()[-200:] or f"exit code {code.strip()}"
             raise Unreadable(f"`docker logs {container}` failed: {why}")
-        return said.reading(text, text or "(no line)")
+        return output.reading(text, text or "(no line)")
 
     def owners(self, paths: Iterable[str]) -> Reading:
         """``mode uid`` of each file, by path; of one that is not there, nothing."""
-        words = " ".join(map(shlex.quote, paths))
-        said = self.run(f"LC_ALL=C stat -c '%a %u %n' {words}")
-        lines = [line.split(" ", 2) for line in said.text.splitlines()]
+        arguments = " ".join(map(shlex.quote, paths))
+        output = self.run(f"LC_ALL=C stat -c '%a %u %n' {arguments}")
+        lines = [line.split(" ", 2) for line in output.text.splitlines()]
         owned = {path: f"{mode} {owner}" for mode, owner, path in lines}
-        return said.reading(owned, said.text + said.error)
+        return output.reading(owned, output.text + output.error)
 
     def on_the_host(self, owner: str) -> str:
         """``mode uid`` of a container's user, to whom dockerd's userns-remap adds an offset; root is root."""
         mode, _, uid = owner.partition(" ")
         if uid == "0":
             return owner
-        said = self.run("docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}'")
-        offset = re.search(r"/(\d+)\.\d+ \[.*\bname=userns\b", said.text)
+        output = self.run("docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}'")
+        offset = re.search(r"/(\d+)\.\d+ \[.*\bname=userns\b", output.text)
         return f"{mode} {int(uid) + int(offset[1] if offset else 0)}"
 
 

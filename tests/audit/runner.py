@@ -86,19 +86,21 @@ class Runner:
     @staticmethod
     def _of_system_info(log: Log) -> Reading | None:
         """llama.cpp's own word where no thread count was given to it, as long as its log has it."""
-        said = log('n_threads = |msg="starting llama-server"')
-        since = said.value.rpartition('msg="starting llama-server"')[2]
+        reading = log('n_threads = |msg="starting llama-server"')
+        since = reading.value.rpartition('msg="starting llama-server"')[2]
         found = re.findall(r"\bn_threads = (\d+)", since)
-        return Reading(int(found[-1]), said.command, f"n_threads = {found[-1]}") if found else None
+        return (
+            Reading(int(found[-1]), reading.command, f"n_threads = {found[-1]}") if found else None
+        )
 
 
 def _of_environment(version: Version, environment: Environment) -> Reading:
     """What llama-server takes where it got no flag (llama.cpp common/arg.cpp)."""
-    said = environment()
-    threads = said.value.get("LLAMA_ARG_THREADS", "")
+    reading = environment()
+    threads = reading.value.get("LLAMA_ARG_THREADS", "")
     if not threads.isdigit():
         raise _unreadable(version, "neither the command line nor the log has the threads")
-    return Reading(int(threads), said.command, f"LLAMA_ARG_THREADS={threads}")
+    return Reading(int(threads), reading.command, f"LLAMA_ARG_THREADS={threads}")
 
 
 def runners(version: Version, processes: str) -> list[str]:

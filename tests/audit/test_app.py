@@ -57,10 +57,10 @@ def test_app_is_on_its_network_alone(live: Live) -> Finding:
 @control(PAGE, "The students' page answers", "critical", "ours", APP_LOG)
 def test_the_students_page_answers(live: Live) -> Finding:
     """This is where the class looks at 08:00."""
-    said = _door(live, "/")
-    code = said.text.split()[-1]
-    line = f"HTTP {code}" if code != "000" else said.error.strip() or "no answer"
-    return said.reading(line, line).equals("HTTP 200")
+    output = _door(live, "/")
+    code = output.text.split()[-1]
+    line = f"HTTP {code}" if code != "000" else output.error.strip() or "no answer"
+    return output.reading(line, line).equals("HTTP 200")
 
 
 @control("OLS-1207", "Docker publishes no port of the app itself", "high", "CIS Docker 5.14")
@@ -84,13 +84,13 @@ def test_the_host_listens_for_students_on_the_declared_address_alone(live: Live)
 def test_one_process_of_the_app_serves(live: Live) -> Finding:
     """Each process has a pool of its own: two of them ask for twice as much."""
     live.pid(live.app)
-    said = live.ask(f"docker top {APP} -eo pid,ppid,args")
-    lines = [line.split(None, 2) for line in said.text.splitlines()[1:]]
+    output = live.ask(f"docker top {APP} -eo pid,ppid,args")
+    lines = [line.split(None, 2) for line in output.text.splitlines()[1:]]
     served = [
         line for line in lines if "gunicorn" in line[2] and "docker-init" not in line[2]
     ]  # not Docker's own look at its health
     workers = [line for line in served if line[1] in {other[0] for other in served}]
-    return said.reading(len(workers), said.text).equals(1)
+    return output.reading(len(workers), output.text).equals(1)
 
 
 @control(
@@ -119,35 +119,37 @@ def test_the_apps_waiting_room_is_the_gateways_queue(live: Live) -> Finding:
 )
 def test_the_app_has_heard_from_the_model(live: Live) -> Finding:
     """The whole way of a student's question; an idle app asks for a word."""
-    said, code = _answer(live, "/readyz", seconds=120)
-    line = f"HTTP {code}: {said.text.splitlines()[0][:200]}"
-    return said.reading(line, line).meets("HTTP 200", code == "200", steady=False)
+    output, code = _answer(live, "/readyz", seconds=120)
+    line = f"HTTP {code}: {output.text.splitlines()[0][:200]}"
+    return output.reading(line, line).meets("HTTP 200", code == "200", steady=False)
 
 
 @control("OLS-1213", "The page lets in no foreign script or frame", "high", "CSP Level 3")
 def test_the_page_lets_in_no_foreign_script(live: Live) -> Finding:
     """What the model writes must stay text, whatever it writes."""
-    said, _ = _answer(live, "/", headers=True)
-    policy = _header(said, "Content-Security-Policy")
+    output, _ = _answer(live, "/", headers=True)
+    policy = _header(output, "Content-Security-Policy")
     found = {part.strip() for part in policy.split(";")}
     wrong = [f"no {part}" for part in sorted(POLICY - found)]
     wrong += [f"also {part}" for part in sorted(found - POLICY) if part]
-    if _header(said, "X-Content-Type-Options") != "nosniff":
+    if _header(output, "X-Content-Type-Options") != "nosniff":
         wrong.append("no nosniff")
-    here = said.reading(wrong, policy or "no Content-Security-Policy")
+    here = output.reading(wrong, policy or "no Content-Security-Policy")
     return here.equals([], lambda found: ", ".join(found) or "this policy")
 
 
 @control("OLS-1214", "The students' cookie is for the app alone", "medium", "RFC 6265bis")
 def test_the_students_cookie_is_for_the_app_alone(live: Live) -> Finding:
     """Anybody who can read it asks in another student's name."""
-    said, _ = _answer(live, "/", headers=True)
-    cookie = _header(said, "Set-Cookie")
+    output, _ = _answer(live, "/", headers=True)
+    cookie = _header(output, "Set-Cookie")
     wanted = ["HttpOnly", "SameSite=Lax", *(["Secure"] if live.settings.gateway_has_tls else [])]
     attributes = cookie.split("; ")
     found = [part for part in wanted if part in attributes]
     found += [part for part in attributes if part.startswith("Domain=")]
-    return said.reading(found, re.sub("=[^;]*", "=...", cookie, count=1)).equals(wanted, ", ".join)
+    return output.reading(found, re.sub("=[^;]*", "=...", cookie, count=1)).equals(
+        wanted, ", ".join
+    )
 
 
 @control("OLS-1215", "The app's secrets are its own", "critical", "stat(1)")
@@ -165,17 +167,17 @@ def test_the_app_refuses_a_question_that_is_too_long(live: Live) -> Finding:
     """Ollama cuts its beginning off, and says nothing."""
     body = {"prompt": "x" * (live.settings.app_max_prompt + 1), "max_tokens": 1}
     typed = " --header 'Content-Type: application/json'"
-    said, code = _answer(live, "/api/ask", body=body, more=typed)
-    refusal = re.search(r'"error": *"(\w+)"', said.text)
-    here = said.reading(f"{code} {refusal[1] if refusal else 'no error'}", said.text)
+    output, code = _answer(live, "/api/ask", body=body, more=typed)
+    refusal = re.search(r'"error": *"(\w+)"', output.text)
+    here = output.reading(f"{code} {refusal[1] if refusal else 'no error'}", output.text)
     return here.equals("400 too_long")
 
 
 @control("OLS-1217", "The app takes no form of a foreign page", "medium", "OWASP CSRF")
 def test_the_app_takes_no_form_of_a_foreign_page(live: Live) -> Finding:
     """Another site could ask in a student's name."""
-    said, code = _answer(live, "/", more=" --data prompt=hi --output /dev/null")
-    return said.reading(code, f"HTTP {code}").equals("400")
+    output, code = _answer(live, "/", more=" --data prompt=hi --output /dev/null")
+    return output.reading(code, f"HTTP {code}").equals("400")
 
 
 @control("OLS-1218", "The app has a thread for everybody who waits", "high", "gunicorn threads")
@@ -196,20 +198,20 @@ def test_the_gateway_lets_as_many_in_as_the_app_has_threads(live: Live) -> Findi
 @control("OLS-1220", "The page offers the declared models", "medium", "ours")
 def test_the_page_offers_the_declared_models(live: Live) -> Finding:
     """A model that one student chooses can take the memory of the one that the class asks."""
-    said, code = _answer(live, "/api/openapi.json")
-    text = said.text.rstrip().rpartition("\n")[0] if code == "200" else "{}"
+    output, code = _answer(live, "/api/openapi.json")
+    text = output.text.rstrip().rpartition("\n")[0] if code == "200" else "{}"
     question = json.loads(text).get("components", {}).get("schemas", {}).get("Question", {})
     listed = question.get("properties", {}).get("model", {}).get("enum", [])
     found = [name for name in listed if name]
     line = ", ".join(found) or f"HTTP {code}: no list of models"
-    return said.reading(found, line).equals(live.settings.app_offered, ", ".join)
+    return output.reading(found, line).equals(live.settings.app_offered, ", ".join)
 
 
 @control("OLS-1221", "The app tells the model the declared words first", "high", "ours")
 def test_the_app_tells_the_model_the_declared_words_first(live: Live) -> Finding:
     """Pupils ask the model as their teacher has set it up; this report has a checksum of the words alone."""
-    told = _told(live, r'app_system_prompt_info{sha256="(\w+)"}')
-    return told.equals(checksum(live.settings.app_system_prompt))
+    reading = _metric(live, r'app_system_prompt_info{sha256="(\w+)"}')
+    return reading.equals(checksum(live.settings.app_system_prompt))
 
 
 def _declared(live: Live) -> None:
@@ -243,27 +245,27 @@ def _answer(
     if _door(live, "/").text.split()[-1] != "200":
         raise Blocked(PAGE)
     shown = " --dump-header - --output /dev/null" if headers else ""
-    said = _door(live, path, body=body, more=more + shown, seconds=seconds)
-    return said, said.text.split()[-1]
+    output = _door(live, path, body=body, more=more + shown, seconds=seconds)
+    return output, output.text.split()[-1]
 
 
-def _header(said: Output, name: str) -> str:
-    found = re.search(rf"^{name}: (.*?)\r?$", said.text, re.MULTILINE | re.IGNORECASE)
+def _header(output: Output, name: str) -> str:
+    found = re.search(rf"^{name}: (.*?)\r?$", output.text, re.MULTILINE | re.IGNORECASE)
     return found[1] if found else ""
 
 
 def _gauge(live: Live, name: str) -> Reading:
     """A figure that the app's process tells of itself."""
-    said = _told(live, rf"{name} (\d+)")
-    return Reading(int(said.value) if said.value else None, said.command, said.line)
+    reading = _metric(live, rf"{name} (\d+)")
+    return Reading(int(reading.value) if reading.value else None, reading.command, reading.line)
 
 
-def _told(live: Live, pattern: str) -> Reading:
+def _metric(live: Live, pattern: str) -> Reading:
     """What the app's process tells of itself, at its container's own address; None if it does not."""
     live.pid(live.app)
     url = f"http://{live.app.address}:8080/metrics"
-    said = live.run(live.of_docker(f"curl -sS --fail --noproxy '*' --max-time 10 {url}"))
-    if said.code:
+    output = live.run(live.of_docker(f"curl -sS --fail --noproxy '*' --max-time 10 {url}"))
+    if output.code:
         raise Blocked(PAGE)
-    found = re.search(f"^{pattern}", said.text, re.MULTILINE)
-    return said.reading(found[1] if found else None, found[0] if found else f"no {pattern}")
+    found = re.search(f"^{pattern}", output.text, re.MULTILINE)
+    return output.reading(found[1] if found else None, found[0] if found else f"no {pattern}")

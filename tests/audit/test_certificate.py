@@ -25,11 +25,11 @@ def test_the_address_speaks_tls_alone(live: Live) -> Finding:
     """A token in clear text is everybody's."""
     _secured(live)
     plain = live.settings.url.replace("https:", "http:")
-    said = live.curl(f"curl -sS --noproxy '*' --max-time 10 {plain}/api/version")
-    line = said.text.strip() or said.error.strip()
-    if said.code in (7, 28):  # curl: refused, timed out
+    output = live.curl(f"curl -sS --noproxy '*' --max-time 10 {plain}/api/version")
+    line = output.text.strip() or output.error.strip()
+    if output.code in (7, 28):  # curl: refused, timed out
         raise Blocked("OLS-509")
-    return said.reading(said.code == 0, line).equals(
+    return output.reading(output.code == 0, line).equals(
         False, lambda clear: "answers in clear text" if clear else "no answer in clear text"
     )
 
@@ -39,13 +39,13 @@ def test_the_address_speaks_tls_alone(live: Live) -> Finding:
 )
 def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
     """On the day it ends nobody gets in; with `own` a deploy renews it, with `acme` the host does so long before."""
-    said, shown = _shown(live)
+    output, shown = _shown(live)
     least, now = timedelta(days=CERTIFICATE_DAYS), datetime.now(timezone.utc)
     if shown and live.settings.gateway_tls == "acme":
         least = acme.least(shown)
     left = shown.not_valid_after_utc - now if shown else timedelta()
-    line = said.text.splitlines()[0] if shown else "no certificate"
-    return said.reading(line, line).meets(f"more than {least / DAY:.3g} days", left > least)
+    line = output.text.splitlines()[0] if shown else "no certificate"
+    return output.reading(line, line).meets(f"more than {least / DAY:.3g} days", left > least)
 
 
 @control(
@@ -54,13 +54,13 @@ def test_the_certificate_does_not_end_soon(live: Live) -> Finding:
 )
 def test_the_certificate_has_the_names_in_use(live: Live) -> Finding:
     """A client refuses an address that its certificate does not name, however good it is."""
-    said, shown = _shown(live)
+    output, shown = _shown(live)
     if not shown:
         raise Blocked("OLS-610")
     found, (wanted, how) = names_in(shown), _wanted(live)
     covered = [name for name in wanted if covers(found, name)]
     enough = bool(covered) if how == "one of " else covered == wanted
-    here = said.reading(found, ", ".join(sorted(found)) or "no subject alternative name")
+    here = output.reading(found, ", ".join(sorted(found)) or "no subject alternative name")
     return here.meets(f"{how}{', '.join(wanted)}", enough, here.line)
 
 
@@ -71,7 +71,7 @@ def test_the_certificate_is_the_own_authority_s(live: Live) -> Finding:
     """Clients that trust its file refuse every other one."""
     if live.settings.gateway_tls != "own":
         raise NotApplicable("gateway_tls is not own")
-    said, shown = _shown(live)
+    output, shown = _shown(live)
     if not shown:
         raise Blocked("OLS-610")
     try:
@@ -80,20 +80,20 @@ def test_the_certificate_is_the_own_authority_s(live: Live) -> Finding:
         raise Unreadable(f"gateway_tls: {error}") from error
     good, name = signed(shown, issuer), shown.issuer.rfc4514_string()
     line = f"issuer {name}{'' if good else ', and another key than the one in ca.crt'}"
-    return said.reading(name, line).meets(issuer.subject.rfc4514_string(), good, line)
+    return output.reading(name, line).meets(issuer.subject.rfc4514_string(), good, line)
 
 
 def _shown(live: Live) -> tuple[Output, x509.Certificate | None]:
     """What the address shows to whoever connects, as it is loaded and not as a file has it."""
     _secured(live)
     where = live.settings.url.removeprefix("https://")
-    said = live.run(
+    output = live.run(
         f"openssl s_client -connect {where} </dev/null 2>/dev/null | openssl x509 -enddate"
     )
-    if "not found" in said.error:
+    if "not found" in output.error:
         raise Unreadable("there is no openssl on the host; apt-get install openssl")
-    has_one = "-----BEGIN CERTIFICATE-----" in said.text
-    return said, x509.load_pem_x509_certificate(said.text.encode()) if has_one else None
+    has_one = "-----BEGIN CERTIFICATE-----" in output.text
+    return output, x509.load_pem_x509_certificate(output.text.encode()) if has_one else None
 
 
 def _wanted(live: Live) -> tuple[list[str], str]:

@@ -20,21 +20,21 @@ ADMIN = "docs.docker.com/engine/swarm/admin_guide"
 
 def nodes(live: Live) -> Reading:
     """Every node's id, state, availability, engine and role, by a manager's word."""
-    said = live.run(NODES)
-    if said.code and "not a swarm manager" in said.error:
+    output = live.run(NODES)
+    if output.code and "not a swarm manager" in output.error:
         raise NotApplicable("the managers say it")
-    if LEADERLESS in said.error:
+    if LEADERLESS in output.error:
         raise Blocked("OLS-1403")
-    if said.code:
+    if output.code:
         raise Blocked("OLS-1401")
-    return said.reading([line.split() for line in said.text.splitlines()], said.text)
+    return output.reading([line.split() for line in output.text.splitlines()], output.text)
 
 
 @control("OLS-1401", "The host is in its cluster", "critical", ADMIN)
 def test_the_host_is_in_its_cluster(live: Live) -> Finding:
     """Who is not in it serves nobody."""
-    said = live.ask(f"{live.sudo}docker info --format '{{{{.Swarm.LocalNodeState}}}}'")
-    return said.reading(said.text.strip(), said.text).equals("active")
+    output = live.ask(f"{live.sudo}docker info --format '{{{{.Swarm.LocalNodeState}}}}'")
+    return output.reading(output.text.strip(), output.text).equals("active")
 
 
 @control("OLS-1402", "Every host of the cluster is ready, this one among them", "high", ADMIN)
@@ -52,12 +52,12 @@ def test_every_host_is_ready(live: Live) -> Finding:
 )
 def test_the_managers_have_a_quorum(live: Live) -> Finding:
     """Without a quorum nothing changes and nothing is replaced."""
-    said = live.run(NODES)
-    if LEADERLESS in said.error:
-        return said.reading("none", said.error).equals("a quorum")
+    output = live.run(NODES)
+    if LEADERLESS in output.error:
+        return output.reading("none", output.error).equals("a quorum")
     found = nodes(live)
     managers = [node[4] for node in found.value if len(node) > 4]
-    reached = [word for word in managers if word in ("Leader", "Reachable")]
+    reached = [role for role in managers if role in ("Leader", "Reachable")]
     right = len(managers) % 2 == 1 and len(reached) == len(managers) and "Leader" in reached
     return found.meets(
         "an odd number of managers, all reachable", right, f"{len(reached)} of {len(managers)}"
@@ -80,9 +80,9 @@ def test_the_engines_are_of_one_version(live: Live) -> Finding:
 def test_the_host_runs_its_ollama(live: Live) -> Finding:
     """It is healthy once it has answered a real prompt since its start."""
     label = f"label=com.docker.swarm.service.name={live.service(f'ollama-{profile_of(live.target.groups)}')}"
-    said = live.ask(f"docker ps --filter {label} --format '{{{{.Status}}}}'")
-    healthy = [line for line in said.text.splitlines() if "(healthy)" in line]
-    return said.reading(said.text.strip() or "none", said.text).meets(
+    output = live.ask(f"docker ps --filter {label} --format '{{{{.Status}}}}'")
+    healthy = [line for line in output.text.splitlines() if "(healthy)" in line]
+    return output.reading(output.text.strip() or "none", output.text).meets(
         "one, healthy", len(healthy) == 1
     )
 
@@ -90,11 +90,11 @@ def test_the_host_runs_its_ollama(live: Live) -> Finding:
 @control("OLS-1406", "The cluster's containers publish the declared port alone", "critical", ADMIN)
 def test_only_the_declared_port_is_published(live: Live) -> Finding:
     """Ollama itself has no lock; the gateway alone may be reached, and the routing mesh opens every host."""
-    said = live.ask("docker ps --filter label=com.docker.swarm.service.id --format '{{.Ports}}'")
-    found = sorted(set(re.findall(r":(\d+)->", said.text)))
+    output = live.ask("docker ps --filter label=com.docker.swarm.service.id --format '{{.Ports}}'")
+    found = sorted(set(re.findall(r":(\d+)->", output.text)))
     manager = live.ask(f"{live.sudo}docker info --format '{{{{.Swarm.ControlAvailable}}}}'")
     expected = [str(live.settings.ollama_port)] if manager.text.strip() == "true" else []
-    return said.reading(found, said.text).equals(
+    return output.reading(found, output.text).equals(
         expected, lambda ports: ", ".join(ports) or "no port"
     )
 
@@ -108,9 +108,9 @@ def test_only_the_declared_port_is_published(live: Live) -> Finding:
 def test_no_service_is_on_the_mesh(live: Live) -> Finding:
     """It would let in by every host, and hide who asks."""
     nodes(live)
-    said = live.ask("docker service ls --format '{{.Name}} {{.Ports}}'")
-    meshed = [line.split()[0] for line in said.text.splitlines() if "->" in line]
-    return said.reading(", ".join(meshed) or "none", said.text).equals("none")
+    output = live.ask("docker service ls --format '{{.Name}} {{.Ports}}'")
+    meshed = [line.split()[0] for line in output.text.splitlines() if "->" in line]
+    return output.reading(", ".join(meshed) or "none", output.text).equals("none")
 
 
 @control(
@@ -124,9 +124,9 @@ def test_the_network_is_encrypted(live: Live) -> Finding:
     if able.code and not live.settings.cluster_encrypted:
         raise NotApplicable("this kernel has no AES-GCM for IPsec, and the inventory says so")
     name = live.service("inside")
-    said = live.ask(f"docker network inspect {name} --format '{{{{json .Options}}}}'")
-    encrypted = "encrypted" in json.loads(said.text)
-    return said.reading(said.text.strip(), said.text).meets("encrypted", encrypted)
+    output = live.ask(f"docker network inspect {name} --format '{{{{json .Options}}}}'")
+    encrypted = "encrypted" in json.loads(output.text)
+    return output.reading(output.text.strip(), output.text).meets("encrypted", encrypted)
 
 
 @control("OLS-1409", "No change is under way, and none has failed", "medium", ADMIN)
@@ -135,23 +135,25 @@ def test_no_change_is_under_way(live: Live) -> Finding:
     nodes(live)
     services = " ".join(map(live.service, live.services))
     form = "{{.Spec.Name}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{else}}completed{{end}}"
-    said = live.run(f"docker service inspect --format '{form}' {services}")
-    if said.code:
+    output = live.run(f"docker service inspect --format '{form}' {services}")
+    if output.code:
         raise Blocked("OLS-1405")
-    states = dict(line.split() for line in said.text.splitlines())
+    states = dict(line.split() for line in output.text.splitlines())
     odd = [f"{name} {state}" for name, state in states.items() if state != "completed"]
-    return said.reading(", ".join(odd) or "none", said.text).equals("none")
+    return output.reading(", ".join(odd) or "none", output.text).equals("none")
 
 
 @control("OLS-1410", "The host's model is tuned as declared", "high", "Ollama api/types.go")
 def test_the_model_is_tuned(live: Live) -> Finding:
     """More threads than the limit are a collapse; another model is another answer."""
     container = live.ollama.data["Id"][:12]
-    said = live.run(f"docker exec {container} ollama show {live.settings.model_name} --parameters")
-    found = dict(line.split()[:2] for line in said.text.splitlines() if line.split()[1:])
+    output = live.run(
+        f"docker exec {container} ollama show {live.settings.model_name} --parameters"
+    )
+    found = dict(line.split()[:2] for line in output.text.splitlines() if line.split()[1:])
     wanted = {name: str(value) for name, value in live.settings.model_parameters.items()}
     shown = ", ".join(f"{name} {found.get(name, 'unset')}" for name in wanted)
-    return said.reading(shown, said.text or said.error).meets(
+    return output.reading(shown, output.text or output.error).meets(
         ", ".join(f"{name} {value}" for name, value in wanted.items()),
         wanted.items() <= found.items(),
     )
@@ -167,9 +169,9 @@ def test_who_has_no_token_is_refused(live: Live) -> Finding:
     """The address is open to the network."""
     nodes(live)
     body = {"model": live.settings.model_name, "prompt": "hi"}
-    said = live.published("/api/generate", body, token=False)
-    status = said.text.rpartition("\n")[0].rpartition("\n")[2] if said.text else "000"
-    return said.reading(status, said.text).equals("401")
+    output = live.published("/api/generate", body, token=False)
+    status = output.text.rpartition("\n")[0].rpartition("\n")[2] if output.text else "000"
+    return output.reading(status, output.text).equals("401")
 
 
 @control("OLS-1412", "Join tokens are in no file of the host", "high", ADMIN)
@@ -179,8 +181,8 @@ def test_join_tokens_are_in_no_file(live: Live) -> Finding:
         "/root/.bash_history /home/*/.bash_history /run/ollama-stack.log "
         + live.settings.ollama_dir
     )
-    said = live.run(f"{live.root}sh -c 'grep -rlE SWMTKN-1- {places} 2>/dev/null'")
-    return said.reading(said.text.strip() or "none", said.text or "none").equals("none")
+    output = live.run(f"{live.root}sh -c 'grep -rlE SWMTKN-1- {places} 2>/dev/null'")
+    return output.reading(output.text.strip() or "none", output.text or "none").equals("none")
 
 
 @control(
@@ -194,9 +196,9 @@ def test_nothing_can_gain_privileges(live: Live) -> Finding:
     listed = "docker ps --quiet --filter label=com.docker.swarm.service.id"
     top = f"for c in $({live.sudo}{listed}); do {live.sudo}docker top $c -eo pid,comm; done"
     pids = 'awk \'$2 != "COMMAND" && $2 != "docker-init" {print "/proc/" $1 "/status"}\''
-    said = live.ask(f"{{ {top}; }} | {pids} | xargs grep -sh ^NoNewPrivs | sort | uniq -c")
-    found = [line.split()[-1] for line in said.text.splitlines()]
-    return said.reading(", ".join(found) or "none", said.text).equals("1")
+    output = live.ask(f"{{ {top}; }} | {pids} | xargs grep -sh ^NoNewPrivs | sort | uniq -c")
+    found = [line.split()[-1] for line in output.text.splitlines()]
+    return output.reading(", ".join(found) or "none", output.text).equals("1")
 
 
 @control(
@@ -206,5 +208,5 @@ def test_nothing_can_gain_privileges(live: Live) -> Finding:
 )
 def test_the_host_has_no_swap(live: Live) -> Finding:
     """A model in swap answers so slowly that the class believes the server is dead, and Swarm has no bound for it."""
-    said = live.ask("grep SwapTotal /proc/meminfo")
-    return said.reading(said.text.split()[1], said.text).equals("0")
+    output = live.ask("grep SwapTotal /proc/meminfo")
+    return output.reading(output.text.split()[1], output.text).equals("0")

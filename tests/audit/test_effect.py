@@ -21,14 +21,14 @@ COUNTS_ANEW = "`docker restart ollama` starts the count anew"
 def test_the_model_loads(live: Live) -> Finding:
     """A model that does not load answers nobody, while the server says it is well."""
     try:
-        said = live.loaded
+        output = live.loaded
     except Blocked as blocked:
         if str(blocked) != "OLS-301":
             raise
         body = {"model": live.settings.model_name}
-        said = live.api("/api/generate", body, seconds=LOAD_SECONDS)
-        return said.reading("", said.text).meets("loaded", False, said.text.strip()[:200])
-    return said.reading("loaded", said.text).equals("loaded")
+        output = live.api("/api/generate", body, seconds=LOAD_SECONDS)
+        return output.reading("", output.text).meets("loaded", False, output.text.strip()[:200])
+    return output.reading("loaded", output.text).equals("loaded")
 
 
 @control(
@@ -103,21 +103,21 @@ def test_no_container_has_restarted(live: Live) -> Finding:
 )
 def test_the_model_stays_no_longer_than_declared(live: Live) -> Finding:
     """One client's keep_alive holds for everybody after it."""
-    said = live.loaded
+    output = live.loaded
     model = next(
         model
-        for model in json.loads(said.text)["models"]
+        for model in json.loads(output.text)["models"]
         if model["name"] == live.settings.model_name
     )
     # Nanoseconds are more than Python 3.10 reads.
     until = datetime.fromisoformat(re.sub(r"\.\d+", "", model["expires_at"]).replace("Z", "+00:00"))
     clock = live.ask(DATE)
-    now = said.asked[1] + float(clock.text) - clock.asked[0]  # the host's, when it was asked
+    now = output.asked[1] + float(clock.text) - clock.asked[0]  # the host's, when it was asked
     left = until.timestamp() - now
     ever, years = live.settings.ollama_keep_alive == "-1", left / 31e6
     expected = "for ever" if ever else f"at most {live.settings.ollama_keep_alive}"
     holds = years > 10 if ever else left <= seconds(live.settings.ollama_keep_alive) + 10
     shown = "for ever" if years > 10 else f"{left:.0f} s"
-    return said.reading(left, f'"expires_at": "{model["expires_at"]}"').meets(
+    return output.reading(left, f'"expires_at": "{model["expires_at"]}"').meets(
         expected, holds, shown, steady=False
     )

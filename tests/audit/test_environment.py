@@ -78,10 +78,10 @@ def test_the_server_read_what_was_declared(live: Live) -> Finding:
     # What Ollama made of them is in its start lines alone, which the log drops in time.
     log = live.log(OLLAMA, 'msg="server config"')
     line = (log.value.splitlines() or [""])[-1]
-    said = {name: value for name in declared if (value := spoken(line, name)) is not None}
-    if said and started == declared:
-        declared = {name: declared[name] for name in said}
-        here = Reading(said, log.command, _shown(said))
+    logged = {name: value for name in declared if (value := spoken(line, name)) is not None}
+    if logged and started == declared:
+        declared = {name: declared[name] for name in logged}
+        here = Reading(logged, log.command, _shown(logged))
     return here.equals(declared, _shown)
 
 

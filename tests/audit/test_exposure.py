@@ -86,14 +86,14 @@ def test_the_host_listens_for_metrics_on_loopback_alone(live: Live) -> Finding:
 
 def listening(live: Live, port: int, declared: str, root: str) -> Finding:
     """Whether a port listens on the declared address alone; Blocked by ``root`` if nobody does."""
-    said = live.ask(f"ss -Hltn 'sport = :{port}'")
-    if not said.text.strip():
+    output = live.ask(f"ss -Hltn 'sport = :{port}'")
+    if not output.text.strip():
         raise Blocked(root)
-    found = sorted({line.split()[3].rpartition(":")[0] for line in said.text.splitlines()})
+    found = sorted({line.split()[3].rpartition(":")[0] for line in output.text.splitlines()})
     expected = ["0.0.0.0", "[::]"] if declared == "0.0.0.0" else [declared]
     # Without IPv6 in the kernel there is no second socket.
     found_enough = found == ["0.0.0.0"] and declared == "0.0.0.0"
-    here = said.reading(found, " / ".join(said.text.splitlines()))
+    here = output.reading(found, " / ".join(output.text.splitlines()))
     return here.meets(
         ", ".join(expected), found == expected or found_enough, ", ".join(found) or "none"
     )
@@ -105,21 +105,23 @@ def listening(live: Live, port: int, declared: str, root: str) -> Finding:
 )
 def test_dockers_api_is_on_no_tcp_port(live: Live) -> Finding:
     """Anybody who reaches it is root on the host."""
-    said = live.ask("ss -Hltn '( sport = :2375 or sport = :2376 )'")
-    found = [line.split()[3] for line in said.text.splitlines()]
+    output = live.ask("ss -Hltn '( sport = :2375 or sport = :2376 )'")
+    found = [line.split()[3] for line in output.text.splitlines()]
     if live.engine.code:
         raise Blocked("OLS-501")
     # Elsewhere the engine itself warns, unless it asks for clients' certificates.
     info = live.ask(f"{live.sudo}docker info --format '{{{{json .Warnings}}}}'")
     found += re.findall(r"API is accessible on (\S+)", info.text)
-    return said.reading(found, said.text + info.text).equals([], lambda f: ", ".join(f) or "none")
+    return output.reading(found, output.text + info.text).equals(
+        [], lambda f: ", ".join(f) or "none"
+    )
 
 
 @control("OLS-606", "A token is asked for where one is declared", "critical", "ollama#1053")
 def test_a_token_is_asked_for_where_one_is_declared(live: Live) -> Finding:
     """Ollama itself has no lock."""
-    said, status = _status(live, "/api/tags", token=False)
-    return said.reading(status, f"HTTP {status}").equals("401" if _locked(live) else "200")
+    output, status = _status(live, "/api/tags", token=False)
+    return output.reading(status, f"HTTP {status}").equals("401" if _locked(live) else "200")
 
 
 @control("OLS-607", "A wrong token is refused", "critical", "RFC 6750")
@@ -128,8 +130,8 @@ def test_a_wrong_token_is_refused(live: Live) -> Finding:
     if not _locked(live):
         raise NotApplicable("gateway_tokens is empty")
     wrong = " --header 'Authorization: Bearer not-a-token-of-this-gateway'"
-    said, status = _status(live, "/api/tags", token=False, more=wrong)
-    return said.reading(status, f"HTTP {status}").equals("401")
+    output, status = _status(live, "/api/tags", token=False, more=wrong)
+    return output.reading(status, f"HTTP {status}").equals("401")
 
 
 @control("OLS-608", "Only the admin may change models", "critical", "ollama#16236")
@@ -138,10 +140,10 @@ def test_only_the_admin_may_change_models(live: Live) -> Finding:
     if not live.settings.gateway_enabled:
         raise NotApplicable("gateway_enabled is False")
     first, *others = ADMIN_ROUTES
-    said, _ = _status(live, first, {}, more="".join(f" {live.settings.url}{r}" for r in others))
-    found = dict(zip(ADMIN_ROUTES, re.findall(r"^(\d{3})$", said.text, re.M), strict=True))
+    output, _ = _status(live, first, {}, more="".join(f" {live.settings.url}{r}" for r in others))
+    found = dict(zip(ADMIN_ROUTES, re.findall(r"^(\d{3})$", output.text, re.M), strict=True))
     _, found["/api/delete"] = _status(live, "/api/delete", more=" --request DELETE")
-    return said.reading(found, json.dumps(found)).equals(
+    return output.reading(found, json.dumps(found)).equals(
         dict.fromkeys(found, "403"),
         lambda statuses: ", ".join(f"{route} {status}" for route, status in statuses.items()),
     )
@@ -171,10 +173,10 @@ def reached(live: Live, who: str) -> Finding:
         for container, port in behind.values()
         if live.pid(container)
     )
-    said = live.ask(f"{who}sh -c {shlex.quote(f'{asks}; true')}")
-    answers = dict(zip(behind, said.text.split(), strict=True))
+    output = live.ask(f"{who}sh -c {shlex.quote(f'{asks}; true')}")
+    answers = dict(zip(behind, output.text.split(), strict=True))
     found = [name for name, status in answers.items() if status != "000"]  # no answer at all
-    return said.reading(found, f"HTTP status: {answers}").equals(
+    return output.reading(found, f"HTTP status: {answers}").equals(
         [], lambda names: ", ".join(names) or "none"
     )
 
@@ -193,10 +195,10 @@ def test_a_neighbour_reaches_no_container_itself(live: Live) -> Finding:
         root = live.root
     except Unreadable:  # the table is loaded whole: its rule for users answers for this one
         return reached(live, "")
-    said = live.ask(f"{root}nft list chain inet ollama_stack neighbours 2>&1 || true")
-    drops = re.findall(r'oifname "([^"]+)" iifname != "\1" ct state [^\n]* drop', said.text)
-    last = drops and said.text[said.text.index("oifname") :].splitlines()[0]
-    return said.reading(drops, last or said.text).equals(
+    output = live.ask(f"{root}nft list chain inet ollama_stack neighbours 2>&1 || true")
+    drops = re.findall(r'oifname "([^"]+)" iifname != "\1" ct state [^\n]* drop', output.text)
+    last = drops and output.text[output.text.index("oifname") :].splitlines()[0]
+    return output.reading(drops, last or output.text).equals(
         [bridge.text.strip()], lambda names: f"dropped before {', '.join(names) or 'no network'}"
     )
 
@@ -209,8 +211,8 @@ def _status(
     live: Live, path: str, body: object = None, *, token: bool = True, more: str = ""
 ) -> tuple[Output, str]:
     """The HTTP status at the published address; Blocked if nobody, or the wrong one, answers."""
-    said = live.published(path, body, token=token, more=more)
-    status = said.text.split()[-1]
+    output = live.published(path, body, token=token, more=more)
+    status = output.text.split()[-1]
     if status == "000" or status >= "500":
         raise Blocked("OLS-509")
-    return said, status
+    return output, status

@@ -20,11 +20,11 @@ HEADROOM = 2 * 2**30  # bytes: an image or a model more, as at the next deploy
 )
 def test_the_clock_is_right(live: Live) -> Finding:
     """Logs, certificates and tokens are read by the clock."""
-    said = live.ask(DATE)
-    there = float(said.text)
-    before, after = said.asked
+    output = live.ask(DATE)
+    there = float(output.text)
+    before, after = output.asked
     off = max(before - there, there - after, 0)
-    return said.reading(there, said.text).meets(
+    return output.reading(there, output.text).meets(
         f"within {CLOCK} s of the auditor's", off <= CLOCK, f"{off:.1f} s off", steady=False
     )
 
@@ -41,13 +41,13 @@ def test_the_disk_has_room(live: Live) -> Finding:
     root = live.ollama.read("ResolvConfPath").value.partition("/containers/")[0]
     # A new Docker 29 keeps its images with containerd.
     containerd = r"containerd config dump 2>/dev/null | sed -n 's/^root = .\(.*\).$/\1/p'"
-    said = live.run(
+    output = live.run(
         f'images=$({containerd}); df -B1 --output=avail {shlex.quote(root)} "${{images:-/var/lib/containerd}}"'
     )
-    if not said.text:
-        raise Unreadable(f"`{said.command}` failed: {said.last_words}")
-    free = min(int(line) for line in said.text.splitlines()[1:])
-    return said.reading(free, said.text).meets(
+    if not output.text:
+        raise Unreadable(f"`{output.command}` failed: {output.last_line}")
+    free = min(int(line) for line in output.text.splitlines()[1:])
+    return output.reading(free, output.text).meets(
         f"at least {HEADROOM / 2**30:g} GiB",
         free >= HEADROOM,
         f"{free / 2**30:.1f} GiB",
@@ -64,7 +64,7 @@ def test_the_disk_has_room(live: Live) -> Finding:
 )
 def test_no_restart_is_pending(live: Live) -> Finding:
     """An update that waits for a restart protects nobody yet."""
-    said = live.run("ls /run/reboot-required")  # Debian's and Ubuntu's sign
-    return said.reading(bool(said.text), said.text or said.error).equals(
+    output = live.run("ls /run/reboot-required")  # Debian's and Ubuntu's sign
+    return output.reading(bool(output.text), output.text or output.error).equals(
         False, lambda pending: "pending" if pending else "none"
     )

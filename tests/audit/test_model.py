@@ -19,22 +19,22 @@ HASHES = f"sh -c 'cd {BLOBS} && sha256sum sha256-*'"
 @control("OLS-401", "The model is there", "critical", "rule of thumb")
 def test_the_model_is_there(live: Live) -> Finding:
     """Clients ask for this name and no other."""
-    said, models = live.models
-    return _listed(said, models, [model.name for model in live.settings.served_models])
+    output, models = live.models
+    return _listed(output, models, [model.name for model in live.settings.served_models])
 
 
 @control("OLS-402", "The model is kept as it was pulled", "medium", "ours: docs/decisions.md 3")
 def test_the_pristine_model_is_there(live: Live) -> Finding:
     """The tuned model is made from it, and compared with it."""
-    said, models = live.models
-    return _listed(said, models, [model.pristine for model in live.settings.served_models])
+    output, models = live.models
+    return _listed(output, models, [model.pristine for model in live.settings.served_models])
 
 
-def _listed(said: Output, models: dict[str, str], names: list[str]) -> Finding:
+def _listed(output: Output, models: dict[str, str], names: list[str]) -> Finding:
     there = all(name in models for name in names)
     line = ", ".join(f"{name} {models[name]}" for name in names if there)
     line = line or f"only {', '.join(models) or 'nothing'}"
-    return said.reading("there" if there else "not there", line).equals("there")
+    return output.reading("there" if there else "not there", line).equals("there")
 
 
 def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
@@ -45,11 +45,11 @@ def parameter(id_: str, name: str, reference: str, reason: str) -> Test:
         return _first_fault(live, _look)
 
     def _look(live: Live, model: ServedModel) -> Finding:
-        said, shown = live.shown(model.name, "OLS-401")
+        output, shown = live.shown(model.name, "OLS-401")
         lines = shown.get("parameters", "").splitlines()
         line = next((line for line in lines if line.split()[0] == name), f"no {name}")
         value = line.split()[1] if not line.startswith("no ") else "none"
-        return said.reading(value, line).equals(str(live.settings.model_parameters[name]))
+        return output.reading(value, line).equals(str(live.settings.model_parameters[name]))
 
     return test
 
@@ -83,7 +83,7 @@ def test_the_digest_is_the_recorded_one(live: Live) -> Finding:
 
 
 def _recorded(live: Live, model: ServedModel) -> Finding:
-    said, models = live.models
+    output, models = live.models
     name, path = model.pristine, model.record(live.settings.ollama_dir)
     if name not in models:
         raise Blocked("OLS-402")
@@ -91,7 +91,7 @@ def _recorded(live: Live, model: ServedModel) -> Finding:
     recorded = [line.split()[0] for line in record.text.splitlines() if line.endswith(f" {name}")]
     if not recorded:
         raise Unreadable(f"{path} has no digest of {name}; deploy once more")
-    return said.reading(models[name], f"{name} {models[name]}").equals(recorded[-1])
+    return output.reading(models[name], f"{name} {models[name]}").equals(recorded[-1])
 
 
 @control(
@@ -104,9 +104,9 @@ def test_the_model_has_the_pulled_weights(live: Live) -> Finding:
 
 
 def _same_weights(live: Live, model: ServedModel) -> Finding:
-    said, tuned = live.shown(model.name, "OLS-401")
+    output, tuned = live.shown(model.name, "OLS-401")
     _, pristine = live.shown(model.pristine, "OLS-402")
-    here = Reading(_origin(tuned), said.command, _origin(tuned))
+    here = Reading(_origin(tuned), output.command, _origin(tuned))
     return here.equals(_origin(pristine))
 
 
@@ -124,11 +124,11 @@ def _origin(shown: dict[str, str]) -> str:
 def test_every_blob_has_its_checksum(live: Live) -> Finding:
     """A disk that forgets bits makes a model that answers nonsense."""
     live.pid(live.ollama)
-    said = live.ask(f"docker exec {OLLAMA} {HASHES}", seconds=300)
-    pairs = (line.split() for line in said.text.splitlines())
+    output = live.ask(f"docker exec {OLLAMA} {HASHES}", seconds=300)
+    pairs = (line.split() for line in output.text.splitlines())
     wrong = [
         name for checksum, name in pairs if name != f"sha256-{checksum}" and "partial" not in name
     ]
-    return said.reading(wrong, f"{len(said.text.splitlines())} blobs, wrong: {wrong}").equals(
+    return output.reading(wrong, f"{len(output.text.splitlines())} blobs, wrong: {wrong}").equals(
         [], lambda names: ", ".join(names) or "none is wrong"
     )

@@ -17,9 +17,9 @@ GATEWAY_LOG = f"docker logs --tail 50 {GATEWAY}; then {DEPLOY}"
 @control("OLS-501", "Docker answers", "critical", "ours", "systemctl start docker; then {deploy}")
 def test_docker_answers(live: Live) -> Finding:
     """Without its engine nothing runs on the host."""
-    said = live.engine
-    line = said.text.strip() or said.error.strip()
-    return said.reading(line, line).meets("an answer", said.code == 0, steady=False)
+    output = live.engine
+    line = output.text.strip() or output.error.strip()
+    return output.reading(line, line).meets("an answer", output.code == 0, steady=False)
 
 
 @control("OLS-502", "Ollama runs", "critical", "rule of thumb")
@@ -50,13 +50,13 @@ def test_ollama_is_healthy(live: Live) -> Finding:
 def test_ollama_answers_its_host(live: Live) -> Finding:
     """Deploys, and most of this audit, ask at the container's own address."""
     try:
-        said = live.api("/api/version")
+        output = live.api("/api/version")
     except Blocked as blocked:
         if str(blocked) != "OLS-504":
             raise
         url = f"http://{live.ollama.address}:11434/api/version"
         return Reading("silence", f"curl {url}", "no answer").equals("an answer")
-    return said.reading("an answer", said.text).equals("an answer")
+    return output.reading("an answer", output.text).equals("an answer")
 
 
 @control("OLS-505", "Ollama always restarts", "high", "rule of thumb")
@@ -90,10 +90,10 @@ def test_ollama_is_on_the_app_network_alone(live: Live) -> Finding:
 @control("OLS-509", "The published address answers", "critical", "rule of thumb")
 def test_the_published_address_answers(live: Live) -> Finding:
     """This is where the class knocks."""
-    said = live.published("/api/version")
-    code = said.text.split()[-1]
-    line = f"HTTP {code}" if code != "000" else said.error.strip() or "no answer"
-    return said.reading(line, line).equals("HTTP 200")
+    output = live.published("/api/version")
+    code = output.text.split()[-1]
+    line = f"HTTP {code}" if code != "000" else output.error.strip() or "no answer"
+    return output.reading(line, line).equals("HTTP 200")
 
 
 @control("OLS-510", "The gateway runs", "critical", "ours: Ollama has no queue and no lock")
@@ -138,19 +138,19 @@ def test_gateway_lets_the_declared_number_in(live: Live) -> Finding:
 
 def let_in(live: Live, backend: str, server: str) -> Reading:
     """How many requests the running gateway lets in to a server at once."""
-    said = live.metrics("/metrics")
+    output = live.metrics("/metrics")
     name = f'haproxy_server_limit_sessions{{proxy="{backend}",server="{server}"}}'
-    limit = re.search(rf"^{re.escape(name)} (\d+)", said.text, re.M)
+    limit = re.search(rf"^{re.escape(name)} (\d+)", output.text, re.M)
     line = limit[0] if limit else f"no {name}"
-    return said.reading(int(limit[1]) if limit else None, line)
+    return output.reading(int(limit[1]) if limit else None, line)
 
 
 @control("OLS-515", "The gateway's queue is as declared", "high", "rule of thumb; ollama#7758")
 def test_gateways_queue_is_as_declared(live: Live) -> Finding:
     """Ollama's own queue bounds nothing on a warm model."""
-    said = live.configuration
-    bounds = sorted(set(re.findall(r"queue\(generations\) ge (\d+)", said.text)))
-    here = said.reading(bounds, f"queue(generations) ge {', '.join(bounds) or 'nothing'}")
+    output = live.configuration
+    bounds = sorted(set(re.findall(r"queue\(generations\) ge (\d+)", output.text)))
+    here = output.reading(bounds, f"queue(generations) ge {', '.join(bounds) or 'nothing'}")
     return here.equals([str(live.settings.ollama_max_queue)], ", ".join)
 
 
@@ -162,8 +162,8 @@ def test_gateways_queue_is_as_declared(live: Live) -> Finding:
 )
 def test_gateway_runs_the_configuration_of_its_folder(live: Live) -> Finding:
     """What was written and never loaded protects nobody."""
-    said = live.metrics("/metrics")
-    started = re.search(r"^haproxy_process_start_time_seconds (\S+)", said.text, re.M)
+    output = live.metrics("/metrics")
+    started = re.search(r"^haproxy_process_start_time_seconds (\S+)", output.text, re.M)
     if not started:
         raise Unreadable("the gateway's metrics have no haproxy_process_start_time_seconds")
     edits = live.ask(f"LC_ALL=C stat -c '%Y %n' {shlex.quote(live.settings.gateway_dir)}/*")
@@ -188,21 +188,21 @@ def test_the_model_answers_a_real_prompt(live: Live) -> Finding:
         **{"model": live.settings.model_name, "prompt": "Say hello.", "stream": False},
         "options": {"num_predict": 16},
     }
-    said = live.published("/api/generate", body, seconds=300)
-    text, _, code = said.text.rstrip().rpartition("\n")
+    output = live.published("/api/generate", body, seconds=300)
+    text, _, code = output.text.rstrip().rpartition("\n")
     try:
         answer = json.loads(text)
     except ValueError:
         answer = {}
     if code == "503":
         raise Unreadable("the queue is full: the class is at work; look again later")
-    words = (answer.get("response", "") + answer.get("thinking", "")).strip()
+    written = (answer.get("response", "") + answer.get("thinking", "")).strip()
     tokens = answer.get("eval_count", 0)
-    line = f"HTTP {code}, eval_count {tokens}, {len(words)} characters"
-    if words and answer.get("done") is False:
+    line = f"HTTP {code}, eval_count {tokens}, {len(written)} characters"
+    if written and answer.get("done") is False:
         line += ": the server is up and broke the answer off; the model repeats itself"
-    return said.reading(line, line).meets(
-        "HTTP 200 with text", code == "200" and bool(words) and tokens > 0, steady=False
+    return output.reading(line, line).meets(
+        "HTTP 200 with text", code == "200" and bool(written) and tokens > 0, steady=False
     )
 
 
@@ -210,7 +210,7 @@ def test_the_model_answers_a_real_prompt(live: Live) -> Finding:
 def test_gateway_answers_about_itself(live: Live) -> Finding:
     """Queue and refusals are seen there, and nowhere else."""
     try:
-        said = live.metrics("/version")
+        output = live.metrics("/version")
     except Blocked as blocked:
         if str(blocked) != "OLS-518":
             raise
@@ -218,7 +218,7 @@ def test_gateway_answers_about_itself(live: Live) -> Finding:
         return Reading("silence", f"curl --fail {url}", "no answer, or an error").equals(
             "an answer"
         )
-    return said.reading("an answer", said.text).equals("an answer")
+    return output.reading("an answer", output.text).equals("an answer")
 
 
 def runs(live: Live, name: str) -> Finding:
@@ -228,8 +228,8 @@ def runs(live: Live, name: str) -> Finding:
     except Blocked as blocked:
         if str(blocked) != "absent":
             raise
-    said = live.run(live.inspect)
-    return said.reading("there is none", said.error).equals("running")
+    output = live.run(live.inspect)
+    return output.reading("there is none", output.error).equals("running")
 
 
 def healthy(live: Live, container: Inspected) -> Finding:
@@ -243,13 +243,13 @@ def has_image(live: Live, container: Inspected, declared: str) -> Finding:
     named = container.read("Config.Image")
     if named.value != declared:
         return named.equals(declared)
-    said = live.run(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(declared)}")
-    if said.code and "no such image" not in said.error.lower():
-        raise Unreadable(f"`{said.command}` failed: {said.last_words}")
-    now, here = said.text.strip() or "no image", container.read("Image")
+    output = live.run(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(declared)}")
+    if output.code and "no such image" not in output.error.lower():
+        raise Unreadable(f"`{output.command}` failed: {output.last_line}")
+    now, here = output.text.strip() or "no image", container.read("Image")
     if now == here.value:
         return named.equals(declared)
-    evidence = said.reading(here.value, said.text + said.error)
+    evidence = output.reading(here.value, output.text + output.error)
     return evidence.meets(f"{now}, which has that name now", False)
 
 

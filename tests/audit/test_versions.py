@@ -24,9 +24,9 @@ OLDEST_DOCKER = (20, 10)  # Debian 12's, which Debian maintains
 )
 def test_ollama_is_not_older_than_the_fix(live: Live) -> Finding:
     """Older servers give away what others asked."""
-    said = live.api("/api/version")
+    output = live.api("/api/version")
     shown = ".".join(map(str, live.version))
-    return said.reading(shown, said.text).meets("0.17.1 or later", live.version >= SAFE_OLLAMA)
+    return output.reading(shown, output.text).meets("0.17.1 or later", live.version >= SAFE_OLLAMA)
 
 
 @control(
@@ -61,9 +61,9 @@ def test_ollamas_image_has_the_fleets_digest(live: Live) -> Finding:
 def _image(live: Live) -> Reading:
     """Of its layers: images' own ids differ from store to store, and one that was loaded has no registry's digest."""
     image = live.ollama.read("Image").value
-    said = live.ask(f"docker image inspect --format '{{{{json .RootFS.Layers}}}}' {image}")
-    layers = " ".join(json.loads(said.text))
-    return said.reading(f"sha256:{sha256(layers.encode()).hexdigest()}", said.text)
+    output = live.ask(f"docker image inspect --format '{{{{json .RootFS.Layers}}}}' {image}")
+    layers = " ".join(json.loads(output.text))
+    return output.reading(f"sha256:{sha256(layers.encode()).hexdigest()}", output.text)
 
 
 @control(
@@ -80,11 +80,11 @@ def test_the_model_has_the_fleets_digest(live: Live) -> Finding:
 
 
 def _model(live: Live) -> Reading:
-    said, models = live.models
+    output, models = live.models
     name = live.settings.pristine_model
     if name not in models:
         raise Blocked("OLS-402")
-    return said.reading(models[name], f"{name} {models[name]}")
+    return output.reading(models[name], f"{name} {models[name]}")
 
 
 @control(
@@ -94,10 +94,10 @@ def _model(live: Live) -> Reading:
 def test_the_gateways_haproxy_still_gets_fixes(live: Live) -> Finding:
     """Strangers talk to it, and nobody closes the holes of a branch that has ended."""
     live.pid(live.gateway)
-    said = live.ask(f"docker exec {GATEWAY} haproxy -v")
-    version, status, *_ = [*said.text.splitlines(), "", ""]
+    output = live.ask(f"docker exec {GATEWAY} haproxy -v")
+    version, status, *_ = [*output.text.splitlines(), "", ""]
     fixed = gets_fixes(status, date.today())
-    return said.reading(status, f"{version}\n{status}").meets("a branch that gets fixes", fixed)
+    return output.reading(status, f"{version}\n{status}").meets("a branch that gets fixes", fixed)
 
 
 def gets_fixes(status: str, day: date) -> bool:
@@ -115,10 +115,10 @@ def gets_fixes(status: str, day: date) -> bool:
 def test_the_pages_python_still_gets_fixes(live: Live) -> Finding:
     """It reads what students write."""
     live.pid(live.app)
-    said = live.ask(f"docker exec {APP} python3 --version")
-    version = re.fullmatch(r"Python 3\.(\d+)\.\S+\s*", said.text)
+    output = live.ask(f"docker exec {APP} python3 --version")
+    version = re.fullmatch(r"Python 3\.(\d+)\.\S+\s*", output.text)
     end = date(2016 + int(version[1]), 10, 31) if version else date.min
-    return said.reading(said.text.strip(), said.text).meets(
+    return output.reading(output.text.strip(), output.text).meets(
         f"fixes until {end}" if version else "Python 3", date.today() <= end
     )
 
@@ -126,7 +126,7 @@ def test_the_pages_python_still_gets_fixes(live: Live) -> Finding:
 def _same(live: Live, read: Callable[[Live], Reading], declared: Callable[[Live], str]) -> Finding:
     """The digest that more than half of the hosts have which declare the same as this one."""
     peers = [one for one in live.fleet if declared(one) == declared(live)]
-    digests = [digest for one in peers if (digest := _told(one, read))]
+    digests = [digest for one in peers if (digest := _value(one, read))]
     here = read(live)
     if len(digests) < 2:
         raise NotApplicable(f"no other audited host has {declared(live)}")
@@ -136,7 +136,7 @@ def _same(live: Live, read: Callable[[Live], Reading], declared: Callable[[Live]
     return here.meets(f"{most}, as on {count} of {len(digests)} hosts", here.value == most)
 
 
-def _told(live: Live, read: Callable[[Live], Reading]) -> str | None:
+def _value(live: Live, read: Callable[[Live], Reading]) -> str | None:
     try:
         return str(read(live).value)
     except (Blocked, Unreadable, NotApplicable):

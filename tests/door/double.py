@@ -11,7 +11,7 @@ from typing import Any
 MODEL = "qwen2.5:1.5b"
 LISTED = [{"name": name, "model": name, "digest": "a"} for name in (MODEL, f"{MODEL}-pristine")]
 DATA = [{"id": name["name"], "object": "model"} for name in LISTED]
-WORDS = ["Light", " is", " scattered."]
+CHUNKS = ["Light", " is", " scattered."]
 # In the shapes of Ollama's API; the counts come with the end.
 BEGUN = {"model": MODEL, "created_at": "2026-11-28T06:00:00.123456789Z", "done": False}
 ENDED = BEGUN | {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 4}
@@ -21,26 +21,26 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 def whole(path: str) -> dict[str, Any]:
     """An answer in one piece."""
-    text = "".join(WORDS)
-    said = {"role": "assistant", "content": text}
+    text = "".join(CHUNKS)
+    message = {"role": "assistant", "content": text}
     if path == "/api/chat":
-        return ENDED | {"message": said}
+        return ENDED | {"message": message}
     if path == "/v1/chat/completions":
-        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return OPENAI | {"object": "chat.completion", "choices": [choice], "usage": USAGE}
     return ENDED | {"response": text}
 
 
-def part(path: str, word: str, done: bool = False) -> bytes:
-    """A piece of an answer; the last one has no word."""
-    said = {"role": "assistant", "content": word}
+def part(path: str, text: str, done: bool = False) -> bytes:
+    """A chunk of an answer; the last one has no text."""
+    message = {"role": "assistant", "content": text}
     if path == "/v1/chat/completions":
-        choice = {"index": 0, "delta": said, "finish_reason": "stop" if done else None}
+        choice = {"index": 0, "delta": message, "finish_reason": "stop" if done else None}
         chunk = OPENAI | {"object": "chat.completion.chunk", "choices": [choice]}
         end = "data: [DONE]\n\n" if done else ""
         return f"data: {json.dumps(chunk)}\n\n{end}".encode()
-    told = {"message": said} if path == "/api/chat" else {"response": word}
-    return json.dumps((ENDED if done else BEGUN) | told).encode() + b"\n"
+    body = {"message": message} if path == "/api/chat" else {"response": text}
+    return json.dumps((ENDED if done else BEGUN) | body).encode() + b"\n"
 
 
 class Double(ThreadingHTTPServer):
@@ -125,8 +125,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", lines)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for word in WORDS * ((asked.get("prompt") == "for ever" and 10**6) or 1):
-            self._chunk(part(self.path, word))
+        for text in CHUNKS * ((asked.get("prompt") == "for ever" and 10**6) or 1):
+            self._chunk(part(self.path, text))
             self.server.second.wait(5)
             time.sleep(0.01)
         self._chunk(part(self.path, "", done=True))

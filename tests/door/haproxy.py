@@ -45,17 +45,17 @@ def _have(folder: Path, release: str) -> None:
 
 def _unpack(temp: Path, release: str) -> None:
     target = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    words = ["apt-get", "indextargets", "--format", target, "Created-By: Packages"]
-    known = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["apt-get", "indextargets", "--format", target, "Created-By: Packages"]
+    known = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     ours = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if line)  # fmt: skip
     here = ours["VERSION_CODENAME"]
     # Sid has neither updates nor an index that is still good on a mirror that rests.
     sources = [line for line in known if release != "sid" or line.split()[2] == here]
     (temp / "sources.list").write_text("\n".join(sources).replace(here, release) + "\n")
-    words = ["mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy"]
-    words += ['--aptopt=Acquire::Check-Valid-Until "false"', release]
-    words += [str(temp / "root"), str(temp / "sources.list")]
-    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
+    command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy"]
+    command += ['--aptopt=Acquire::Check-Valid-Until "false"', release]
+    command += [str(temp / "root"), str(temp / "sources.list")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
     assert done.returncode == 0, f"HAProxy cannot be unpacked: {done.stderr[-300:]}"
 
 
@@ -86,9 +86,9 @@ class Process:
 
     def __init__(self, binary: list[str], folder: Path, port: int) -> None:
         self.log = folder / "log"
-        words = [*binary, "-db", "-f", str(folder / "haproxy.cfg")]
+        command = [*binary, "-db", "-f", str(folder / "haproxy.cfg")]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         end = time.monotonic() + 60
         while True:
             try:

@@ -29,8 +29,8 @@ def built() -> Path:
         if not all((folder / name).exists() for name in PROGRAMS):
             have("go", "golang-go")
             module = "github.com/letsencrypt/pebble/v2/cmd"
-            words = ["go", "install", *(f"{module}/{name}@{VERSION}" for name in PROGRAMS)]
-            done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"GOBIN": str(folder)})  # fmt: skip
+            command = ["go", "install", *(f"{module}/{name}@{VERSION}" for name in PROGRAMS)]
+            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GOBIN": str(folder)})  # fmt: skip
             assert done.returncode == 0, f"Pebble needs Go 1.24 or newer: {done.stderr[-300:]}"
     return folder
 
@@ -69,8 +69,8 @@ class Pebble:
         self.log = folder / "pebble.log"
         with self.log.open("wb") as log:
             self.processes = [
-                subprocess.Popen(words, stdout=log, stderr=log, env=os.environ | QUICK)
-                for words in commands
+                subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | QUICK)
+                for command in commands
             ]
         end = time.monotonic() + 10
         for address in ((at, port), ("127.0.0.1", hand)):

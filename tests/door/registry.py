@@ -76,9 +76,9 @@ def registry(folder: Path, realm: str = "") -> Iterator[Held]:
         config["auth"] = {"silly": {"realm": realm, "service": "test"}}
     path = folder / "registry.yml"
     path.write_text(json.dumps(config))
-    words = [program("docker-registry", "usr/bin/docker-registry"), "serve", str(path)]
+    command = [program("docker-registry", "usr/bin/docker-registry"), "serve", str(path)]
     with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         held = Held(f"http://127.0.0.1:{port}", {"Authorization": "Bearer any"})
         with held.client:

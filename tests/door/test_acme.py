@@ -69,12 +69,12 @@ class Acme(Host):
 
     def sh(self, command: str) -> subprocess.CompletedProcess[str]:
         """As a host does it, but with a lock of its own."""
-        words = [
+        shell = [
             "sh",
             "-c",
             command.replace(LOCK, str(self.lock)).replace(CERTBOT, str(self.certbot)),
         ]
-        return subprocess.run(words, capture_output=True, text=True, env=os.environ | self.environment)  # fmt: skip
+        return subprocess.run(shell, capture_output=True, text=True, env=os.environ | self.environment)  # fmt: skip
 
     def look(self) -> list[str]:
         """What the deploy's fact is told."""
@@ -92,8 +92,8 @@ class Acme(Host):
         hook = Path(certificate.HOOK.replace(CERTBOT, str(self.certbot)))
         text = hook.read_text().replace(str(self.certbot), CERTBOT) if hook.exists() else ""
         text = text.replace(str(self.lock), LOCK)
-        told = {"cmp -s": self.look(), certificate.HOOK: text.splitlines()}
-        for command in plan(certificate.ordered, told, folder=str(self.folder), **declared):
+        facts = {"cmp -s": self.look(), certificate.HOOK: text.splitlines()}
+        for command in plan(certificate.ordered, facts, folder=str(self.folder), **declared):
             done.append(self.sh(command))
             if done[-1].returncode:
                 break

@@ -33,14 +33,14 @@ from ollama_stack.facts.now import (
 )
 from ollama_stack.paths import MONITORING_DIR, MONITORING_STATE
 from ollama_stack.reports.metrics import write_metrics
-from ollama_stack.reports.status import HostStatus, Status, told
+from ollama_stack.reports.status import HostStatus, Status, report_of
 from ollama_stack.reports.status_table import show_status
 from ollama_stack.stack.certificates import LIFE, SKEW, issue, new_authority
 from ollama_stack.stack.monitoring import alertmanager, configurations, units
 from tests.door.conftest import Door, until
 from tests.door.haproxy import free_ports
 from tests.door.test_places import held
-from tests.door.test_status import said
+from tests.door.test_status import output
 from tests.unit.conftest import group_data
 
 NOW = datetime.now(timezone.utc)
@@ -78,14 +78,14 @@ class Site:
     def _started(self, name: str, unit: str) -> Iterator[None]:
         (line,) = re.findall(r"^ExecStart=/usr/bin/(.*)$", unit, re.M)
         line = line.replace(MONITORING_DIR, str(self.folder))
-        package, *words = shlex.split(line.replace(MONITORING_STATE, str(self.folder / "state")))
+        package, *options = shlex.split(line.replace(MONITORING_STATE, str(self.folder / "state")))
         with (self.folder / f"{name}.log").open("w") as log:
             binary = Path(program(package, f"usr/bin/{package}"))
             share = (
                 binary.parents[1] / "share"
             )  # where the program alone looks for the package's own files
             there = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"']
-            process = subprocess.Popen([*there, share, binary, *words], stderr=log)
+            process = subprocess.Popen([*there, share, binary, *options], stderr=log)
             try:
                 yield
             finally:
@@ -114,7 +114,9 @@ def _monitor() -> Monitor:
 
 def host(name: str, settings: Settings = PLAIN, **broken: Any) -> HostStatus:
     facts = {fact.__name__: fact for fact in (*WELL, ShownCertificate)}
-    return told(name, settings, WELL | {facts[key]: value for key, value in broken.items()}, NOW)
+    return report_of(
+        name, settings, WELL | {facts[key]: value for key, value in broken.items()}, NOW
+    )
 
 
 def certificate(days: int) -> x509.Certificate:
@@ -130,7 +132,7 @@ def full(door: Door) -> tuple[int, int]:
     with held(door) as mine:
         mine += [door.start() for _ in range(30)]
         until(lambda: door.places() == (3, 15))
-        return Places().process(said(door, look))
+        return Places().process(output(door, look))
 
 
 BROKEN = ["hung", "paused", "full", "ending", "ended", "killed", "throttled"]
@@ -169,8 +171,8 @@ def test_each_broken_host_comes_first_and_calls(tmp_path: Path, door: Door) -> N
 
 def first_line(status: Status) -> str:
     """Of the table, below its head: the first that begins with a host's name."""
-    said = io.StringIO()
-    show_status(status, Console(file=said, width=250))
-    lines = [line.strip() for line in said.getvalue().splitlines()]
+    screen = io.StringIO()
+    show_status(status, Console(file=screen, width=250))
+    lines = [line.strip() for line in screen.getvalue().splitlines()]
     names = [host.host for host in status.hosts]
     return next(line for line in lines if line.split(" ")[0] in names)

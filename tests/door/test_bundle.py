@@ -100,7 +100,7 @@ def test_it_has_what_hosts_of_one_machine_declare(held: Held, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (lambda data, where: data[: where + 3], " is no bundle, or cut off; copy the file again"),
         (
@@ -112,7 +112,7 @@ def test_it_has_what_hosts_of_one_machine_declare(held: Held, tmp_path: Path) ->
     ids=["cut off", "one byte", "another file"],
 )
 def test_what_is_damaged_is_refused_by_name_and_digest(
-    damage: Any, words: str, held: Held, tmp_path: Path
+    damage: Any, message: str, held: Held, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
     made(held, path)
@@ -122,7 +122,7 @@ def test_what_is_damaged_is_refused_by_name_and_digest(
     with pytest.raises(BundleFault) as refused:
         Bundle(path).check()
     assert str(refused.value).startswith(f"bundle: {path}")
-    assert words.format(digest=digest) in str(refused.value)
+    assert message.format(digest=digest) in str(refused.value)
 
 
 def test_a_part_that_is_not_there_is_named(held: Held, tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def written(held: Held, folder: Path, **own: Any) -> str:
     return str(inventory)
 
 
-def front_door(*words: str) -> Any:
-    done = command("ollama_stack.cli", *words)
+def front_door(*arguments: str) -> Any:
+    done = command("ollama_stack.cli", *arguments)
     assert "Traceback" not in done.stderr
     return done
 

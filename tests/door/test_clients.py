@@ -15,7 +15,7 @@ import pytest
 from ollama_stack.config import tokens
 from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
-from tests.door.double import MODEL, WORDS
+from tests.door.double import CHUNKS, MODEL
 
 PAGE = {"Origin": "http://localhost:3000"}
 ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -118,7 +118,7 @@ def test_anthropic_s_clients_are_heard_and_answered_in_their_shape(locked: Door)
 def test_the_official_clients_stream(locked: Door) -> None:
     with ollama.Client(host=locked.url, headers=bearer("one")) as theirs:
         parts = theirs.generate(MODEL, "hi", stream=True, options={"num_predict": 8})
-        assert [part.response for part in parts] == [*WORDS, ""]
+        assert [part.response for part in parts] == [*CHUNKS, ""]
         assert [model.model for model in theirs.list().models] == [MODEL]
         with pytest.raises(ollama.ResponseError, match="model_num_ctx"):
             theirs.generate(MODEL, "hi", options={"num_ctx": 9999})
@@ -138,8 +138,8 @@ def test_no_proxy_keeps_answers_back(door: Door) -> None:
 
 
 def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Path) -> None:
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(words.split(), cwd=tmp_path, check=True, capture_output=True)
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     pem = tmp_path / "tls.pem"
     pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
     door = opened(app_enabled=True, gateway_tls_cert=str(pem))
@@ -166,12 +166,12 @@ def test_ollama_s_log_has_no_words_of_a_client_s(door: Door, host: str) -> None:
 
 def test_the_app_hears_no_expectation_and_no_date(door: Door) -> None:
     """Both went to its log with what a client had written, or as a traceback."""
-    said = {
+    headers = {
         "Expect": '"outcome": "late"',
         "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT",
     }
-    httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=said, trust_env=False)
-    assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in said}
+    httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=headers, trust_env=False)
+    assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in headers}
 
 
 def test_what_is_logged_is_json_whatever_comes(door: Door) -> None:

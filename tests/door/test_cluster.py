@@ -79,8 +79,8 @@ def test_haproxy_has_nothing_to_say_against_it(hosts: int, tmp_path: Path) -> No
         # Docker's DNS alone knows the hosts' names, and HAProxy is told to start without them.
         (tmp_path / name).write_text(text.replace("/usr/local/etc/haproxy", str(tmp_path)))
     for config in ("haproxy.cfg", "door.cfg"):
-        words = [*unpacked(), "-c", "-dW", "-dD", "-f", str(tmp_path / config)]
-        done = subprocess.run(words, capture_output=True, text=True)
+        command = [*unpacked(), "-c", "-dW", "-dD", "-f", str(tmp_path / config)]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "WARNING" not in done.stderr
 

@@ -67,7 +67,7 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("more", "status", "words"),
+    ("more", "status", "message"),
     [
         ({"options": {"num_ctx": 16384}}, 403, "options.num_ctx: is the administrator's to set (model_num_ctx = 4096)"),
         ({"options": {"num_ctx": "4096"}}, 403, "options.num_ctx: "),
@@ -110,11 +110,11 @@ def refused(door: Door, path: str, body: Any) -> tuple[int, str]:
     ],
 )  # fmt: skip
 def test_what_changes_the_server_is_refused(
-    door: Door, more: dict[str, Any], status: int, words: str
+    door: Door, more: dict[str, Any], status: int, message: str
 ) -> None:
-    found, said = refused(door, "/api/generate", question(**more))
-    assert found == status, said
-    assert words in said
+    found, error = refused(door, "/api/generate", question(**more))
+    assert found == status, error
+    assert message in error
 
 
 TOWN = {"type": "object", "properties": {"город": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}}  # fmt: skip
@@ -203,8 +203,8 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
     ],
 )  # fmt: skip
 def test_every_route_is_looked_at(door: Door, path: str, body: dict[str, Any], status: int) -> None:
-    found, said = refused(door, path, body)
-    assert found == status, said
+    found, error = refused(door, path, body)
+    assert found == status, error
 
 
 def test_settings_open_what_a_site_wants(opened: Opener) -> None:
@@ -220,8 +220,8 @@ def test_a_model_that_nobody_tuned_is_loaded_anew_by_none(opened: Opener) -> Non
     other = {"model": "nomic-embed-text:v1.5", "input": "a"}
     for options in ({"num_thread": 2}, {"num_ctx": 4096}):
         assert door.ask(options=options).status_code == 200
-        code, said = refused(door, "/api/embed", other | {"options": options})
-        assert (code, "is the administrator's to set; gateway_fields opens it" in said) == (
+        code, error = refused(door, "/api/embed", other | {"options": options})
+        assert (code, "is the administrator's to set; gateway_fields opens it" in error) == (
             403,
             True,
         )

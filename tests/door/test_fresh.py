@@ -48,8 +48,8 @@ EVIL = {"x": {"type": "array", "minItems": 10**9}}
     ],
 )
 def test_what_is_no_schema_is_referred_to_by_none(door: Door, schema: dict[str, Any]) -> None:
-    code, said = refused(door, "/api/generate", question(format=schema))
-    assert (code, "is no definition of this schema" in said) == (400, True)
+    code, error = refused(door, "/api/generate", question(format=schema))
+    assert (code, "is no definition of this schema" in error) == (400, True)
 
 
 LEAST = -(2**63)  # whose math.abs is below zero in Lua
@@ -109,19 +109,19 @@ def test_who_leaves_before_the_answer_is_logged_up_to_the_same_rate(
         assert door.lines()[-1]["status"] == 200
 
 
-@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_silent_handshake_gives_its_connection_back(
-    opened: Opener, tmp_path: Path, said: bytes
+    opened: Opener, tmp_path: Path, sent: bytes
 ) -> None:
     """It held it for 30 s, where half a request's head holds one for 5."""
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(words.split(), cwd=tmp_path, check=True, capture_output=True)
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     pem = tmp_path / "tls.pem"
     pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
     door = opened(app_enabled=True, gateway_tls_cert=str(pem))
     with door.connect(door.api) as one, door.connect(door.page) as two:
         for stranger in (one, two):
-            stranger.sendall(said)
+            stranger.sendall(sent)
             stranger.settimeout(9)
         for stranger in (one, two):
             assert stranger.recv(1) == b""
@@ -155,8 +155,8 @@ def test_an_object_has_a_bounded_number_of_properties(
     if allowed:
         assert door.ask(format=schema).status_code == 200
         return
-    code, said = refused(door, "/api/generate", question(format=schema))
-    assert (code, "has more than 100 properties" in said) == (400, True)
+    code, error = refused(door, "/api/generate", question(format=schema))
+    assert (code, "has more than 100 properties" in error) == (400, True)
 
 
 def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) -> None:
@@ -178,7 +178,7 @@ def test_an_answer_that_is_read_slowly_ends_in_time(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """400 bytes a second of a large one held the place for 14 s, where 3 were allowed; slower ones longer."""
-    monkeypatch.setattr(double, "WORDS", ["x" * 20_000])
+    monkeypatch.setattr(double, "CHUNKS", ["x" * 20_000])
     door = opened(gateway_answer_limit="2s")
     with door.start(prompt="for ever"):
         until(lambda: door.places() == (1, 0))

@@ -45,9 +45,9 @@ def kept(folder: Path, *names: str) -> dict[str, str]:
     return {name: f"file:{folder / name}" for name in names}
 
 
-def load(*words: str) -> subprocess.CompletedProcess[str]:
+def load(*arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "ollama_stack.cli", "load", *words],
+        [sys.executable, "-m", "ollama_stack.cli", "load", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -84,8 +84,8 @@ def measured(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_a_class_that_is_answered_keeps_the_bounds(door: Door, tmp_path: Path) -> None:
-    words = (inventory(tmp_path, door), *SHORT, "--scenario", "burst", "--students", "6")
-    done = load(*words, "--report", str(tmp_path / "out"))
+    options = (inventory(tmp_path, door), *SHORT, "--scenario", "burst", "--students", "6")
+    done = load(*options, "--report", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
     first = done.stdout.splitlines()[0]
     assert first.startswith("@local: 100.0% answered (")
@@ -108,8 +108,8 @@ def test_a_class_that_is_answered_keeps_the_bounds(door: Door, tmp_path: Path) -
 
 def test_who_finds_no_place_breaks_the_bound(door: Door, tmp_path: Path) -> None:
     held_until(door, lambda: count(door, status=503) >= 12)
-    words = ("--scenario", "burst", "--students", "30", "--json")
-    done = load(inventory(tmp_path, door), *SHORT, *words)
+    options = ("--scenario", "burst", "--students", "30", "--json")
+    done = load(inventory(tmp_path, door), *SHORT, *options)
     host = measured(done)
     assert done.returncode == 1
     assert host["figures"]["ends"]["refused"] >= 12
@@ -145,10 +145,10 @@ def test_students_have_the_tokens_of_the_class_and_nobody_sees_them(
     names = kept(tmp_path, "admin", "one", "two")
     locked = opened(gateway_tokens=names)
     place = inventory(tmp_path, locked, gateway_tokens=names)
-    words = [sys.executable, "-m", "ollama_stack.cli", "load", place, *SHORT, "--json"]
-    words += ["--report", str(tmp_path / "out"), "--scenario", "burst", "--students", "4"]
+    command = [sys.executable, "-m", "ollama_stack.cli", "load", place, *SHORT, "--json"]
+    command += ["--report", str(tmp_path / "out"), "--scenario", "burst", "--students", "4"]
     running = subprocess.Popen(
-        words,
+        command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -157,22 +157,22 @@ def test_students_have_the_tokens_of_the_class_and_nobody_sees_them(
     )
     seen = ""
     while running.poll() is None:
-        seen += "".join(told(path) for path in of_session(running.pid))
-    said = "".join(running.communicate())
-    assert running.returncode == 0, said
+        seen += "".join(visible(path) for path in of_session(running.pid))
+    output = "".join(running.communicate())
+    assert running.returncode == 0, output
     assert "ollama_stack.load.class_hour" in seen
     report = "".join(path.read_text() for path in (tmp_path / "out").iterdir())
-    assert not [secret for secret in SECRETS.values() if secret in seen + said + report]
+    assert not [secret for secret in SECRETS.values() if secret in seen + output + report]
     tokens = {line["token"] for line in locked.lines() if line["route"] == "/api/generate"}
     assert tokens == {"one", "two"}
 
 
 def test_a_killed_run_leaves_no_class_behind(door: Door, tmp_path: Path) -> None:
     door.ollama.hold.clear()
-    words = [sys.executable, "-m", "ollama_stack.cli", "load", inventory(tmp_path, door)]
+    command = [sys.executable, "-m", "ollama_stack.cli", "load", inventory(tmp_path, door)]
     try:
         running = subprocess.Popen(
-            [*words, "--scenario", "burst"], cwd=ROOT, start_new_session=True
+            [*command, "--scenario", "burst"], cwd=ROOT, start_new_session=True
         )
         until(lambda: door.ollama.now > 0, 60)
         assert list(of_session(running.pid))
@@ -190,7 +190,7 @@ def of_session(leader: int) -> Iterator[Path]:
                 yield process
 
 
-def told(process: Path) -> str:
+def visible(process: Path) -> str:
     """A process's words and environment."""
     try:
         return (process / "cmdline").read_text() + (process / "environ").read_text()

@@ -31,7 +31,7 @@ from tests.door.double import MODEL
 from tests.door.test_fields import refused
 from tests.unit.conftest import group_data
 
-WORDS = (
+KEYWORDS = (
     "type properties required additionalProperties items prefixItems anyOf oneOf allOf $ref $defs "
     "definitions enum const default examples pattern format minItems maxItems minLength maxLength "
     "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf uniqueItems nullable title"
@@ -43,7 +43,7 @@ FIELDS = "format options keep_alive stop messages tools images context response_
 @pytest.mark.parametrize("value", VALUES, ids=json.dumps)
 def test_no_value_breaks_the_look(door: Door, value: Any) -> None:
     """`type: null` did, each time with a line of the log: 4 MB in 4 s."""
-    schemas = [{"format": {word: value, "minimum": 1}} for word in WORDS.split()]
+    schemas = [{"format": {keyword: value, "minimum": 1}} for keyword in KEYWORDS.split()]
     for more in [*schemas, *({field: value} for field in FIELDS.split())]:
         for path in ("/api/generate", "/api/chat", "/v1/responses", "/v1/messages"):
             answer = door.client.post(path, json={"model": MODEL} | more)
@@ -164,15 +164,15 @@ def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
 def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> None:
     """Ollama reads all that is left of it for each message it leaves out: 900 x 128 KB."""
     for count, letters, passes in ((128, 120_000, True), (400, 20_000, True), (900, 90_000, False)):
-        said = [{"role": "system", "content": "x" * letters}, {"role": "user", "content": "x"}]
-        body: dict[str, Any] = {"model": MODEL, field: [said[0], *said[1:] * (count - 1)]}
+        messages = [{"role": "system", "content": "x" * letters}, {"role": "user", "content": "x"}]
+        body: dict[str, Any] = {"model": MODEL, field: [messages[0], *messages[1:] * (count - 1)]}
         if path == "/v1/messages":
             body["max_tokens"] = 8
         if passes:
             assert door.client.post(path, json=body).status_code == 200
         else:
-            code, words = refused(door, path, body)
-            assert (code, words.startswith(f"{field}: a body of ")) == (400, True)
+            code, error = refused(door, path, body)
+            assert (code, error.startswith(f"{field}: a body of ")) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,9 @@ def test_a_conversation_is_long_or_large(door: Door, path: str, field: str) -> N
 )
 def test_a_part_of_a_message_counts_as_one(door: Door, path: str, part: dict[str, str]) -> None:
     """Ollama makes a message of each: one with 900 was read 900 times."""
-    said = [{"role": "user", "content": "x" * 90_000}, {"role": "user", "content": [part] * 900}]
-    code, words = refused(door, path, {"model": MODEL, "messages": said, "max_tokens": 8})
-    assert (code, "messages: a body of " in words) == (400, True)
+    messages = [
+        {"role": "user", "content": "x" * 90_000},
+        {"role": "user", "content": [part] * 900},
+    ]
+    code, error = refused(door, path, {"model": MODEL, "messages": messages, "max_tokens": 8})
+    assert (code, "messages: a body of " in error) == (400, True)

@@ -41,9 +41,11 @@ def lines(tmp_path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def promtool(*words: str, said: str = "") -> subprocess.CompletedProcess[str]:
+def promtool(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     promtool = program("prometheus", "usr/bin/promtool")
-    return subprocess.run([promtool, *words], input=said, cwd=FILES, capture_output=True, text=True)
+    return subprocess.run(
+        [promtool, *arguments], input=stdin, cwd=FILES, capture_output=True, text=True
+    )
 
 
 def test_a_file_of_others_stays_as_it_is(lines: list[str], tmp_path: Path) -> None:
@@ -74,15 +76,15 @@ def test_what_a_host_did_not_say_has_no_line(lines: list[str]) -> None:
 
 
 def test_prometheus_reads_it(lines: list[str]) -> None:
-    checked = promtool("check", "metrics", said="\n".join(lines) + "\n")
+    checked = promtool("check", "metrics", stdin="\n".join(lines) + "\n")
     assert "error while" not in checked.stderr, checked.stderr
 
 
 def test_rules_and_graphs_name_what_is_written(lines: list[str]) -> None:
     written = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
     rules = (FILES / "ollama.rules.yml").read_text()
-    told = [*re.findall(r"expr: (.*)", rules), (FILES / "dashboard.json").read_text()]
-    asked = set(re.findall(r"\bollama_\w+", " ".join(told)))
+    expressions = [*re.findall(r"expr: (.*)", rules), (FILES / "dashboard.json").read_text()]
+    asked = set(re.findall(r"\bollama_\w+", " ".join(expressions)))
     assert asked <= written
     assert written <= asked | {"ollama_cpus"}
 
@@ -103,8 +105,8 @@ def test_the_configurations_are_understood(tmp_path: Path) -> None:
     done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     amtool = program("prometheus-alertmanager", "usr/bin/amtool")
-    words = [amtool, "check-config", *(str(FILES / name) for name in ("alertmanager.yml", "quiet.yml"))]  # fmt: skip
-    checked = subprocess.run(words, capture_output=True, text=True)
+    command = [amtool, "check-config", *(str(FILES / name) for name in ("alertmanager.yml", "quiet.yml"))]  # fmt: skip
+    checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

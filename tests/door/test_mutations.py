@@ -30,6 +30,6 @@ def test_a_mutation_finds_its_text(control: str, tmp_path: Path, certificate: st
                 assert old in text
                 text = text.replace(old, new)
         (tmp_path / name).write_text(text.replace("/usr/local/etc/haproxy", str(tmp_path)))
-    words = [*unpacked(), "-c", "-q", "-f", str(tmp_path / "haproxy.cfg")]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [*unpacked(), "-c", "-q", "-f", str(tmp_path / "haproxy.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

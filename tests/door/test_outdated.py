@@ -50,16 +50,16 @@ def held(request: pytest.FixtureRequest, realm: str, tmp_path_factory: Any) -> I
         yield running
 
 
-def outdated(held: Held, folder: Path, *words: str, **own: Any) -> tuple[int, dict[str, Any]]:
+def outdated(held: Held, folder: Path, *arguments: str, **own: Any) -> tuple[int, dict[str, Any]]:
     data = {"mirror": held.url, "ollama_image": "ollama/ollama:0.9.3", **own}
     inventory = folder / "hosts.py"
     inventory.write_text(f"medium = {[('@fake/one', data), ('@fake/two', data)]!r}")
-    done = command("ollama_stack.cli", "outdated", str(inventory), "--json", *words)
+    done = command("ollama_stack.cli", "outdated", str(inventory), "--json", *arguments)
     assert "Traceback" not in done.stderr
-    said = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     schema = json.loads((ROOT / "docs" / "outdated.schema.json").read_text())
-    Draft202012Validator(schema).validate(said)
-    return done.returncode, {item["name"]: item for item in said["items"]}
+    Draft202012Validator(schema).validate(report)
+    return done.returncode, {item["name"]: item for item in report["items"]}
 
 
 def test_a_newer_image_a_branch_and_a_model_that_has_moved(held: Held, tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from playwright.sync_api import Browser, Error, Page, expect
 from bench.browser_pages import chromium
 from lab.packages import modules
 from tests.door.conftest import SECRETS, Door
-from tests.door.double import WORDS
+from tests.door.double import CHUNKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
 NODE = Path(playwright.__file__).parent / "driver" / "node"
 ADDRESS = "http://127.0.0.1:11434"  # what a reader of the browser's recipe replaces
-ANSWER, NO_TOKEN = "".join(WORDS), "a token is needed"
+ANSWER, NO_TOKEN = "".join(CHUNKS), "a token is needed"
 
 
 BY = {"sh": ("sh", "-e", "ask.sh"), "python": (sys.executable, "ask.py"), "js": (NODE, "ask.mjs")}
@@ -82,27 +82,27 @@ def running(
     """The recipe as a program, with nothing in its environment but what the page names."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     names = {"PATH": path, "HOME": str(folder), "OLLAMA_URL": url, "OLLAMA_TOKEN": token}
-    words = BY[recipe.language]
-    (folder / words[-1]).write_text(recipe.code)
+    command = BY[recipe.language]
+    (folder / command[-1]).write_text(recipe.code)
     if recipe.language == "js":
         (folder / "node_modules").symlink_to(modules("ollama@0.6.4", "whatwg-fetch@3.6.20"))
     with subprocess.Popen(
-        words, cwd=folder, env=names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=folder, env=names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         yield process
 
 
-def said(process: subprocess.Popen[bytes], word: str) -> str:
+def output(process: subprocess.Popen[bytes], text_part: str) -> str:
     """What it has printed up to the word, or up to its end."""
     assert process.stdout
     text = ""
-    while word not in text and (piece := os.read(process.stdout.fileno(), 65536)):
+    while text_part not in text and (piece := os.read(process.stdout.fileno(), 65536)):
         text += piece.decode()
     return text
 
 
 @contextmanager
-def one_word(door: Door) -> Iterator[None]:
+def one_chunk(door: Door) -> Iterator[None]:
     """Ollama says its first word, and the others afterwards."""
     door.ollama.second.clear()
     try:
@@ -121,13 +121,13 @@ def check_what_came(door: Door, client: str) -> None:
 @each("sh", "python", "js")
 def test_it_prints_the_answer(locked: Door, recipe: Recipe, tmp_path: Path) -> None:
     with running(recipe, locked.url, SECRETS["one"], tmp_path) as process:
-        with one_word(locked):
-            text = said(process, WORDS[0] if recipe.streams else ANSWER)
-            assert WORDS[0] in text, text
-            assert (WORDS[-1] not in text) == recipe.streams
-        text += said(process, "its end")
+        with one_chunk(locked):
+            text = output(process, CHUNKS[0] if recipe.streams else ANSWER)
+            assert CHUNKS[0] in text, text
+            assert (CHUNKS[-1] not in text) == recipe.streams
+        text += output(process, "its end")
     assert process.returncode == 0, text
-    assert re.search(".*".join(WORDS), text, re.S)
+    assert re.search(".*".join(CHUNKS), text, re.S)
     check_what_came(locked, recipe.client)
 
 
@@ -135,7 +135,7 @@ def test_it_prints_the_answer(locked: Door, recipe: Recipe, tmp_path: Path) -> N
 def test_it_says_that_the_token_is_wrong(locked: Door, recipe: Recipe, tmp_path: Path) -> None:
     before = len(locked.ollama.came)
     with running(recipe, locked.url, "wrong", tmp_path) as process:
-        text = said(process, "its end")
+        text = output(process, "its end")
     assert process.returncode != 0
     assert NO_TOKEN in text
     assert "401" in text or recipe.language == "js"
@@ -171,8 +171,8 @@ def visited(browser: Browser, door: Door, address: str, token: str) -> Iterator[
 
 
 def test_a_page_shows_the_answer(locked: Door, browser: Browser) -> None:
-    with one_word(locked), visited(browser, locked, "127.0.0.1", SECRETS["one"]) as page:
-        expect(page.locator("#answer")).to_have_text(WORDS[0])
+    with one_chunk(locked), visited(browser, locked, "127.0.0.1", SECRETS["one"]) as page:
+        expect(page.locator("#answer")).to_have_text(CHUNKS[0])
         locked.ollama.second.set()
         expect(page.locator("#answer")).to_have_text(ANSWER)
     check_what_came(locked, "A page in a browser")
@@ -199,8 +199,8 @@ def moodle(form: dict[str, str]) -> httpx.Response:
     url, auth, headers = form["API endpoint"], None, {}
     if key := form.get("OpenAI API key"):
         headers["Authorization"] = f"Bearer {key}"
-        said = {"role": "user", "content": "Why?"}
-        body |= {"model": form["Custom model name"], "messages": [said]}
+        message = {"role": "user", "content": "Why?"}
+        body |= {"model": form["Custom model name"], "messages": [message]}
     else:
         url = url.rstrip("/") + "/api/generate"
         if form["Enable basic authentication"] == "yes":

@@ -20,8 +20,8 @@ SHARE = {"gateway_token_limits": {"one": {"parallel": 1, "queue": 2, "per_minute
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("tls")
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(words.split(), cwd=folder, check=True, capture_output=True)
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
     (folder / "tls.pem").write_text((folder / "crt").read_text() + (folder / "key").read_text())
     return str(folder / "tls.pem")
 
@@ -36,7 +36,7 @@ def test_no_warning(
     settings = read_settings(group_data("all", "low") | own | more)
     for name, text in gateway_files(settings, {"aa": "one"})[1].items():
         (tmp_path / name).write_text(text.replace("/usr/local/etc/haproxy", str(tmp_path)))
-    words = [*unpacked(), "-c", "-dW", "-dD", "-f", str(tmp_path / "haproxy.cfg")]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [*unpacked(), "-c", "-dW", "-dD", "-f", str(tmp_path / "haproxy.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr

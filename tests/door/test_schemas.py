@@ -80,7 +80,7 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "message"),
     [
         (nested(20), "its schema is too large"),
         (nested(13, type=["array"] * 15), "type: is no type"),
@@ -117,11 +117,11 @@ SPREAD = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(30)
     ],
 )  # fmt: skip
 def test_what_could_end_the_model_s_server_is_refused(
-    door: Door, schema: dict[str, Any], words: str
+    door: Door, schema: dict[str, Any], message: str
 ) -> None:
-    status, said = refused(door, "/api/generate", question(format=schema))
-    assert status == (403 if "closed" in words else 400)
-    assert words in said
+    status, error = refused(door, "/api/generate", question(format=schema))
+    assert status == (403 if "closed" in message else 400)
+    assert message in error
     named = {"json_schema": {"schema": schema}}
     assert refused(door, "/v1/chat/completions", CHAT | {"response_format": named})[0] == status
     asked = {"model": MODEL, "input": "a"}
@@ -135,7 +135,7 @@ def test_what_could_end_the_model_s_server_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "message"),
     [
         ({"type": "text"}, "type: is no type"),
         ({"type": "string, integer"}, "type: is no type"),  # as the package `ollama` writes a union
@@ -144,15 +144,15 @@ def test_what_could_end_the_model_s_server_is_refused(
         ({"defs": {"A": {"type": "object"}}}, "defs: no such word of a schema is taken here"),
     ],
 )
-def test_of_a_tool_the_model_reads_more(door: Door, schema: dict[str, Any], words: str) -> None:
-    status, said = refused(door, "/api/generate", question(format=schema))
-    assert (status, words in said) == (400, True)
+def test_of_a_tool_the_model_reads_more(door: Door, schema: dict[str, Any], message: str) -> None:
+    status, error = refused(door, "/api/generate", question(format=schema))
+    assert (status, message in error) == (400, True)
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
     assert door.client.post("/api/chat", json=CHAT | {"tools": [tool]}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("tool", "words"),
+    ("tool", "message"),
     [
         ({"function": {"Parameters": {}}}, "function: no field is spelt Parameters"),
         ({"function": {"name": '" ((( "'}}, "function.name: is no name"),
@@ -167,11 +167,11 @@ def test_of_a_tool_the_model_reads_more(door: Door, schema: dict[str, Any], word
         ({"name": "n" * 129}, "tools.name: is no name (128 letters"),
     ],
 )
-def test_tools_become_one_grammar(door: Door, tool: dict[str, Any], words: str) -> None:
+def test_tools_become_one_grammar(door: Door, tool: dict[str, Any], message: str) -> None:
     """And llama.cpp's errors and log repeat them."""
     body = json.dumps(CHAT | {"tools": [tool] * 6}).replace("\\\\u", "\\u")
-    status, said = refused(door, "/api/chat", body)
-    assert (status, words in said) == (400, True), said
+    status, error = refused(door, "/api/chat", body)
+    assert (status, message in error) == (400, True), error
 
 
 def test_a_role_is_none_of_those_words(door: Door) -> None:

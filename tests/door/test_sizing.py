@@ -72,17 +72,17 @@ def sized(door: Door, folder: Path, **own: Any) -> HostSizing:
 def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) -> None:
     found = sized(clocked, tmp_path)
     assert found.verdict == "held", found.reasons
-    told = found.speeds
-    assert told is not None
-    assert (told.alone.read, told.alone.write) == pytest.approx((READ, WRITE), rel=0.01)
-    assert (told.together.read, told.together.write) == pytest.approx(
+    measured = found.speeds
+    assert measured is not None
+    assert (measured.alone.read, measured.alone.write) == pytest.approx((READ, WRITE), rel=0.01)
+    assert (measured.together.read, measured.together.write) == pytest.approx(
         (READ / 3, WRITE / 3), rel=0.01
     )
     # A prompt's own number before it is counted with what stands beside every prompt.
-    assert told.overhead == pytest.approx(OVERHEAD, abs=4)
-    assert told.latin == pytest.approx(1 / LATIN, rel=0.05)
-    assert told.cyrillic == pytest.approx(1 / CYRILLIC, rel=0.05)
-    assert speeds.kept() == {"x.py @local": told}
+    assert measured.overhead == pytest.approx(OVERHEAD, abs=4)
+    assert measured.latin == pytest.approx(1 / LATIN, rel=0.05)
+    assert measured.cyrillic == pytest.approx(1 / CYRILLIC, rel=0.05)
+    assert speeds.kept() == {"x.py @local": measured}
     prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came if body]
     assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
 

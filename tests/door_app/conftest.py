@@ -24,7 +24,7 @@ from tests.door.conftest import Door
 from tests.unit.conftest import group_data
 
 ROOT = Path(__file__).parents[2]
-WORDS, BEAT = 6, 0.25  # of an answer, and seconds between two
+CHUNKS, BEAT = 6, 0.25  # of an answer, and seconds between two
 
 
 class Speaker(BaseHTTPRequestHandler):
@@ -34,10 +34,10 @@ class Speaker(BaseHTTPRequestHandler):
         self._hear(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200)
         self.end_headers()
-        for number in range(WORDS):
+        for number in range(CHUNKS):
             self._say(response=f"word{number} ", done=False)
             time.sleep(BEAT)
-        self._say(response="", done=True, done_reason="stop", eval_count=WORDS)
+        self._say(response="", done=True, done_reason="stop", eval_count=CHUNKS)
 
     def _hear(self, body: bytes) -> None:
         pass
@@ -59,10 +59,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(words: list[str], up: Callable[[], bool], **more: object) -> Iterator[int]:
+def running(command: list[str], up: Callable[[], bool], **more: object) -> Iterator[int]:
     """A process of our own until the end; AssertionError with what it said if it does not come up."""
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
     )  # type: ignore[call-overload]
     try:
         end = time.monotonic() + 60
@@ -116,9 +116,9 @@ def started(folder: Path, ollama: str, **more: str) -> Iterator[App]:
         "APP_SECRETS": str(folder),
     } | more
     port = free_port()
-    binds = [word for address in listen(port) for word in ("--bind", address)]
-    words = [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn.conf.py", *binds]
-    with running(words, lambda: answers(port), cwd=ROOT, env=os.environ | environment):
+    binds = [argument for address in listen(port) for argument in ("--bind", address)]
+    command = [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn.conf.py", *binds]
+    with running(command, lambda: answers(port), cwd=ROOT, env=os.environ | environment):
         yield App(port, environment)
 
 

@@ -33,9 +33,9 @@ class Listener(Speaker):
 def held(folder: Path, data: dict[str, Any]) -> Any:
     """The report of a class of five, three seconds long."""
     (folder / "hosts.py").write_text(f"medium = [('@local', {data!r})]")
-    words = [sys.executable, "-m", "ollama_stack.cli", "load", str(folder / "hosts.py")]
-    words += ["--through", "page", "--scenario", "burst", "--students", "5", "--minutes", "0.05"]
-    done = subprocess.run([*words, "--json"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "ollama_stack.cli", "load", str(folder / "hosts.py")]
+    command += ["--through", "page", "--scenario", "burst", "--students", "5", "--minutes", "0.05"]
+    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -68,8 +68,8 @@ def test_where_students_choose_each_model_is_asked_as_long_questions_as_the_page
     threads = str(read_settings(group_data("all", "medium")).app_threads)
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        told = {"APP_THREADS": threads, "APP_MODELS": ",".join(models), "APP_MAX_PROMPT": "40"}
-        with started(tmp_path, f"http://127.0.0.1:{server.server_port}", **told) as app:
+        env = {"APP_THREADS": threads, "APP_MODELS": ",".join(models), "APP_MAX_PROMPT": "40"}
+        with started(tmp_path, f"http://127.0.0.1:{server.server_port}", **env) as app:
             door = Door(tmp_path, own, app.port)
             try:
                 ports = {"app_port": door.page, "gateway_metrics_port": door.metrics}

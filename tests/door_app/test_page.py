@@ -65,9 +65,9 @@ def page(english: BrowserContext) -> Page:
 
 
 def test_what_a_model_seldom_says_is_not_lost(page: Page) -> None:
-    said = 'event: text\ndata: {"text": "one\u2028two"}\n\nevent: done\ndata: {"cut": false}\n\n'
+    events = 'event: text\ndata: {"text": "one\u2028two"}\n\nevent: done\ndata: {"cut": false}\n\n'
     # A double: it cannot be provoked.
-    page.route("**/api/ask", lambda route: route.fulfill(body=said))
+    page.route("**/api/ask", lambda route: route.fulfill(body=events))
     ask(page, "Say hello.")
     page.wait_for_selector("#stop", state="hidden")
     assert page.locator("#now .answer").text_content() == "one\u2028two"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lab.packages import program
-from tests.door_app.conftest import BEAT, WORDS, App, answers, free_port, running
+from tests.door_app.conftest import BEAT, CHUNKS, App, answers, free_port, running
 
 NGINX = """
 daemon off; pid {folder}/pid; error_log stderr; events {{}}
@@ -55,12 +55,12 @@ def proxy(
     config = folder / "config"
     config.write_text(text.format(folder=folder, port=port, app=app.port))
     path = {"nginx": "usr/sbin/nginx", "caddy": "usr/bin/caddy"}[request.param]
-    words = {
+    arguments = {
         "nginx": ["-p", str(folder), "-c", str(config)],
         "caddy": ["run", "--adapter", "caddyfile", "--config", str(config)],
     }[request.param]
     own = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with running([program(request.param, path), *words], lambda: answers(port), env=own):
+    with running([program(request.param, path), *arguments], lambda: answers(port), env=own):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -82,7 +82,7 @@ def arrivals(reply: httpx.Response, sign: str) -> list[float]:
     for part in reply.iter_text():
         seen += part.count(sign)
         times += [time.monotonic() - began] * part.count(sign)
-        if seen >= WORDS:
+        if seen >= CHUNKS:
             break
     return times
 
@@ -92,8 +92,8 @@ def test_words_arrive_as_they_are_written(client: httpx.Client) -> None:
     with client.stream("POST", "api/ask", json={"prompt": "hi"}, headers=headers) as reply:
         assert reply.status_code == 200
         times = arrivals(reply, "event: text")
-    assert len(times) == WORDS
-    assert times[-1] - times[0] > (WORDS - 2) * BEAT / 2  # held back, they come at once
+    assert len(times) == CHUNKS
+    assert times[-1] - times[0] > (CHUNKS - 2) * BEAT / 2  # held back, they come at once
 
 
 def test_the_page_without_a_script_grows(client: httpx.Client) -> None:
@@ -101,8 +101,8 @@ def test_the_page_without_a_script_grows(client: httpx.Client) -> None:
     with client.stream("POST", "", data=data) as reply:
         assert reply.status_code == 200
         times = arrivals(reply, "word")
-    assert len(times) == WORDS
-    assert times[-1] - times[0] > (WORDS - 2) * BEAT / 2
+    assert len(times) == CHUNKS
+    assert times[-1] - times[0] > (CHUNKS - 2) * BEAT / 2
 
 
 def test_every_link_leads_to_something_below_the_same_path(client: httpx.Client) -> None:

@@ -62,10 +62,10 @@ def test_an_answer_s_end_arrives_before_the_connection_is_closed(app: App) -> No
     body = b"x" * 20000
     head = b"POST /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
     with sent(app, head % (2 * len(body)) + body) as (connection,):
-        said = b""
+        answer = b""
         while part := connection.recv(65536):
-            said += part
-        assert b"</html>" in said
+            answer += part
+        assert b"</html>" in answer
         end = time.monotonic() + LINGER + 30
         with pytest.raises(OSError):
             while time.monotonic() < end:
@@ -116,7 +116,7 @@ def test_no_word_of_a_bad_request_is_logged(text: bytes, ollama: str, tmp_path: 
 
 def test_it_ends_when_told_to_though_somebody_lingers(ollama: str, tmp_path: Path) -> None:
     text = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
-    words = {"GUNICORN_CMD_ARGS": "--graceful-timeout 90"}
-    with started(tmp_path, ollama, **words) as app, sent(app, text):
+    options = {"GUNICORN_CMD_ARGS": "--graceful-timeout 90"}
+    with started(tmp_path, ollama, **options) as app, sent(app, text):
         began = time.monotonic()
     assert time.monotonic() - began < 25  # and then it is killed

@@ -105,7 +105,7 @@ def test_no_header_takes_the_processor(head: str, students: Door, page: httpx.Cl
 
 
 @pytest.mark.parametrize(
-    "said",
+    "headers",
     [
         {"X-Forwarded-Prefix": "/evil.example"},
         {"X-Forwarded-Prefix": "/a/evil/c/d/e"},
@@ -122,18 +122,18 @@ def test_no_header_takes_the_processor(head: str, students: Door, page: httpx.Cl
     ],
 )
 def test_what_a_client_says_of_its_way_changes_nothing(
-    said: dict[str, str], page: httpx.Client
+    headers: dict[str, str], page: httpx.Client
 ) -> None:
     for path in ("/", "/teacher", "/nothing", "/api/openapi.json"):
-        reply = page.get(path, headers=said)
+        reply = page.get(path, headers=headers)
         assert reply.status_code == (404 if path == "/nothing" else 200)
         assert "evil" not in reply.text + str(reply.headers)
         assert "Secure" not in reply.headers.get("Set-Cookie", "")
 
 
 def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None:
-    said = {"X-Forwarded-Prefix": "/class/ask", "X-Forwarded-Proto": "https"}
-    reply = httpx.get(f"http://127.0.0.1:{students.page}/", headers=said, trust_env=False)
+    headers = {"X-Forwarded-Prefix": "/class/ask", "X-Forwarded-Proto": "https"}
+    reply = httpx.get(f"http://127.0.0.1:{students.page}/", headers=headers, trust_env=False)
     assert 'action="/class/ask/"' in reply.text
     cookie = reply.headers["Set-Cookie"]
     assert "; Path=/class/ask/" in cookie
@@ -141,8 +141,8 @@ def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None
     assert "X-Forwarded-Prefix" in reply.headers["Vary"]
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_a_door_full_of_silence_is_given_back_soon(said: bytes, students: Door) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_door_full_of_silence_is_given_back_soon(sent: bytes, students: Door) -> None:
     """Eight addresses take all that it has: another's request waited 9 s, and 30 s for idle ones."""
     taken = [(2, 120), (3, 120), *((last, 20) for last in range(4, 10))]
 
@@ -151,7 +151,7 @@ def test_a_door_full_of_silence_is_given_back_soon(said: bytes, students: Door) 
             for last, connections in taken:
                 for _ in range(connections):
                     one = students.connect(students.page, f"127.0.0.{last}")
-                    stack.enter_context(one).sendall(said)
+                    stack.enter_context(one).sendall(sent)
             time.sleep(0.5)
             began, url = time.monotonic(), f"http://127.0.0.1:{students.page}/healthz"
             assert httpx.get(url, trust_env=False, timeout=60).status_code == 200

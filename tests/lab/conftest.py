@@ -36,11 +36,11 @@ URL = "http://127.0.0.1:11434"
 Done = subprocess.CompletedProcess[str]
 
 
-def run(*words: str | Path) -> Done:
+def run(*arguments: str | Path) -> Done:
     """A command from the project's folder, its output kept; it ends with this process."""
     ends = ["setpriv", "--pdeathsig", "KILL"]
     return subprocess.run(
-        [*ends, *map(str, words)],
+        [*ends, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -55,13 +55,13 @@ def sh(script: str) -> str:
     return done.stdout
 
 
-def pyinfra(deploy: str, *words: str) -> Done:
-    return run(".venv/bin/pyinfra", "-y", INVENTORY, deploy, *words)
+def pyinfra(deploy: str, *arguments: str) -> Done:
+    return run(".venv/bin/pyinfra", "-y", INVENTORY, deploy, *arguments)
 
 
 def deploy(*data: str) -> Done:
     """deploy.py with ``--data`` overrides; whatever comes of it."""
-    return pyinfra("deploy.py", *(word for pair in data for word in ("--data", pair)))
+    return pyinfra("deploy.py", *(argument for pair in data for argument in ("--data", pair)))
 
 
 def deployed(*data: str) -> Done:
@@ -244,8 +244,8 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 @pytest.fixture
 def made(pytestconfig: pytest.Config) -> str:
     """What ``make lab`` said."""
-    said: str = pytestconfig.cache.get(MADE, "")
-    return said
+    inventory: str = pytestconfig.cache.get(MADE, "")
+    return inventory
 
 
 def down() -> None:

@@ -109,14 +109,14 @@ def edits(batch: Iterable[Mutation]) -> dict[str, Any]:
     if declared:
         merged["ollama.environment"] = [f"{k}={v}" for k, v in (DECLARED | declared).items()]
     if reads:
-        merged["ollama.entrypoint"] = ["env", *_words(reads), "/bin/ollama", "serve"]
+        merged["ollama.entrypoint"] = ["env", *_arguments(reads), "/bin/ollama", "serve"]
     if app_reads:
         merged = {"app.command": GUNICORN} | merged
-        merged["app.entrypoint"] = ["env", *_words(app_reads)]
+        merged["app.entrypoint"] = ["env", *_arguments(app_reads)]
     return merged
 
 
-def _words(variables: Mapping[str, str]) -> list[str]:
+def _arguments(variables: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in variables.items()]
 
 

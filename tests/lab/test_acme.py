@@ -50,9 +50,9 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             authority.end()
 
 
-def deploy(inventory: Path, *words: str) -> Done:
+def deploy(inventory: Path, *arguments: str) -> Done:
     command = (".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", SERVER.name)
-    return run(*command, *words)
+    return run(*command, *arguments)
 
 
 def shown() -> x509.Certificate:

@@ -107,14 +107,14 @@ def _answers(client: httpx.Client) -> bool:
 
 def test_secrets_and_questions_are_in_no_log_and_no_declaration(client: httpx.Client) -> None:
     assert short(client, prompt="The secret word is xyzzy-4711.").status_code == 200
-    told = sh(
+    output = sh(
         "docker inspect ollama-app; docker logs ollama-app 2>&1; docker logs ollama-gateway 2>&1"
     )
-    told += sh(f"cat {SECRETS.parent}/docker-compose.yml; docker top ollama-app -eo pid,args")
-    assert "xyzzy" not in told
+    output += sh(f"cat {SECRETS.parent}/docker-compose.yml; docker top ollama-app -eo pid,args")
+    assert "xyzzy" not in output
     for secret in SECRETS.iterdir():
         assert len(secret.read_text()) == 64
-        assert secret.read_text() not in told
+        assert secret.read_text() not in output
         assert secret.stat().st_mode & 0o777 == 0o600
     last = sh("docker logs --tail 1 ollama-app 2>&1")
     assert json.loads(last).keys() == {"time", "outcome", "wait_ms", "first_text_ms", "total_ms"}
@@ -150,9 +150,9 @@ def test_a_rebuilt_image_of_the_same_name_is_taken_up() -> None:
     "path", ["/metrics", "/%6detrics", "//metrics", "/metrics?a", "/./metrics"]
 )
 def test_how_a_class_works_is_not_told_at_its_door(path: str) -> None:
-    said = sh(f"curl -s --path-as-is --write-out ' %{{http_code}}' '{APP}{path}'")
-    assert said.endswith(" 404")
-    assert "app_waiting" not in said
+    answer = sh(f"curl -s --path-as-is --write-out ' %{{http_code}}' '{APP}{path}'")
+    assert answer.endswith(" 404")
+    assert "app_waiting" not in answer
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def name(batch: Batch) -> str:
     return f"{next(iter(batch))}{more}"
 
 
-def audit(inventory: str | Path, folder: Path, *words: str) -> tuple[Done, dict[str, Any]]:
+def audit(inventory: str | Path, folder: Path, *arguments: str) -> tuple[Done, dict[str, Any]]:
     """An audit as people start it, with its report."""
     done = subprocess.run(
         [
@@ -57,7 +57,7 @@ def audit(inventory: str | Path, folder: Path, *words: str) -> tuple[Done, dict[
             "-q",
             f"--inventory={inventory}",
             f"--report={folder}",
-            *words,
+            *arguments,
         ],
         cwd=ROOT,
         capture_output=True,
@@ -110,8 +110,8 @@ class Deployed:
         look = "docker inspect --format '{{.State.Health.Status}}' " + " ".join(CONTAINERS.values())
         until(lambda: sh(look).split() == wanted)
 
-    def up(self, *words: str) -> None:
-        sh(f"docker compose --file {COMPOSE_FILE} up --detach {' '.join(words)}")
+    def up(self, *arguments: str) -> None:
+        sh(f"docker compose --file {COMPOSE_FILE} up --detach {' '.join(arguments)}")
         knock = f"curl -sk -o /dev/null -w %{{http_code}} {self.url}/api/version"
         sh(f"timeout 30 sh -c 'until {knock} | grep -E \"200|401\"; do sleep 0.2; done'")
 
@@ -271,12 +271,12 @@ def test_the_reports_are_whole(tmp_path: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", report["commit"])
     assert {"ollama-stack", "pytest", "pytest-testinfra"} <= report["tools"].keys()
     assert all(result["evidence"] for result in with_status(report, "pass").values())
-    said = sh(f"cd {tmp_path} && sha256sum --check report.json.sha256")
-    assert said == "report.json: OK\n"
+    output = sh(f"cd {tmp_path} && sha256sum --check report.json.sha256")
+    assert output == "report.json: OK\n"
     digest = (tmp_path / "report.json.sha256").read_text().split()[0]
     assert digest in (tmp_path / "report.html").read_text()
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 our own
-    told = {prop.get("name"): prop.get("value") for prop in suite.iter("property")}
-    assert told["report.json sha256"] == digest
-    assert told["commit"] == report["commit"]
+    properties = {prop.get("name"): prop.get("value") for prop in suite.iter("property")}
+    assert properties["report.json sha256"] == digest
+    assert properties["commit"] == report["commit"]
     assert int(suite.get("tests", 0)) == sum(len(host["results"]) for host in report["hosts"])

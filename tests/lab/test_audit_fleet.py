@@ -50,7 +50,7 @@ def test_a_host_that_is_gone_is_an_error_and_hides_no_other(server: Sshd, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         (["--inventory=inventories/none.py"], "inventories/none.py: there is no such inventory"),
         (["--inventory=inventories/lab.py", "--limit=high"], "no host matches high"),
@@ -58,10 +58,10 @@ def test_a_host_that_is_gone_is_an_error_and_hides_no_other(server: Sshd, tmp_pa
         (["--inventory=inventories/lab.py", "--since=none.json"], "none.json: No such file"),
     ],
 )
-def test_nobody_to_audit_is_no_success(words: list[str], said: str) -> None:
-    done = run(".venv/bin/pytest", "tests/audit", *words)
+def test_nobody_to_audit_is_no_success(options: list[str], message: str) -> None:
+    done = run(".venv/bin/pytest", "tests/audit", *options)
     assert done.returncode == 2, done.stdout
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
 
 
 def odd_one_out(batch: Batch, server: Sshd) -> dict[str, set[str]]:

@@ -105,22 +105,22 @@ def test_a_model_that_does_not_exist() -> None:
 @pytest.mark.slow
 def test_a_model_that_breaks_off() -> None:
     publish_without_config("library/smollm2", "135m", "135m-lost")
-    said = refused("model_name=smollm2:135m-lost", f"model_shape={SHAPE}")
+    output = refused("model_name=smollm2:135m-lost", f"model_shape={SHAPE}")
     assert (
         "model_name: 172.17.0.1:5000/library/smollm2:135m-lost cannot be pulled; check the name "
         "and that its registry answers (mirror, model_registry), then run again: what has arrived "
         "is kept"
-    ) in said
+    ) in output
 
 
 @pytest.mark.exclusive
 def test_a_mirror_that_does_not_answer() -> None:
     with mirror_down():
-        said = refused("model_name=qwen2.5:1.5b")
+        output = refused("model_name=qwen2.5:1.5b")
         assert (
             "@local: mirror: http://172.17.0.1:5000 does not answer from the host; start it, or "
             "correct the address"
-        ) in said
+        ) in output
         deployed()  # what is there needs no mirror
 
 
@@ -128,12 +128,12 @@ def test_a_model_that_the_disk_has_no_room_for() -> None:
     manifest = published("library/smollm2", "135m")
     manifest["layers"][0]["size"] = 10**15
     publish("library/smollm2", "135m-huge", manifest)
-    said = refused("model_name=smollm2:135m-huge", f"model_shape={SHAPE}")
-    assert "@local: disk: /var/lib/docker has " in said
+    output = refused("model_name=smollm2:135m-huge", f"model_shape={SHAPE}")
+    assert "@local: disk: /var/lib/docker has " in output
     assert (
         " GB free, 1200000.0 GB are needed (model_name 1000000.0, a fifth to spare 200000.0; "
         "model_name by the registry's manifest); free some, or move Docker's data-root"
-    ) in said
+    ) in output
 
 
 def test_a_profile_that_this_machine_cannot_carry(tmp_path: Path) -> None:
@@ -163,22 +163,22 @@ def test_a_profile_that_this_machine_cannot_carry(tmp_path: Path) -> None:
     ],
 )
 def test_a_setting_that_cannot_be(data: str, sentence: str) -> None:
-    said = refused(data)
-    assert "refused, nothing was changed:" in said
-    assert sentence in said
-    assert "Starting operation" not in said
+    output = refused(data)
+    assert "refused, nothing was changed:" in output
+    assert sentence in output
+    assert "Starting operation" not in output
 
 
 def test_an_address_that_the_host_does_not_have() -> None:
     open_door = ("gateway_enabled=false", "app_enabled=false", 'allow_unusual=["ollama_bind"]')
-    said = refused("ollama_bind=192.0.2.1", *open_door)
-    assert "@local: ollama_bind: the host has no address 192.0.2.1" in said
+    output = refused("ollama_bind=192.0.2.1", *open_door)
+    assert "@local: ollama_bind: the host has no address 192.0.2.1" in output
 
 
 def test_a_port_that_is_taken_by_somebody_else_is_not_moved_to() -> None:
     with socket.create_server(("127.0.0.1", 11999)):
-        said = refused("ollama_port=11999")
-    assert "@local: ollama_port: 11999 is taken by " in said
+        output = refused("ollama_port=11999")
+    assert "@local: ollama_port: 11999 is taken by " in output
 
 
 def test_a_port_and_a_container_of_somebody_else_are_left_alone() -> None:

@@ -32,8 +32,8 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-def deploy(inventory: Path, *words: str) -> Done:
-    return run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", *limit(HOSTS), *words)
+def deploy(inventory: Path, *arguments: str) -> Done:
+    return run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", *limit(HOSTS), *arguments)
 
 
 @pytest.mark.slow

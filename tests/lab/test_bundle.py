@@ -70,10 +70,10 @@ def cut_off(bundle: Path) -> Iterator[None]:
         yield
 
 
-def deploy(inventory: Path, bundle: Path, *words: str) -> Done:
+def deploy(inventory: Path, bundle: Path, *arguments: str) -> Done:
     return run(
         *(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--data", f"bundle={bundle}"),
-        *(*limit(HOSTS), *words),
+        *(*limit(HOSTS), *arguments),
     )
 
 
@@ -83,8 +83,8 @@ def models(member: Member | None = None) -> dict[str, str]:
         "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' ollama"
     )
     asked = f"curl -fsS http://$({address}):11434/api/tags"  # the gateway lists no copies
-    said = json.loads(on(member, asked).stdout if member else sh(asked))
-    return {one["name"]: one["digest"] for one in said["models"] if "-pristine" in one["name"]}
+    answer = json.loads(on(member, asked).stdout if member else sh(asked))
+    return {one["name"]: one["digest"] for one in answer["models"] if "-pristine" in one["name"]}
 
 
 def image_id(member: Member, image: str) -> str:
@@ -94,9 +94,9 @@ def image_id(member: Member, image: str) -> str:
 @pytest.mark.usefixtures("cut_off")
 def test_a_run_that_is_killed_leaves_what_has_arrived(inventory: Path, bundle: Path) -> None:
     """The deploy of the next test goes on with it."""
-    words = [".venv/bin/pyinfra", "-y", str(inventory), "deploy.py", "--data", f"bundle={bundle}"]
+    command = [".venv/bin/pyinfra", "-y", str(inventory), "deploy.py", "--data", f"bundle={bundle}"]
     with subprocess.Popen(
-        [*words, *limit(HOSTS)],
+        [*command, *limit(HOSTS)],
         cwd=ROOT,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -117,8 +117,8 @@ def test_servers_without_a_way_out_serve_from_the_bundle(
 ) -> None:
     done = run(".venv/bin/ollama-stack", "deploy", inventory, "--bundle", bundle, *limit(HOSTS))
     assert done.returncode == 0, done.stderr
-    told = re.findall(r"carry (\d+) of (\d+) files", done.stderr)
-    assert any(int(some) < int(every) for some, every in told), told
+    carried = re.findall(r"carry (\d+) of (\d+) files", done.stderr)
+    assert any(int(some) < int(every) for some, every in carried), carried
     for member in HOSTS:
         assert serves(member)
         assert models(member) == models() != {}
@@ -137,8 +137,8 @@ def test_images_have_the_ids_of_pulled_ones() -> None:
     for image in ("172.17.0.1:5000/ollama/ollama:0.9.3", "172.17.0.1:5000/haproxy:3.0.11"):
         name, _, tag = image.partition("/")[2].rpartition(":")
         kind = "Accept: application/vnd.docker.distribution.manifest.v2+json"
-        said = json.loads(sh(f"curl -fsS -H '{kind}' {MIRROR}{name}/manifests/{tag}"))
-        assert {image_id(member, image) for member in HOSTS} == {said["config"]["digest"]}
+        manifest = json.loads(sh(f"curl -fsS -H '{kind}' {MIRROR}{name}/manifests/{tag}"))
+        assert {image_id(member, image) for member in HOSTS} == {manifest["config"]["digest"]}
 
 
 @pytest.mark.usefixtures("cut_off")

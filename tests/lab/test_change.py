@@ -51,10 +51,10 @@ def put_back() -> Iterator[None]:
 @pytest.mark.usefixtures("put_back")
 def test_gateway_and_app_change_and_nobody_is_turned_away() -> None:
     before = sh(STATE)
-    with class_at_work(5) as told, knocking() as pages:
+    with class_at_work(5) as statuses, knocking() as pages:
         deployed("gateway_answer_timeout=14m", "app_max_answer=100", "app_log_prompts=True")
     assert sh(STATE) == before
-    assert (set(told), set(pages)) == ({200}, {200})
+    assert (set(statuses), set(pages)) == ({200}, {200})
     with httpx.Client(base_url=APP, trust_env=False, timeout=120) as client:
         asked = {"prompt": "Do log this.", "max_tokens": 2}
         assert client.post("/api/ask", json=asked).status_code == 200

@@ -19,10 +19,10 @@ DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
 
 
 @contextmanager
-def deploying(*words: str) -> Iterator[Iterator[str]]:
+def deploying(*arguments: str) -> Iterator[Iterator[str]]:
     """The lines of a running deploy, which is killed at the end."""
     with subprocess.Popen(
-        [*DEPLOY, *words], cwd=ROOT, text=True, stderr=subprocess.PIPE, start_new_session=True
+        [*DEPLOY, *arguments], cwd=ROOT, text=True, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stderr
         try:

@@ -199,9 +199,9 @@ def test_a_log_line_tells_all_but_the_prompt() -> None:
     secret = question() | {"prompt": "my secret prompt"}
     httpx.post(f"{URL}/api/generate", json=secret, timeout=300)
     httpx.get(f"{URL}/unknown/my-secret-path?q=my-secret-query")
-    said = sh("docker logs --tail 20 ollama-gateway 2>&1")
-    assert "secret" not in said
-    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    log = sh("docker logs --tail 20 ollama-gateway 2>&1")
+    assert "secret" not in log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     asked = [line for line in lines if line.get("route") == "/api/generate"][-1]
     assert (asked["model"], asked["status"]) == (MODEL, 200)
     assert 0 <= asked["wait_ms"] <= asked["total_ms"]

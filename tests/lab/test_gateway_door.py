@@ -76,16 +76,16 @@ def test_bad_requests_are_refused_cleanly(request_text: str, statuses: set[int])
 
 
 @pytest.mark.parametrize(
-    "words",
+    "options",
     ["", "--header Transfer-Encoding:chunked", "--http2"],
 )
-def test_a_body_over_the_limit_is_refused(words: str, tmp_path: Path) -> None:
+def test_a_body_over_the_limit_is_refused(options: str, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b" " * (128 * 2**10 + 1))
-    said = sh(
-        f"curl -sS {words} -H Expect: --data-binary @{tmp_path}/large {URL}/api/generate"
+    code = sh(
+        f"curl -sS {options} -H Expect: --data-binary @{tmp_path}/large {URL}/api/generate"
         " --write-out '%{http_code}' --output /dev/null || true"
     )
-    assert said == "413"
+    assert code == "413"
 
 
 def test_clear_text_is_http_1_alone() -> None:

@@ -21,11 +21,11 @@ DEPLOY = [".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py"]
 
 
 def limit(members: Sequence[Member]) -> list[str]:
-    return [word for member in members for word in ("--limit", member.name)]
+    return [argument for member in members for argument in ("--limit", member.name)]
 
 
-def deploy(*words: str) -> Done:
-    return run(*DEPLOY, *limit(HOSTS), *words)
+def deploy(*arguments: str) -> Done:
+    return run(*DEPLOY, *limit(HOSTS), *arguments)
 
 
 @contextmanager
@@ -74,28 +74,28 @@ def official(packages: Repository, folder: Path, **other: str) -> Path:
         **{"docker_repository": packages.url, "docker_repository_key": packages.key_sha256},
     }
     inventory = folder / "lab_ssh.py"
-    words = repr(data | other)[1:-1]
-    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', words))
+    replaced = repr(data | other)[1:-1]
+    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', replaced))
     return inventory
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ("docker_repository_key", "/debian/gpg is another key than the declared one; Docker was"),
         ("docker_repository", "has nothing for bookworm that is signed with its key; Docker was"),
     ],
 )
 def test_packages_that_are_not_docker_s_own_are_not_installed(
-    wrong: str, said: str, packages: Repository, tmp_path: Path
+    wrong: str, message: str, packages: Repository, tmp_path: Path
 ) -> None:
     value = {"docker_repository_key": "f" * 64, "docker_repository": packages.forged}[wrong]
     inventory = official(packages, tmp_path, **{wrong: value})
     done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", HOSTS[0].name)
     assert done.returncode == 1
     assert f"{wrong}: " in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert on(HOSTS[0], "command -v dockerd || ls /etc/apt/sources.list.d/docker*").returncode != 0
 
 
@@ -170,8 +170,8 @@ def test_rolling_stops_at_the_first_that_fails(tmp_path: Path) -> None:
 def test_the_app_comes_by_sudo_and_goes_by_a_rollback(tmp_path: Path) -> None:
     assert deploy().returncode == 0  # a release without it
     inventory = tmp_path / "lab_ssh.py"
-    told = '"ssh_port": 2301, "app_enabled": True'
-    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', told))
+    enabled = '"ssh_port": 2301, "app_enabled": True'
+    inventory.write_text((ROOT / INVENTORY).read_text().replace('"ssh_port": 2301', enabled))
     done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", HOSTS[0].name)
     assert done.returncode == 0, done.stderr
     done, report = audit(inventory, tmp_path / "report", f"--limit={HOSTS[0].name}")

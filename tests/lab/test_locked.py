@@ -59,8 +59,8 @@ def inventory(folder: Path) -> Iterator[Path]:
     path.write_text(f"medium = [('@local', {data!r})]\n")
     done = run(".venv/bin/pyinfra", "-y", path, "deploy.py")
     assert done.returncode == 0, done.stderr
-    told = done.stdout + done.stderr
-    assert not [word for word in (*SECRETS.values(), "PRIVATE KEY") if word in told]
+    output = done.stdout + done.stderr
+    assert not [secret for secret in (*SECRETS.values(), "PRIVATE KEY") if secret in output]
     again = run(".venv/bin/pyinfra", "-y", path, "deploy.py", "--json")
     results = json.loads(again.stdout)["results"]["operations"]
     assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS

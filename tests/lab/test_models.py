@@ -25,9 +25,9 @@ pytestmark = pytest.mark.slow  # six deploys
 
 FIRST = "smollm2:135m"
 ALL = [FIRST, CHATS, EMBEDS]
-WORDS = 'Whatever you are asked, answer "The xyzzy opens at nine"\nand nothing else. It\'s $1 or ${X:-y}.'
-WORD = "xyzzy"  # of the words
-PAGE = {"app_models": [FIRST, CHATS], "app_system_prompt": WORDS, "app_max_answer": 24}
+PROMPT = 'Whatever you are asked, answer "The xyzzy opens at nine"\nand nothing else. It\'s $1 or ${X:-y}.'
+KEYWORD = "xyzzy"  # of the prompt
+PAGE = {"app_models": [FIRST, CHATS], "app_system_prompt": PROMPT, "app_max_answer": 24}
 QUESTION = "Say hello."
 PATIENCE = 120_000  # milliseconds, on a machine that others use too
 
@@ -96,9 +96,9 @@ def test_each_was_asked_by_what_it_can_and_the_first_is_in_memory(several: Done)
         (one["model"], one["route"], one["status"]) for one in map(json.loads, log.splitlines())
     }
     assert {(CHATS, "/api/generate", 200), (EMBEDS, "/api/embed", 200)} <= asked
-    told = several.stdout + several.stderr
-    assert WORD not in told
-    assert b64encode(WORDS.encode()).decode() not in told
+    output = several.stdout + several.stderr
+    assert KEYWORD not in output
+    assert b64encode(PROMPT.encode()).decode() not in output
 
 
 def test_a_second_run_changes_nothing(path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_plan_says_which_models_count_and_that_they_take_turns(tmp_path: Path)
     def planned(**more: Any) -> dict[str, Any]:
         declare(path, models=ALL, **PAGE, **more)
         done = run(".venv/bin/ollama-stack", "plan", path, "--json")
-        assert WORD not in done.stdout + done.stderr
+        assert KEYWORD not in done.stdout + done.stderr
         (host,) = json.loads(done.stdout)["hosts"]
         return dict(host)
 
@@ -139,11 +139,11 @@ def test_the_audit_conforms_and_has_a_checksum_of_the_words_alone(
     assert done.returncode == 0, done.stdout
     passed = with_status(report, "pass")
     assert passed["OLS-1220"]["live"] == f"{FIRST}, {CHATS}"
-    assert passed["OLS-1221"]["live"] == sha256(WORDS.encode()).hexdigest()
+    assert passed["OLS-1221"]["live"] == sha256(PROMPT.encode()).hexdigest()
     assert {"OLS-401", "OLS-403", "OLS-404", "OLS-405", "OLS-406", "OLS-407"} <= passed.keys()
     text = (tmp_path / "report.json").read_text() + (tmp_path / "report.html").read_text()
-    assert WORD not in text
-    assert b64encode(WORDS.encode()).decode() not in text
+    assert KEYWORD not in text
+    assert b64encode(PROMPT.encode()).decode() not in text
 
 
 def test_one_embeds_for_real_and_cannot_chat() -> None:
@@ -188,14 +188,14 @@ def test_students_choose_and_the_model_has_heard_the_teacher(chrome: Browser) ->
         assert choice.input_value() == FIRST
         assert violations(page) == []
         choice.select_option(CHATS)
-        told = answer_of(page, QUESTION)
+        answer = answer_of(page, QUESTION)
         assert in_memory() == [CHATS]
-        assert told == generate(CHATS, system=WORDS)["response"]
-        assert told != generate(CHATS)["response"]
+        assert answer == generate(CHATS, system=PROMPT)["response"]
+        assert answer != generate(CHATS)["response"]
         assert choice.input_value() == CHATS
         page.goto(APP)
         assert choice.input_value() == CHATS  # by the cookie
-        assert WORD not in page.content()
+        assert KEYWORD not in page.content()
         choice.select_option(FIRST)
         answer_of(page, QUESTION)
         assert in_memory() == [FIRST]
@@ -221,11 +221,11 @@ def test_the_page_refuses_what_it_does_not_offer() -> None:
 
 
 def test_the_words_are_in_no_log_and_no_declaration() -> None:
-    told = sh(
+    output = sh(
         "docker logs ollama-app 2>&1; docker logs ollama-gateway 2>&1; docker logs ollama 2>&1"
     )
-    told += sh("cat /opt/ollama-lab/docker-compose.yml; docker inspect ollama-app")
-    assert WORD not in told
+    output += sh("cat /opt/ollama-lab/docker-compose.yml; docker inspect ollama-app")
+    assert KEYWORD not in output
 
 
 def test_one_that_cannot_chat_is_none_for_students(path: Path) -> None:

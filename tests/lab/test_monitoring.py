@@ -61,8 +61,8 @@ def _clone(member: Member, inventory: Path, packages: Path) -> None:
     _sent(member, f"git archive HEAD | docker exec -i {member.container} tar -xC {CLONE}")
     _sent(member, f"tar -cC {packages} . | docker exec -i {member.container} tar -xC {CLONE}/site")
     command = f'#!/bin/sh\nPYTHONPATH={CLONE}:{CLONE}/site exec python3 -m ollama_stack.cli "$@"\n'
-    for path, words in {f"{CLONE}/.venv/bin/ollama-stack": command, str(inventory): here}.items():
-        subprocess.run(["docker", "exec", "-i", member.container, "sh", "-c", f"cat >{path}"], input=words, text=True, check=True)  # fmt: skip
+    for path, content in {f"{CLONE}/.venv/bin/ollama-stack": command, str(inventory): here}.items():
+        subprocess.run(["docker", "exec", "-i", member.container, "sh", "-c", f"cat >{path}"], input=content, text=True, check=True)  # fmt: skip
     must(member, f"chmod 755 {CLONE}/.venv/bin/ollama-stack && chown -R {USER}: /home/{USER}/.ssh")
     must(
         member, f"chmod -R a+rX {CLONE} {inventory.parent} && chmod a+x {inventory.parents[1]} /tmp"
@@ -75,15 +75,15 @@ def _sent(member: Member, line: str) -> None:
     subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=ROOT, check=True)
 
 
-def stack(verb: str, inventory: Path, *words: str) -> Done:
-    return run(".venv/bin/ollama-stack", verb, inventory, *words)
+def stack(verb: str, inventory: Path, *arguments: str) -> Done:
+    return run(".venv/bin/ollama-stack", verb, inventory, *arguments)
 
 
 def asked(path: str, query: str = "") -> Any:
     """Of Prometheus, on the server."""
-    words = f"--get --data-urlencode 'query={query}' 127.0.0.1:9090/api/v1/{path}"
-    said = on(HOST, f"curl -fsS --noproxy '*' {words}").stdout
-    return json.loads(said)["data"] if said else {}
+    request = f"--get --data-urlencode 'query={query}' 127.0.0.1:9090/api/v1/{path}"
+    answer = on(HOST, f"curl -fsS --noproxy '*' {request}").stdout
+    return json.loads(answer)["data"] if answer else {}
 
 
 def calling() -> set[str]:
@@ -92,9 +92,9 @@ def calling() -> set[str]:
 
 
 def listening() -> set[str]:
-    said = must(HOST, "ss -Hltn")
+    sockets = must(HOST, "ss -Hltn")
     ports = ("9090", "9093", "9094", "9100")
-    return {line.split()[3] for line in said.splitlines() if line.split()[3].endswith(ports)}
+    return {line.split()[3] for line in sockets.splitlines() if line.split()[3].endswith(ports)}
 
 
 def test_one_deploy_has_a_server_watched_and_a_second_changes_nothing(inventory: Path) -> None:

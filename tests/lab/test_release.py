@@ -44,8 +44,8 @@ def profile() -> tuple[int, ...]:
 
     Ollama alone would take 2 threads on this machine: 1 proves the tuning.
     """
-    words = runner().split()
-    of_runner = (int(words[words.index(name) + 1]) for name in ("--parallel", "--threads"))
+    arguments = runner().split()
+    of_runner = (int(arguments[arguments.index(name) + 1]) for name in ("--parallel", "--threads"))
     return gauge("app_pool_threads"), gauge("app_waiting_places"), *of_runner
 
 
@@ -83,10 +83,10 @@ def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
 def test_a_release_is_kept_and_gone_back_to_and_nobody_loses_an_answer() -> None:
     before, container, key = current(), sh(ID), COOKIE_KEY.read_text()
     assert profile() == (3, 15, 3, 1)
-    with class_at_work(5) as told:
+    with class_at_work(5) as statuses:
         deployed("ollama_num_parallel=2", "ollama_max_queue=12", "ollama_cpus=2")
     assert sh(ID) != container
-    assert set(told) == {200}
+    assert set(statuses) == {200}
     assert profile() == (2, 12, 2, 2)
     after = current()
     assert after > before
@@ -124,9 +124,9 @@ def test_a_release_of_an_earlier_version_is_taken_over_without_an_interruption()
         for path in RELEASES.glob(f"[0-9]*/{name}"):
             path.unlink()
     (RELEASES / "staged").unlink()
-    with class_at_work(5) as told:
+    with class_at_work(5) as statuses:
         deployed()
-    assert set(told) == {200}
+    assert set(statuses) == {200}
     assert sh("docker ps --quiet --no-trunc --filter name=^ollama") == containers
     done = run("make", "rollback", f"INVENTORY={INVENTORY}", f"TO={before}")
     assert done.returncode == 0, done.stderr

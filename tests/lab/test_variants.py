@@ -45,8 +45,8 @@ def site(way: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 
 def bash(member: Member, script: str) -> None:
     """A script of a variant's, which must succeed."""
-    said = run("docker", "exec", member.container, "bash", "-ec", script)
-    assert said.returncode == 0, f"{script}\n{said.stdout}{said.stderr}"
+    done = run("docker", "exec", member.container, "bash", "-ec", script)
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
 
 
 def filled(text: str, site: dict[str, str]) -> str:
@@ -69,13 +69,13 @@ def inventory(
         path.write_text(f"low = [({host!r}, {data!r})]")
     else:
         port = f'"ssh_port": {member.port}'
-        words = repr({"ssh_port": member.port} | data)[1:-1]
-        path.write_text((ROOT / INVENTORY).read_text().replace(port, words))
+        replaced = repr({"ssh_port": member.port} | data)[1:-1]
+        path.write_text((ROOT / INVENTORY).read_text().replace(port, replaced))
     return path
 
 
-def deploy(inventory: Path, name: str, *words: str) -> Done:
-    return run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", name, *words)
+def deploy(inventory: Path, name: str, *arguments: str) -> Done:
+    return run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", "--limit", name, *arguments)
 
 
 @pytest.mark.usefixtures("servers")

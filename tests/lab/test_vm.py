@@ -31,8 +31,8 @@ def there(script: str) -> str:
     return sh(f"{SSH} {shlex.quote(f'sudo sh -ec {shlex.quote(script)}')}")
 
 
-def pyinfra(*words: str) -> Done:
-    return run(".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py", *words)
+def pyinfra(*arguments: str) -> Done:
+    return run(".venv/bin/pyinfra", "-y", INVENTORY, "deploy.py", *arguments)
 
 
 def audit() -> Done:

@@ -20,23 +20,23 @@ FORKS.set_forkserver_preload(
 )
 
 
-def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m MODULE WORDS`` in the project's folder, its output kept; no terminal at its input."""
     with tempfile.TemporaryDirectory() as folder:
-        said = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_run, args=(module, words, *said))
+        files = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_run, args=(module, arguments, *files))
         process.start()
         process.join()
-        texts = [path.read_text() for path in said]
-    return subprocess.CompletedProcess([module, *words], process.exitcode or 0, *texts)
+        texts = [path.read_text() for path in files]
+    return subprocess.CompletedProcess([module, *arguments], process.exitcode or 0, *texts)
 
 
-def _run(module: str, words: tuple[str, ...], stdout: Path, stderr: Path) -> NoReturn:
+def _run(module: str, arguments: tuple[str, ...], stdout: Path, stderr: Path) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate((stdout, stderr), 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     os.chdir(ROOT)
-    sys.argv = [module, *words]
+    sys.argv = [module, *arguments]
     # multiprocessing has replaced these; a command has them from its start.
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "rw"[n > 0]) for n in range(3))
     code: object = 0

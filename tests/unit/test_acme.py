@@ -41,12 +41,12 @@ def kept(*names: str, ago: int = 0, directory: str = DIRECTORY) -> Kept:
     return Kept(x509.load_pem_x509_certificate(pem(*names, ago=ago).encode()), directory, True)
 
 
-def told(**own: Any) -> list[str]:
+def found(**own: Any) -> list[str]:
     return faults(["medium"], group_data("all", "medium") | ACME | own)
 
 
 def test_a_public_name_and_an_agreement_are_all_that_is_needed() -> None:
-    assert told() == []
+    assert found() == []
     assert secret_faults(group_data("all", "medium") | ACME) == []
 
 
@@ -93,7 +93,7 @@ def test_a_public_name_and_an_agreement_are_all_that_is_needed() -> None:
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(own: dict[str, Any], fault: str) -> None:
-    assert told(**own) == [fault]
+    assert found(**own) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_renewal_is_no_other_release() -> None:
     assert "tls.pem" not in files
 
 
-def there(*words: str, hook: str = "") -> dict[Any, Any]:
-    return {"cmp -s": [*pem(NAME).splitlines(), *words], certificate.HOOK: hook.splitlines()}
+def there(*lines: str, hook: str = "") -> dict[Any, Any]:
+    return {"cmp -s": [*pem(NAME).splitlines(), *lines], certificate.HOOK: hook.splitlines()}
 
 
 def test_a_bare_host_orders_once_and_has_a_hook_for_renewals() -> None:
@@ -146,8 +146,8 @@ def test_a_bare_host_orders_once_and_has_a_hook_for_renewals() -> None:
     )
     assert "whose port 80 has to be free and open" in order
     assert renewed.endswith("/release' /run/ollama-stack.lock '/opt/o k' renewed")
-    nobody = plan(certificate.ordered, there(), **ORDERED | {"email": ""})
-    assert "--register-unsafely-without-email" in nobody[4]
+    commands = plan(certificate.ordered, there(), **ORDERED | {"email": ""})
+    assert "--register-unsafely-without-email" in commands[4]
 
 
 def test_one_that_is_good_and_in_place_is_left_alone() -> None:
@@ -160,9 +160,9 @@ def test_one_that_is_good_and_in_place_is_left_alone() -> None:
         assert renewed.endswith(" renewed")
 
 
-@pytest.mark.parametrize("said", [[], ["rubbish"], [f"{'-' * 5}END CERTIFICATE{'-' * 5}"]])
-def test_what_certbot_has_not_whole_is_none(said: list[str]) -> None:
-    assert KeptCertificate().process(said) == Kept()
+@pytest.mark.parametrize("answer", [[], ["rubbish"], [f"{'-' * 5}END CERTIFICATE{'-' * 5}"]])
+def test_what_certbot_has_not_whole_is_none(answer: list[str]) -> None:
+    assert KeptCertificate().process(answer) == Kept()
 
 
 def test_a_plan_says_what_is_ordered_where_and_why(tmp_path: Path) -> None:

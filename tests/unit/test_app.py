@@ -95,7 +95,7 @@ def test_what_cannot_work_is_refused(own: dict[str, Any], refusals: list[str]) -
 
 
 TWO: dict[str, Any] = {"models": ["qwen2.5:1.5b", "qwen2.5:3b"], "ollama_max_loaded_models": 2}
-WORDS = 'Be "brief", don\'t\nsay $HOME or ${X:-y} #1: {{ 7 }} — спроси\u2028🙂'
+PROMPT = 'Be "brief", don\'t\nsay $HOME or ${X:-y} #1: {{ 7 }} — спроси\u2028🙂'
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ WORDS = 'Be "brief", don\'t\nsay $HOME or ${X:-y} #1: {{ 7 }} — спроси\u
                 "app_models: qwen2.5:7b is there twice; name each model once",
             ],
         ),
-        ({"app_system_prompt": WORDS}, []),
+        ({"app_system_prompt": PROMPT}, []),
         ({"app_system_prompt": "x" * 1584}, []),
         (
             {"app_system_prompt": "x" * 1585},
@@ -150,17 +150,17 @@ def test_what_a_page_cannot_offer_or_say_is_refused_without_its_words(
 
 
 def test_a_teacher_s_words_reach_the_app_as_they_are_written_and_stand_nowhere_in_plain() -> None:
-    own = settings(app_system_prompt=WORDS, **TWO, app_models=TWO["models"])
+    own = settings(app_system_prompt=PROMPT, **TWO, app_models=TWO["models"])
     text = compose_file(own)
     lines = yaml.safe_load(text)["services"]["app"]["environment"]
     declared = dict(line.split("=", 1) for line in lines)
     app = AppSettings.read(declared)
-    assert app.app_system_prompt == WORDS
+    assert app.app_system_prompt == PROMPT
     assert app.models == TWO["models"]
     assert "brief" not in text
     shown = f"{own!r} {own.model_dump()} {own.model_dump_json()}"  # as in a plan
     assert "brief" not in shown
-    assert sha256(WORDS.encode()).hexdigest() in shown
+    assert sha256(PROMPT.encode()).hexdigest() in shown
     assert "$" not in declared["APP_SYSTEM_PROMPT"]
     plain = settings().app_environment
     assert {"APP_MODELS", "APP_SYSTEM_PROMPT"}.isdisjoint(plain)  # as before there were any

@@ -132,8 +132,8 @@ def test_every_finding_is_told_whole(tmp_path: Path) -> None:
     for one in made.hosts[0].results:
         if one.status == "finding":
             control = controls[one.control]
-            for words in (control.title, control.remedy, control.reason, one.live):
-                assert words in text, (one.control, words)
+            for text_of_one in (control.title, control.remedy, control.reason, one.live):
+                assert text_of_one in text, (one.control, text_of_one)
             assert f"of {one.control}" in text  # the evidence
 
 

@@ -21,7 +21,7 @@ OWN: dict[str, Any] = {"gateway_tls": "own"}
 WAY_OUT = "move the folder away to begin anew; then every client has to trust the new ca.crt"
 
 
-def told(folder: Path, **own: Any) -> list[str]:
+def found(folder: Path, **own: Any) -> list[str]:
     data = group_data("all", "medium") | OWN | {"gateway_tls_folder": str(folder)} | own
     return secret_faults(data)
 
@@ -31,12 +31,12 @@ def modes(folder: Path) -> dict[str, str]:
 
 
 def test_an_authority_is_its_owner_s_alone_and_not_git_s(made: Path) -> None:
-    found = modes(made)
-    assert found.pop("ca.crt") == "0o644"
-    assert found.pop(".gitignore") == "0o644"
-    assert {found.pop("tls"), found.pop("hosts")} == {"0o700"}
-    assert set(found) == {"ca.key", "web-1.pem", ".lock"}
-    assert set(found.values()) == {"0o600"}
+    listed = modes(made)
+    assert listed.pop("ca.crt") == "0o644"
+    assert listed.pop(".gitignore") == "0o644"
+    assert {listed.pop("tls"), listed.pop("hosts")} == {"0o700"}
+    assert set(listed) == {"ca.key", "web-1.pem", ".lock"}
+    assert set(listed.values()) == {"0o600"}
     assert (made / ".gitignore").read_text() == "*\n"
 
 
@@ -87,9 +87,9 @@ def test_hosts_of_any_name_have_a_file_in_the_folder(made: Path) -> None:
 
 
 def test_a_whole_folder_has_no_faults_and_none_is_needed(made: Path, tmp_path: Path) -> None:
-    assert told(made) == []
-    assert told(tmp_path / "none") == []
-    assert told(tmp_path / "none", gateway_enabled=False) == []
+    assert found(made) == []
+    assert found(tmp_path / "none") == []
+    assert found(tmp_path / "none", gateway_enabled=False) == []
 
 
 @pytest.mark.parametrize(
@@ -106,27 +106,27 @@ def test_a_whole_folder_has_no_faults_and_none_is_needed(made: Path, tmp_path: P
 def test_half_an_authority_is_refused(gone: list[str], problem: str, made: Path) -> None:
     for name in gone:
         (made / name).unlink()
-    assert told(made) == [f"gateway_tls: {made} {problem}{WAY_OUT}"]
+    assert found(made) == [f"gateway_tls: {made} {problem}{WAY_OUT}"]
 
 
 def test_an_authority_that_is_not_one_is_refused(made: Path) -> None:
     both = f"put ca.crt and ca.key back from a copy, or {WAY_OUT}"
     (made / "ca.key").write_text(new_authority("school", NOW).key_pem)
-    assert told(made) == [f"gateway_tls: {made} has a key that is not its certificate's; {both}"]
+    assert found(made) == [f"gateway_tls: {made} has a key that is not its certificate's; {both}"]
     (made / "ca.key").write_text("")
-    assert told(made) == [f"gateway_tls: {made} is no PEM of a certificate and an EC key; {both}"]
+    assert found(made) == [f"gateway_tls: {made} is no PEM of a certificate and an EC key; {both}"]
     (made / "ca.key").write_bytes(b"\xff")
-    assert told(made) == [f"gateway_tls: {made} has a file that is no text; put a copy back"]
+    assert found(made) == [f"gateway_tls: {made} has a file that is no text; put a copy back"]
 
 
 def test_a_key_that_others_may_read_is_refused(made: Path) -> None:
     (made / "ca.key").chmod(0o640)
-    assert told(made) == [f"gateway_tls: {made}/ca.key is open to others; chmod 600 it"]
+    assert found(made) == [f"gateway_tls: {made}/ca.key is open to others; chmod 600 it"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert told(tmp_path / "file" / "tls") == [
+    assert found(tmp_path / "file" / "tls") == [
         f"gateway_tls: {tmp_path}/file/tls cannot be made: {tmp_path}/file is no folder that this user "
         "may write in; set gateway_tls_folder to another one"
     ]
@@ -134,17 +134,17 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things_is_not_hidden_from_git(tmp_path: Path) -> None:
     (tmp_path / "school.py").touch()
-    assert told(tmp_path) == [
+    assert found(tmp_path) == [
         f"gateway_tls: {tmp_path} has other files, as school.py; set gateway_tls_folder to a folder of "
         "its own"
     ]
-    (fault,) = told(Path())
+    (fault,) = found(Path())
     assert f"{authority.ROOT} has other files" in fault
 
 
 def test_an_empty_folder_may_be_there_already(folder: Path) -> None:
     (folder / "hosts").mkdir(parents=True)
-    assert told(folder) == []
+    assert found(folder) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_end_is_told_a_year_before_and_refused_after(
     end = f"{NOW + timedelta(days=days):%Y-%m-%d}"
     over = f"gateway_tls: the authority in {folder} ended on {end}; {WAY_OUT}"
     soon = f"gateway_tls: the authority in {folder} ends on {end}; replace it before (docs/tls.md)"
-    assert told(folder) == [over] * fault
+    assert found(folder) == [over] * fault
     data = group_data("all", "medium") | OWN | {"gateway_tls_folder": str(folder)}
     assert fault or warnings(data) == [soon] * warned
 
@@ -194,10 +194,10 @@ def _begun(folder: str, host: str) -> str:
 def test_of_many_first_runs_at_once_one_makes_the_authority(folder: Path) -> None:
     hosts = [f"web-{number}" for number in range(6)]
     with ProcessPoolExecutor(3, get_context("forkserver")) as pool:
-        said = list(pool.map(_begun, [str(folder)] * len(hosts), hosts))
-    (winner,) = (pem for pem in said if pem.startswith("-----BEGIN"))
+        answers = list(pool.map(_begun, [str(folder)] * len(hosts), hosts))
+    (winner,) = (pem for pem in answers if pem.startswith("-----BEGIN"))
     assert (folder / "ca.crt").read_text() == winner
     assert read_authority(winner, (folder / "ca.key").read_text())
-    lost = {words for words in said if words != winner}
+    lost = {answer for answer in answers if answer != winner}
     assert lost == {f"another run has made the authority in {folder}; run again"}
     assert len(list((folder / "hosts").iterdir())) == 1

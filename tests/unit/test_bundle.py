@@ -24,7 +24,7 @@ DPKG = [
 ]
 # No registry in it: whoever asks one is told nothing.
 READY: dict[str, Any] = {
-    **{words: answer for words, answer in BARE.items() if "manifests" not in words},
+    **{command: answer for command, answer in BARE.items() if "manifests" not in command},
     **{"dpkg -l": DPKG, "compose version": "2.26.1", "docker info": engine()},
 }
 
@@ -95,7 +95,7 @@ def test_wheels_of_another_page_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_host_without_docker_is_told_so(tmp_path: Path) -> None:
-    answers = {words: answer for words, answer in READY.items() if words != "docker info"}
+    answers = {command: answer for command, answer in READY.items() if command != "docker info"}
     host = planned(tmp_path, answers, bundle(tmp_path / "file"))
     assert "bundle: the host lacks docker.io, and a bundle has no packages" in host["reasons"][0]
 

@@ -115,8 +115,8 @@ def test_one_of_another_authority_of_the_same_name_is_found(shown: Shown) -> Non
 
 def test_an_auditor_without_the_authority_s_file_is_told(shown: Shown, tmp_path: Path) -> None:
     elsewhere = str(tmp_path / "none")
-    words = r"gateway_tls: \S+ca.crt cannot be read \(FileNotFoundError\); copy it from the contr"
-    with pytest.raises(Unreadable, match=words):
+    message = r"gateway_tls: \S+ca.crt cannot be read \(FileNotFoundError\); copy it from the contr"
+    with pytest.raises(Unreadable, match=message):
         look(is_ours, shown(gateway_tls_folder=elsewhere))
 
 

@@ -52,8 +52,8 @@ def test_a_plan_tells_of_the_authority_and_makes_none(fakes: str, folder: Path) 
     operations = {op["name"]: op["hosts_with_change"] for op in json.loads(run.stdout)["plan"]}
     made = operations["Make the certificate and the site's certificate authority"]
     assert len(made) == 4
-    words = r"certificate for class-1.school.example, 127.0.0.1, localhost: there is none yet"
-    assert re.search(words, run.stderr)
+    message = r"certificate for class-1.school.example, 127.0.0.1, localhost: there is none yet"
+    assert re.search(message, run.stderr)
     assert not folder.parent.exists()
     assert "gateway_tls_names" not in run.stderr
     assert "PRIVATE" not in run.stdout + run.stderr
@@ -118,8 +118,8 @@ def test_all_hosts_of_a_run_have_one_authority_and_the_next_run_changes_nothing(
     run = pyinfra("--config", "config.py", fakes, story, "-y", "-vvv")
     assert run.returncode == 0, run.stderr
     assert "PRIVATE" not in run.stdout + run.stderr
-    words = f"{folder} has a new authority: keep a copy of it, and have every client trust {folder}/ca.crt"
-    assert run.stderr.count(words) == 1
+    message = f"{folder} has a new authority: keep a copy of it, and have every client trust {folder}/ca.crt"
+    assert run.stderr.count(message) == 1
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {path.name for path in before} >= {
         "ca.key",

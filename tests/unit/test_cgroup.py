@@ -98,9 +98,9 @@ def test_the_least_figure_up_to_the_root_is_what_the_kernel_keeps(
 
     host = Host(Target("class-1", ("medium",), group_data("all", "medium")))
     limits = {"Memory": 3221225472, "MemorySwap": 3221225472}
-    told = Inspected("docker inspect", {"HostConfig": limits})
-    assert _memory(host, told, 3221225472).conforms is (swap == "none")
-    assert not _memory(host, told, 2**30).conforms
+    container = Inspected("docker inspect", {"HostConfig": limits})
+    assert _memory(host, container, 3221225472).conforms is (swap == "none")
+    assert not _memory(host, container, 2**30).conforms
 
 
 def test_no_cpu_limit_is_more_than_any() -> None:

@@ -29,8 +29,8 @@ OF_HOSTS = (
 )
 
 
-def front_door(*words: str) -> subprocess.CompletedProcess[str]:
-    done = command("tests.unit.alone", *words)
+def front_door(*arguments: str) -> subprocess.CompletedProcess[str]:
+    done = command("tests.unit.alone", *arguments)
     assert "Traceback" not in done.stderr
     return done
 
@@ -87,8 +87,8 @@ def test_a_noted_inventory_need_not_be_named_again(
     assert not noted.exists()
 
     assert runner.invoke(cli, ["use", school]).exit_code == 0
-    told = runner.invoke(cli, ["status"])
-    assert told.stderr == f"The inventory is {school} (ollama-stack use).\n"
+    result = runner.invoke(cli, ["status"])
+    assert result.stderr == f"The inventory is {school} (ollama-stack use).\n"
     assert runner.invoke(cli, ["status", "inventories/lab.py"]).stderr == ""
     assert asked == [school, "inventories/lab.py"]
 
@@ -114,32 +114,33 @@ def test_a_watch_is_not_for_programs() -> None:
 def test_a_shell_can_complete_verbs_and_options() -> None:
     asked = {"_OLLAMA_STACK_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
     asked |= {"COMP_WORDS": "ollama-stack deploy --ro"}
-    told = CliRunner().invoke(cli, [], prog_name="ollama-stack", env=asked).output
-    assert told == "plain,--rolling\n"
+    completed = CliRunner().invoke(cli, [], prog_name="ollama-stack", env=asked).output
+    assert completed == "plain,--rolling\n"
 
 
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "status"])
 @pytest.mark.parametrize(
-    ("words", "code", "fault"),
+    ("arguments", "code", "fault"),
     [
         (["inventories/exmaple.py"], 1, "inventories/exmaple.py: there is no such inventory\n"),
         (["inventories/example.py", "--limit", "nobody"], 1, "no host matches nobody\n"),
         (["inventories/example.py", "--limti", "low"], 3, "No such option"),
     ],
 )
-def test_no_hosts_are_a_mistake(verb: str, words: list[str], code: int, fault: str) -> None:
-    done = front_door(verb, *words)
+def test_no_hosts_are_a_mistake(verb: str, arguments: list[str], code: int, fault: str) -> None:
+    done = front_door(verb, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert fault in done.stderr
 
 
 @pytest.mark.parametrize(
-    "words", [["deploy", "--rolling", "0"], ["deploy", "--rolling", "x"], ["rollback", "--to", "0"]]
+    "arguments",
+    [["deploy", "--rolling", "0"], ["deploy", "--rolling", "x"], ["rollback", "--to", "0"]],
 )
-def test_a_number_that_is_none_is_told(words: list[str]) -> None:
-    done = front_door(*words, "inventories/example.py")
+def test_a_number_that_is_none_is_told(arguments: list[str]) -> None:
+    done = front_door(*arguments, "inventories/example.py")
     assert done.returncode == 3
-    assert f"Invalid value for '{words[1]}'" in done.stderr
+    assert f"Invalid value for '{arguments[1]}'" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "status"])
@@ -177,9 +178,11 @@ def test_a_rolling_deploy_is_one_start_of_python_and_stops_at_the_first_that_fai
     assert "\nstopped at @fake/0; who has what now:\n" in done.stderr
     assert done.stderr.count("--> Beginning operation run") == 1
     assert "[@fake/1]" not in done.stderr
-    said = json.loads(done.stdout)
-    Draft202012Validator(json.loads((ROOT / "docs/status.schema.json").read_text())).validate(said)
-    assert [host["host"] for host in said["hosts"]] == ["@fake/0", "@fake/1", "@fake/2"]
+    status = json.loads(done.stdout)
+    Draft202012Validator(json.loads((ROOT / "docs/status.schema.json").read_text())).validate(
+        status
+    )
+    assert [host["host"] for host in status["hosts"]] == ["@fake/0", "@fake/1", "@fake/2"]
 
 
 def test_rolling_goes_on_while_batches_succeed() -> None:

@@ -16,9 +16,9 @@ from ollama_stack import ROOT
 pytestmark = pytest.mark.process
 
 
-def front_door(words: str, around: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def front_door(argv: str, around: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """``around``: shell text with the command as ``$it``."""
-    it = f"{sys.executable} -m ollama_stack.cli {words}"
+    it = f"{sys.executable} -m ollama_stack.cli {argv}"
     done = subprocess.run(
         ["bash", "-c", around.replace("$it", it)],
         cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
@@ -28,9 +28,9 @@ def front_door(words: str, around: str, folder: Path = ROOT) -> subprocess.Compl
     return done
 
 
-@pytest.mark.parametrize("words", ["--help", "status {}", "status {} --json", "handout {}"])
+@pytest.mark.parametrize("argv", ["--help", "status {}", "status {} --json", "handout {}"])
 @pytest.mark.parametrize(
-    ("around", "said"),
+    ("around", "message"),
     [
         ("$it | true; exit ${PIPESTATUS[0]}", ""),
         (
@@ -40,13 +40,13 @@ def front_door(words: str, around: str, folder: Path = ROOT) -> subprocess.Compl
     ],
 )
 def test_what_nobody_hears_is_no_verdict(
-    words: str, around: str, said: str, tmp_path: Path
+    argv: str, around: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "hosts.py").write_text(
         'medium = [("a", {"ssh_hostname": "127.0.0.9", "ssh_port": 1})]'
     )
-    done = front_door(words.format(tmp_path / "hosts.py"), around)
-    assert (done.returncode, done.stderr.endswith(said)) == (141, True)
+    done = front_door(argv.format(tmp_path / "hosts.py"), around)
+    assert (done.returncode, done.stderr.endswith(message)) == (141, True)
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&-", "<&- >&- 2>&-"])
@@ -63,8 +63,8 @@ def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     assert done.stderr == "the folder that you stand in is no longer there; cd to another one\n"
 
 
-@pytest.mark.parametrize("words", [[], ["--watch"], ["--json"]])
-def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("argv", [[], ["--watch"], ["--json"]])
+def test_an_interrupt_is_the_operator_s_and_no_fault(argv: list[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         (tmp_path / "hosts.py").write_text(
@@ -73,7 +73,7 @@ def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path:
         hears = ["env", "--default-signal=INT"]  # which a script in the background does not
         command = [sys.executable, "-m", "ollama_stack.cli", "status", str(tmp_path / "hosts.py")]
         running = subprocess.Popen(
-            [*hears, *command, *words],
+            [*hears, *command, *argv],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,19 +81,20 @@ def test_an_interrupt_is_the_operator_s_and_no_fault(words: list[str], tmp_path:
         )
         connection, _ = silent.accept()
         os.killpg(running.pid, signal.SIGINT)
-        said, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=60)
         connection.close()
-    assert (running.returncode, said) == (130, b"\n")  # which ends the line of ^C
+    assert (running.returncode, output) == (130, b"\n")  # which ends the line of ^C
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [("", r"Kla\xdfe-\u0416 unreachable"), ("--json", r'"Kla\u00dfe-\u0416"')]
+    ("argv", "message"),
+    [("", r"Kla\xdfe-\u0416 unreachable"), ("--json", r'"Kla\u00dfe-\u0416"')],
 )
 def test_a_terminal_without_the_letters_of_a_name_hides_no_host(
-    words: str, said: str, tmp_path: Path
+    argv: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "hosts.py").write_text(
         'medium = [("Klaße-Ж", {"ssh_hostname": "127.0.0.9", "ssh_port": 1})]', encoding="utf-8"
     )
-    done = front_door(f"status {tmp_path}/hosts.py {words}", "PYTHONIOENCODING=ascii $it")
-    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+    done = front_door(f"status {tmp_path}/hosts.py {argv}", "PYTHONIOENCODING=ascii $it")
+    assert (done.returncode, message in done.stdout) == (0, True), done.stdout + done.stderr

@@ -133,7 +133,7 @@ EVERY = pytest.mark.parametrize("name", ASKED)
 def asked(name: str, flag: Path, says: bytes | None) -> subprocess.CompletedProcess[str]:
     """What a service's health check does where a server says so, and None is silence."""
     app = {"app_enabled": True, "app_image": "registry.example/app:1"}
-    cmd, *words, script = service(name, **app, health_timeout="1s")["healthcheck"]["test"]
+    cmd, *arguments, script = service(name, **app, health_timeout="1s")["healthcheck"]["test"]
     assert cmd == "CMD"
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
         server.says = {ASKED[name]: says}  # type: ignore[attr-defined]
@@ -151,7 +151,7 @@ def asked(name: str, flag: Path, says: bytes | None) -> subprocess.CompletedProc
             assert inside in script
             script = script.replace(inside, here)
         assert "kill" not in script
-        done = subprocess.run([*words, script], capture_output=True, text=True)
+        done = subprocess.run([*arguments, script], capture_output=True, text=True)
         server.shutdown()
     return done
 

@@ -24,7 +24,7 @@ HERE = {"ssh_hostname": "127.0.0.1", "ssh_user": "ops"}
 
 
 @pytest.mark.parametrize(
-    ("said", "data", "reason"),
+    ("stderr", "data", "reason"),
     [
         (
             "Could not resolve hostname ([Errno -2] Name or service not known)",
@@ -122,9 +122,9 @@ HERE = {"ssh_hostname": "127.0.0.1", "ssh_user": "ops"}
     ],
 )
 def test_each_kind_has_its_setting_and_its_way_out(
-    said: str, data: dict[str, Any], reason: str
+    stderr: str, data: dict[str, Any], reason: str
 ) -> None:
-    assert explain(said, Target("class-1", (), DATA | data)) == reason
+    assert explain(stderr, Target("class-1", (), DATA | data)) == reason
 
 
 def test_what_hides_others_is_corrected_first() -> None:

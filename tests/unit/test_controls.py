@@ -117,6 +117,6 @@ def test_the_score_in_the_docs_is_the_table_s() -> None:
     mutations = [each.also for each in (*OPEN.values(), *LOCKED.values(), *FLEET.values())]
     mutations += [each.also for each in CLUSTER.values()]
     alone = sum(not also for also in mutations)
-    said = re.search(r"Score: (\d+) of (\d+), (\d+) of them\s+alone", SCORE.read_text())
-    assert said
-    assert [int(number) for number in said.groups()] == [len(mutations), len(specs()), alone]
+    score = re.search(r"Score: (\d+) of (\d+), (\d+) of them\s+alone", SCORE.read_text())
+    assert score
+    assert [int(number) for number in score.groups()] == [len(mutations), len(specs()), alone]

@@ -36,13 +36,13 @@ def test_every_command_has_its_own_output_errors_and_exit_code() -> None:
 
 
 def test_quotes_and_several_lines_arrive_as_they_are() -> None:
-    (said,) = asked("""printf '%s\\n' "it's \\$HOME" '"two"'""")
-    assert said.text == 'it\'s $HOME\n"two"\n'
+    (output,) = asked("""printf '%s\\n' "it's \\$HOME" '"two"'""")
+    assert output.text == 'it\'s $HOME\n"two"\n'
 
 
 def test_bytes_that_are_no_text_break_nothing() -> None:
-    (said,) = asked("printf 'a\\377b \\303\\251'")
-    assert said.text == "a\ufffdb é"
+    (output,) = asked("printf 'a\\377b \\303\\251'")
+    assert output.text == "a\ufffdb é"
 
 
 def test_a_command_that_hangs_is_no_answer_and_holds_up_no_other() -> None:
@@ -74,9 +74,9 @@ def test_programs_say_why_in_the_words_that_are_looked_for(monkeypatch: pytest.M
 
 
 def test_the_time_of_an_answer_is_known() -> None:
-    (said,) = asked("date +%s.%N")
-    before, after = said.asked
-    assert before <= float(said.text) <= after
+    (output,) = asked("date +%s.%N")
+    before, after = output.asked
+    assert before <= float(output.text) <= after
 
 
 class Noisy:
@@ -95,8 +95,8 @@ def test_a_greeting_is_no_answer() -> None:
     with pytest.raises(Pending):
         live.run("echo a; echo b >&2")
     live.answer()
-    said = live.run("echo a; echo b >&2")
-    assert (said.text, said.error, said.code) == ("a\n", "b\n", 0)
+    output = live.run("echo a; echo b >&2")
+    assert (output.text, output.error, output.code) == ("a\n", "b\n", 0)
 
 
 SUDO = """case "$*" in
@@ -113,14 +113,14 @@ def double(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "said", ["permission denied", "cat: /proc/12/cgroup: No such file or directory"]
+    "error", ["permission denied", "cat: /proc/12/cgroup: No such file or directory"]
 )
 def test_sudo_that_only_warns_is_heard(
-    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     double(tmp_path, "sudo", SUDO, monkeypatch)
     live = Live(Target("@local", ("medium",), group_data("all", "medium")))
-    command = f"echo {said} >&2; exit 1"
+    command = f"echo {error} >&2; exit 1"
     for _ in range(2):
         with pytest.raises(Pending):
             live.run(command)
@@ -142,8 +142,8 @@ def test_a_log_is_read_whole(
 def test_a_log_that_cannot_be_read_is_no_quiet_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "Error response from daemon: configured logging driver does not support reading"
-    double(tmp_path, "docker", f"echo '{said}' >&2; exit 1", monkeypatch)
+    error = "Error response from daemon: configured logging driver does not support reading"
+    double(tmp_path, "docker", f"echo '{error}' >&2; exit 1", monkeypatch)
     with pytest.raises(Unreadable, match="`docker logs ollama` failed"):
         log("level=ERROR")
 

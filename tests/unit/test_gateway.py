@@ -78,17 +78,17 @@ def test_the_gateway_s_memory_is_all_that_it_can_come_to_hold(profile: str, body
     declared = settings(profile, gateway_max_body=body)
     text = gateway_files(declared, {})[1]["haproxy.cfg"]
 
-    def said(word: str) -> int:
-        return int(re.findall(rf"^    {re.escape(word)} (\d+)", text, re.M)[0])
+    def declared_in(keyword: str) -> int:
+        return int(re.findall(rf"^    {re.escape(keyword)} (\d+)", text, re.M)[0])
 
-    buffers = said("tune.bufsize") * said("tune.buffers.limit")
+    buffers = declared_in("tune.bufsize") * declared_in("tune.buffers.limit")
     kernel = 2 * (
-        said("tune.rcvbuf.client") + said("tune.sndbuf.client")
+        declared_in("tune.rcvbuf.client") + declared_in("tune.sndbuf.client")
     )  # it doubles what is said
-    connections = said("maxconn") * (52 * 1024 + kernel)  # TLS, and HAProxy's own
-    worker = buffers + connections + said("tune.lua.maxmem") * 2**20
+    connections = declared_in("maxconn") * (52 * 1024 + kernel)  # TLS, and HAProxy's own
+    worker = buffers + connections + declared_in("tune.lua.maxmem") * 2**20
     assert 24 * 2**20 + 2 * worker <= size_bytes(declared.container_memory["gateway"])
-    assert said("tune.bufsize") > declared.max_body_bytes
+    assert declared_in("tune.bufsize") > declared.max_body_bytes
     doors = [int(most) for most in re.findall(r"^    maxconn (\d+)", text, re.M)]
     assert sum(doors[1:]) <= doors[0]
 
@@ -99,8 +99,8 @@ def test_a_large_body_takes_memory_and_a_small_one_none() -> None:
 
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:
-    words: dict[str, Any] = {"path": "/opt/ollama/local-token.header", "token": TOKEN}
-    commands = plan(gateway.local_token, **words)
+    arguments: dict[str, Any] = {"path": "/opt/ollama/local-token.header", "token": TOKEN}
+    commands = plan(gateway.local_token, **arguments)
     assert commands
     assert TOKEN not in " ".join(commands)
-    assert plan(gateway.local_token, {"sha256sum": f"{tokens.digest(TOKEN)}  -"}, **words) == []
+    assert plan(gateway.local_token, {"sha256sum": f"{tokens.digest(TOKEN)}  -"}, **arguments) == []

@@ -31,7 +31,7 @@ def test_an_action_is_pinned_by_its_commit_with_the_version_beside_it(workflow: 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
 def test_a_target_that_a_workflow_makes_exists(workflow: Path) -> None:
     targets = re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    made = [word for step in steps(workflow) for word in re.findall(r"make (\S+)", str(step))]
+    made = [target for step in steps(workflow) for target in re.findall(r"make (\S+)", str(step))]
     assert {made.strip("'\"},") for made in made} <= set(targets)
 
 

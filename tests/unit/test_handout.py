@@ -174,8 +174,8 @@ def test_the_verb_writes_a_sheet_a_host_and_asks_none(tmp_path: Path) -> None:
         "a.invalid.html",
         "b.invalid.html",
     ]
-    words = ("handout", str(inventory), "--out", str(tmp_path / "out"), "--limit", "a.*")
-    assert command("ollama_stack.cli", *words).returncode == 0
+    arguments = ("handout", str(inventory), "--out", str(tmp_path / "out"), "--limit", "a.*")
+    assert command("ollama_stack.cli", *arguments).returncode == 0
 
 
 def test_faulty_settings_make_no_sheet(tmp_path: Path) -> None:

@@ -45,10 +45,10 @@ from tests.unit.test_status import House
 
 
 def question(end: str = "answered", wait: float = 1.0, **more: Any) -> Question:
-    told: dict[str, Any] = {"who": "student", "came": 0.0, "took": 4.0, "status": 200, "end": end}
+    fields: dict[str, Any] = {"who": "student", "came": 0.0, "took": 4.0, "status": 200, "end": end}
     if end == "answered":
-        told |= {"first": 2.0, "wait": wait, "tokens": 20, "writing": 2.0}
-    return Question.model_validate(told | more)
+        fields |= {"first": 2.0, "wait": wait, "tokens": 20, "writing": 2.0}
+    return Question.model_validate(fields | more)
 
 
 def aimed(
@@ -59,8 +59,8 @@ def aimed(
 
 
 def host(**found: Any) -> HostLoad:
-    told = {"host": "class-1", "profile": "medium", "slo_p95_wait": 30.0, "slo_success": 0.95}
-    return HostLoad.model_validate(told | found)
+    fields = {"host": "class-1", "profile": "medium", "slo_p95_wait": 30.0, "slo_success": 0.95}
+    return HostLoad.model_validate(fields | found)
 
 
 def load(*hosts: HostLoad) -> Load:
@@ -111,8 +111,8 @@ def test_a_class_without_a_question_is_no_success() -> None:
     ],
 )
 def test_a_bound_breaks_above_it_and_not_at_it(asked: list[Question], settings: list[str]) -> None:
-    words = broken(figures(asked, [], 30, 30), p95_wait=30, success=0.95)
-    assert [one.partition(":")[0] for one in words] == settings
+    messages = broken(figures(asked, [], 30, 30), p95_wait=30, success=0.95)
+    assert [one.partition(":")[0] for one in messages] == settings
 
 
 def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         ({}, "ollama_bind: at 127.0.0.1 the API is open to the host itself alone; set ollama_bind"),
         (
@@ -167,17 +167,17 @@ def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
         ),
     ],
 )
-def test_who_cannot_be_asked_is_told(data: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_who_cannot_be_asked_is_told(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         aimed(**data)
 
 
 def test_a_certificate_that_is_not_trusted_is_named(made: Path, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    words += ["-nodes", "-days", "9", "-subj", "/CN=stranger.example"]
-    words += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(words, check=True, capture_output=True)
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "9", "-subj", "/CN=stranger.example"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -187,13 +187,15 @@ def test_a_certificate_that_is_not_trusted_is_named(made: Path, tmp_path: Path) 
     assert task.base.startswith("https://")
     there = replace(task, base=f"https://127.0.0.1:{server.server_port}")
     try:
-        with pytest.raises(ValueError, match="shows a certificate that is not trusted by") as told:
+        with pytest.raises(ValueError, match="shows a certificate that is not trusted by") as error:
             list(hold(there))
     finally:
         server.shutdown()
         server.server_close()
-    assert f"{made}/ca.crt; deploy it anew" in str(told.value)
-    assert "(subject CN=stranger.example, issuer CN=stranger.example, ends on 20" in str(told.value)
+    assert f"{made}/ca.crt; deploy it anew" in str(error.value)
+    assert "(subject CN=stranger.example, issuer CN=stranger.example, ends on 20" in str(
+        error.value
+    )
 
 
 def test_admin_s_token_is_no_student_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +216,7 @@ def test_without_locust_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--students", "0"],
         ["--students", "61"],
@@ -224,24 +226,24 @@ def test_without_locust_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -
         ["--scenario", "flood"],
     ],
 )
-def test_a_class_has_an_end_and_a_number(words: list[str]) -> None:
-    done = command("tests.unit.alone", "load", "inventories/example.py", *words)
+def test_a_class_has_an_end_and_a_number(arguments: list[str]) -> None:
+    done = command("tests.unit.alone", "load", "inventories/example.py", *arguments)
     assert done.returncode == 3
-    assert f"Invalid value for '{words[0]}'" in done.stderr
+    assert f"Invalid value for '{arguments[0]}'" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["load", "sizing"])
 def test_what_stops_a_measurement_is_no_broken_bound(verb: str, tmp_path: Path) -> None:
     faulty = tmp_path / "hosts.py"
     faulty.write_text("medium = [('a.invalid', {'slo_success': 2.0}), ('b.invalid', {})]")
-    for words, said in (
+    for arguments, message in (
         ([str(faulty)], "a.invalid: slo_success: 2.0 is refused"),
         ([str(faulty), "--limit", "10.0.0.9"], "no host matches 10.0.0.9"),
         ([str(tmp_path / "none.py")], "there is no such inventory"),
     ):
-        done = command("ollama_stack.cli", verb, *words)
+        done = command("ollama_stack.cli", verb, *arguments)
         assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
+        assert message in done.stderr
 
 
 def test_the_success_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,9 +280,9 @@ def test_what_the_container_takes_meanwhile_is_told(
     local = Target("@local", ("medium",), house.data)
     with watched(local, read_settings(house.data)) as moments:
         until(lambda: len(moments) > 1, 20)
-    told = moments[0].model_dump(exclude={"at"})
+    moment = moments[0].model_dump(exclude={"at"})
     places = {"flight": 3, "waiting": 3}
-    assert told == {"cpus": 0, "throttled": 0, "memory": 2**30 - 500, "killed": 0} | places
+    assert moment == {"cpus": 0, "throttled": 0, "memory": 2**30 - 500, "killed": 0} | places
     assert taken(moments) == "throttled for 0% of the CPU time at most, 1.0 GiB at most"
     worse = moments[0].model_copy(update={"throttled": 0.31, "killed": 2})
     assert taken([moments[0], worse]) == (
@@ -327,8 +329,8 @@ def test_reports_replace_reports_alone_and_say_text_as_text(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"load\.csv is no report of load's and stays as it is"):
         write_load(one, tmp_path / "mine")
     assert (tmp_path / "mine" / "load.csv").read_text() == "mine"
-    words = ("load", "inventories/example.py", "--report", str(tmp_path / "mine"))
-    done = command("ollama_stack.cli", *words)
+    arguments = ("load", "inventories/example.py", "--report", str(tmp_path / "mine"))
+    done = command("ollama_stack.cli", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "students ask" not in done.stderr, "the class was held for nothing"
     with pytest.raises(

@@ -38,7 +38,7 @@ def watched(folder: Path, answers: dict[str, Any], *, serves: bool = False, **da
     return str(path)
 
 
-def told(folder: Path, answers: dict[str, Any], *, serves: bool = False, **data: Any) -> Any:
+def planned(folder: Path, answers: dict[str, Any], *, serves: bool = False, **data: Any) -> Any:
     done = front_door("plan", watched(folder, answers, serves=serves, **data), "--json")
     return json.loads(done.stdout)
 
@@ -51,14 +51,14 @@ STEPS = [
 
 
 def test_the_plan_shows_what_watches(tmp_path: Path) -> None:
-    server, watch = told(tmp_path, WATCH)["hosts"]
+    server, watch = planned(tmp_path, WATCH)["hosts"]
     assert (server["host"], server["watches"], watch["watches"]) == ("@fake/local", False, True)
     assert (watch["host"], watch["verdict"], watch["changes"]) == ("@fake/watch", "fits", STEPS)
     assert not set(STEPS) & set(server["changes"])
 
 
 def test_a_server_may_watch_the_others(tmp_path: Path) -> None:
-    (both,) = told(tmp_path, WATCH, serves=True)["hosts"]
+    (both,) = planned(tmp_path, WATCH, serves=True)["hosts"]
     assert (both["verdict"], both["profile"], both["changes"][-3:]) == ("fits", "medium", STEPS)
 
 
@@ -91,8 +91,8 @@ def test_a_host_that_cannot_watch_is_refused_before_any_server_changes(
     inventory = watched(tmp_path, WATCH | answers)
     report = json.loads(front_door("plan", inventory, "--json").stdout)
     assert report["verdict"] == "refused"
-    (said,) = report["hosts"][1]["reasons"]
-    assert said.startswith(reason)
+    (fault,) = report["hosts"][1]["reasons"]
+    assert fault.startswith(reason)
     done = front_door("deploy", inventory)
     assert done.returncode == 1
     assert f"@fake/watch: {reason}" in done.stderr
@@ -103,7 +103,7 @@ def test_a_port_that_is_ours_already_is_not_taken(tmp_path: Path) -> None:
     text = units(read_monitor({}), "ops", "/opt/ollama-stack", "x.py")
     ours = {path: unit.splitlines() for path, unit in text.items()}
     busy = {f"sport = :{port}": "LISTEN 0 9 *:1 *:*" for port in (9090, 9093, 9100)}
-    assert told(tmp_path, WATCH | ours | busy)["verdict"] == "fits"
+    assert planned(tmp_path, WATCH | ours | busy)["verdict"] == "fits"
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
         f"alertmanager.yml {sha256(alertmanager(monitor).encode()).hexdigest()} 600 110"
     )
     there["dpkg -l"] = [f"ii  {name}  1  amd64  x" for name in (*PACKAGES, "curl")]
-    assert told(tmp_path, WATCH | there)["hosts"][1]["changes"] == []
+    assert planned(tmp_path, WATCH | there)["hosts"][1]["changes"] == []
 
 
 def test_a_monitoring_host_that_is_gone_is_unreachable(tmp_path: Path) -> None:

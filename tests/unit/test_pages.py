@@ -141,11 +141,11 @@ def test_a_message_that_is_explained_is_one_that_is_told() -> None:
         for path in sorted((ROOT / room).rglob("*"))
         if path.suffix in {".py", ".j2", ".lua", ".json", ".sh", ""} and path.is_file()
     )
-    told = re.sub(r'"\s+f?"', "", sources)  # a literal in two lines
+    sources_joined = re.sub(r'"\s+f?"', "", sources)  # a literal in two lines
     page = (ROOT / "docs/trouble.md").read_text()
     messages = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", page.partition("## ")[2])
     assert len(messages) > 20
-    assert not [message for message in messages if message not in told]
+    assert not [message for message in messages if message not in sources_joined]
 
 
 def test_settings_in_yaml_are_checked_by_an_editor_and_read_by_a_deploy(
@@ -154,11 +154,11 @@ def test_settings_in_yaml_are_checked_by_an_editor_and_read_by_a_deploy(
     page = (ROOT / "docs/first-inventory.md").read_text().partition("## Settings in an editor")[2]
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    told = Draft202012Validator(json.loads((ROOT / "docs/settings.schema.json").read_text()))
+    validator = Draft202012Validator(json.loads((ROOT / "docs/settings.schema.json").read_text()))
     settings = yaml.safe_load(text)
-    assert told.is_valid(settings)
-    assert not told.is_valid(settings | {"studnets": 12})
-    assert not told.is_valid(settings | {"app_questions_per_minute": 0})
+    assert validator.is_valid(settings)
+    assert not validator.is_valid(settings | {"studnets": 12})
+    assert not validator.is_valid(settings | {"app_questions_per_minute": 0})
 
     (tmp_path / "inventories").mkdir()
     (tmp_path / "inventories/school.yaml").write_text(text)

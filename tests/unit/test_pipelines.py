@@ -145,9 +145,9 @@ def test_a_plan_that_fails_ends_the_job_before_anything_changes(runner: Runner) 
 
 
 def test_a_deploy_that_fails_ends_the_job_before_the_audit(runner: Runner) -> None:
-    ended, said, keys = runner.run("github", [FITS])  # a fake fits, and then answers no change
+    ended, output, keys = runner.run("github", [FITS])  # a fake fits, and then answers no change
     assert ended == 1
-    assert "Starting operation" in said
+    assert "Starting operation" in output
     assert not (runner.folder / "reports/audit").exists()
     assert keys.split()[1] == (runner.folder / "key.pub").read_text().split()[1]
     assert (runner.folder / "secrets/tls/ca.key").read_text() == "private"

@@ -34,8 +34,8 @@ BARE = {
 }
 
 
-def pyinfra(*words: str) -> subprocess.CompletedProcess[str]:
-    return command("pyinfra", *words)
+def pyinfra(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("pyinfra", *arguments)
 
 
 @cache
@@ -267,16 +267,16 @@ def test_every_host_that_is_too_small_is_on_one_screen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "refusal"),
+    ("arguments", "refusal"),
     [
         ([], "there is no terminal to confirm at; add -y to change, --dry to look"),
         (["-y", "--no-wait"], "--no-wait: pyinfra then exits 0 when operations fail; leave it out"),
     ],
 )
 def test_a_start_that_ends_in_a_false_success_is_refused(
-    words: list[str], refusal: str, tmp_path: Path
+    arguments: list[str], refusal: str, tmp_path: Path
 ) -> None:
-    run = pyinfra(as_fakes("inventories/local.py", tmp_path, BARE), "deploy.py", *words)
+    run = pyinfra(as_fakes("inventories/local.py", tmp_path, BARE), "deploy.py", *arguments)
     assert run.returncode == 1
     assert refusal in run.stderr
     assert "Traceback" not in run.stderr

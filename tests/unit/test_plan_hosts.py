@@ -84,8 +84,8 @@ def test_a_host_that_ipv6_alone_leads_out_of_pulls_no_model_by_ipv4(
         "inventories/local.py", tmp_path, {"--insecure --ipv4": ["", "000"]} | BARE | answers
     )
     run = pyinfra(fakes, "deploy.py", "--dry")
-    words = (
+    message = (
         "@fake/local: model_name: https://registry.ollama.ai does not answer from the host by IPv4"
     )
-    assert (words in run.stderr) is refused, run.stderr
+    assert (message in run.stderr) is refused, run.stderr
     assert run.returncode == refused

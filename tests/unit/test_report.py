@@ -22,20 +22,20 @@ FITS, REFUSED = ("@fake/big", FAKE), ("@fake/small", SMALL)
 GONE, KEYLESS = "nobody.invalid", ("nokey.invalid", {"ssh_key": "no such key"})
 
 
-def plan(folder: Path, hosts: list[Any], *words: str) -> subprocess.CompletedProcess[str]:
+def plan(folder: Path, hosts: list[Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     inventory = folder / "hosts.py"
     inventory.write_text(f"medium = {hosts!r}")
-    return command("ollama_stack.cli", "plan", str(inventory), *words)
+    return command("ollama_stack.cli", "plan", str(inventory), *arguments)
 
 
 def report(folder: Path, *hosts: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit status, and what the valid JSON says of each host."""
     done = plan(folder, list(hosts), "--json")
-    said = json.loads(done.stdout)
+    content = json.loads(done.stdout)
     schema = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(said)
-    return done.returncode, {host["host"]: host for host in said["hosts"]}
+    Draft202012Validator(schema).validate(content)
+    return done.returncode, {host["host"]: host for host in content["hosts"]}
 
 
 def test_a_host_that_fits(tmp_path: Path) -> None:
@@ -167,27 +167,27 @@ def test_a_wrong_setting_is_refused_and_the_other_hosts_measured(tmp_path: Path)
 def test_people_get_a_table(tmp_path: Path) -> None:
     done = plan(tmp_path, [FITS])
     assert done.returncode == 0
-    for words in (
+    for message in (
         "4 CPUs, 7.7 GiB, 50 GB free",
         "KV cache 336",
         "= 1724 of 3072, 1348 left",
         "Ollama 0.30 and later",
         "fits",
     ):
-        assert words in " ".join(done.stdout.replace("│", " ").split())
+        assert message in " ".join(done.stdout.replace("│", " ").split())
     assert "image: ollama/ollama:0.32.15" in done.stderr  # pyinfra's own diff
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         (["inventories/exmaple.py"], "inventories/exmaple.py: there is no such inventory"),
         (["inventories/example.py", "--limit", "nobody"], "no host matches nobody"),
         (["inventories/example.py", "--jsno"], "No such option"),
     ],
 )
-def test_no_hosts_are_a_mistake(words: list[str], fault: str) -> None:
-    done = command("ollama_stack.cli", "plan", *words)
+def test_no_hosts_are_a_mistake(arguments: list[str], fault: str) -> None:
+    done = command("ollama_stack.cli", "plan", *arguments)
     assert done.returncode == 3
     assert fault in done.stderr
     assert "Traceback" not in done.stderr

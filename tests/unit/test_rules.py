@@ -169,5 +169,5 @@ def test_the_first_of_the_models_is_model_name_and_none_is_there_twice() -> None
         "qwen2.5:1.5b first",
         "models: e:1 is there twice; name each model once",
     ]
-    (said,) = warnings(data | {"models": ["qwen2.5:1.5b", "e:1"]})
-    assert said.startswith("models: 2 models take turns in 1 (ollama_max_loaded_models); ")
+    (warning,) = warnings(data | {"models": ["qwen2.5:1.5b", "e:1"]})
+    assert warning.startswith("models: 2 models take turns in 1 (ollama_max_loaded_models); ")

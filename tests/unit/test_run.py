@@ -16,7 +16,7 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         (
             ["INVENTORY=inventories/exmaple.py"],
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.process
         (["INVENTORY=inventories/example.py", "LIMIT=nobody"], "no host matches nobody"),
     ],
 )
-def test_the_verbs_take_no_hosts_for_a_mistake(words: list[str], fault: str) -> None:
-    run = subprocess.run(["make", "deploy", *words], cwd=ROOT, capture_output=True, text=True)
+def test_the_verbs_take_no_hosts_for_a_mistake(arguments: list[str], fault: str) -> None:
+    run = subprocess.run(["make", "deploy", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 2
     assert fault in run.stderr
 

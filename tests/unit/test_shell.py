@@ -59,9 +59,9 @@ def test_a_command_run_at_once_has_the_host_s_sudo(
     with fake_host(_sudo=sudo) as host:
         real = host.connector.run_shell_command
 
-        def spy(*words: Any, **arguments: Any) -> Any:
+        def spy(*positional: Any, **arguments: Any) -> Any:
             given.update(arguments)
-            return real(*words, **arguments)
+            return real(*positional, **arguments)
 
         monkeypatch.setattr(host.connector, "run_shell_command", spy)
         ok, _ = run_now(host.state, host, StringCommand("docker ps"))

@@ -28,7 +28,7 @@ def settings(**own: Any) -> Settings:
 
 
 def measured(**own: Any) -> Speeds:
-    told = {
+    figures = {
         "at": AT,
         "image": settings().ollama_image_ref,
         "model": "qwen2.5:1.5b",
@@ -40,7 +40,7 @@ def measured(**own: Any) -> Speeds:
         "latin": 0.25,
         "cyrillic": 0.5,
     }
-    return Speeds.model_validate(told | own)
+    return Speeds.model_validate(figures | own)
 
 
 def test_a_question_takes_what_it_reads_and_writes() -> None:
@@ -72,18 +72,18 @@ def test_refusals_break_a_bound_as_waits_do() -> None:
 def test_too_many_students_are_told_with_the_way_out() -> None:
     assert too_many(measured(), settings()) == ""
     assert too_many(measured(), settings(students=3)) == ""
-    told = too_many(measured(), settings(students=15))
-    assert told.startswith("students: 15 at once wait 4")
+    fault = too_many(measured(), settings(students=15))
+    assert fault.startswith("students: 15 at once wait 4")
     slower = measured(together=Pace(read=4, write=1.5))
     assert "15 at once wait over 120 s at p95" in too_many(slower, settings(students=15))
-    assert "(slo_p95_wait: 30 s)" in told
-    assert "by the speeds measured on 2026-11-28; this host carries " in told
+    assert "(slo_p95_wait: 30 s)" in fault
+    assert "by the speeds measured on 2026-11-28; this host carries " in fault
 
 
 def planned(**own: Any) -> list[str]:
     target = Target("class-1", ("medium",), group_data("all", "medium") | own)
     gone = subprocess.CompletedProcess[str]([], 1, "", "--> it is off")
-    (host,) = make_plan(Checked("x.py", [target], {}, {}), lambda *words: gone).hosts
+    (host,) = make_plan(Checked("x.py", [target], {}, {}), lambda *arguments: gone).hosts
     return host.warnings
 
 

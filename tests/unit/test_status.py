@@ -98,12 +98,12 @@ class House:
         return group_data("all", "medium") | {"ollama_dir": str(self.ollama)}
 
     def prepare(self) -> None:
-        said = {
+        answers = {
             "inspect": "\n".join(map(json.dumps, self.states.values())),
             "logs": "\n".join(self.log),
             "exec": f"HTTP/1.0 200 OK\r\n\r\n{self.models}",
         }
-        for name, text in said.items():
+        for name, text in answers.items():
             (self.bin / name).write_text(text + "\n")
         (self.bin / "metrics").write_text(self.metrics)
         self.program(
@@ -177,7 +177,7 @@ def broken(house: House, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "state", "words"),
+    ("what", "state", "problem"),
     [
         ("hung", "down", "Ollama does not answer: docker logs ollama"),
         ("dead", "down", "ollama does not run: exited, exit code 137, killed for memory"),
@@ -210,12 +210,12 @@ def broken(house: House, what: str) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_words(
-    house: House, what: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+    house: House, what: str, state: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(house, what)
     found = house.look(monkeypatch)
     assert found.state == state
-    assert words in found.problems
+    assert problem in found.problems
 
 
 def test_a_log_line_in_a_model_s_name_counts_for_nothing(
@@ -247,8 +247,8 @@ def ends(settings: dict[str, Any], life: int, left: int) -> list[str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 7, begun, begun + timedelta(days=life))  # fmt: skip
-    said = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
-    shown = Seen(said, None, {}, (0, 0), None, builder.sign(key, hashes.SHA256()), None)
+    states = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
+    shown = Seen(states, None, {}, (0, 0), None, builder.sign(key, hashes.SHA256()), None)
     return problems(shown, read_settings(group_data("all", "medium") | settings), now)
 
 
@@ -264,29 +264,29 @@ def test_a_certificate_is_late_when_its_renewal_has_failed() -> None:
 
 
 def test_a_gateway_that_does_not_answer_is_one_problem() -> None:
-    said = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
+    states = {container: House.state(container) for container in ("ollama", "ollama-gateway")}
     own = read_settings(group_data("all", "medium") | {"gateway_tls": "own"})
     now = datetime.now(timezone.utc)
-    (silent,) = problems(Seen(said, None, {}, None, None, None), own, now)
+    (silent,) = problems(Seen(states, None, {}, None, None, None), own, now)
     assert silent.startswith("the gateway does not answer: ")
-    (bare,) = problems(Seen(said, None, {}, (0, 0), None, None), own, now)
+    (bare,) = problems(Seen(states, None, {}, (0, 0), None, None), own, now)
     assert bare.startswith("the address shows no certificate: ")
 
 
 def test_without_ssh_here_no_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Target, "shell", property(lambda self: ["/no/ssh"]))
     found = host_status(Target("a", ("low",), group_data("all", "low")))
-    words = "/no/ssh cannot be started here (No such file or directory): install openssh-client"
-    assert (found.state, found.reason) == ("unreachable", words)
+    message = "/no/ssh cannot be started here (No such file or directory): install openssh-client"
+    assert (found.state, found.reason) == ("unreachable", message)
 
 
 def test_a_hung_host_is_a_line_and_no_abort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "PATIENCE", 3)
     monkeypatch.setattr(Target, "shell", property(lambda self: HUNG[self.name]))
     data = group_data("all", "low")
-    told = find_status("x.py", [Target(name, ("low",), data) for name in HUNG])
-    assert [host.reached for host in told.hosts] == [False] * 3
-    assert [host.reason for host in told.hosts] == [
+    status = find_status("x.py", [Target(name, ("low",), data) for name in HUNG])
+    assert [host.reached for host in status.hosts] == [False] * 3
+    assert [host.reason for host in status.hosts] == [
         "the host has said nothing for 3 s: it hangs, or its login does",
         "No route to host",
         "its login starts no shell",
@@ -311,8 +311,8 @@ def test_ten_hosts_over_ssh_are_asked_at_once(
         targets = [
             Target(address, ("medium",), house.data | server.data(address)) for address in ADDRESSES
         ]
-        told = find_status("x.py", targets)
-    assert [(host.state, host.problems, host.release) for host in told.hosts] == [
+        status = find_status("x.py", targets)
+    assert [(host.state, host.problems, host.release) for host in status.hosts] == [
         ("serving", [], SEVEN)
     ] * 10
 
@@ -323,11 +323,11 @@ def test_another_connector_is_a_line_too() -> None:
 
 
 def shown(*hosts: HostStatus, width: int = 250) -> list[str]:
-    said = io.StringIO()
+    screen = io.StringIO()
     time = datetime(2026, 11, 28, 20, tzinfo=timezone.utc)
-    told = Status(time=time, inventory="x.py", hosts=list(hosts))
-    show_status(told, Console(file=said, width=width))
-    return said.getvalue().splitlines()
+    status = Status(time=time, inventory="x.py", hosts=list(hosts))
+    show_status(status, Console(file=screen, width=width))
+    return screen.getvalue().splitlines()
 
 
 def test_people_get_a_line_a_host_the_worst_first(
@@ -371,7 +371,7 @@ def test_who_watches_sees_the_newest_until_he_interrupts(monkeypatch: pytest.Mon
             raise KeyboardInterrupt
 
     monkeypatch.setattr("ollama_stack.reports.status_table.time.sleep", sleep)
-    said = io.StringIO()
+    screen = io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        watch_status(find, Console(file=said, width=250, force_terminal=True))
-    assert all(f"look-{number}" in said.getvalue() for number in (1, 2, 3))
+        watch_status(find, Console(file=screen, width=250, force_terminal=True))
+    assert all(f"look-{number}" in screen.getvalue() for number in (1, 2, 3))

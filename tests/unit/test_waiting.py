@@ -88,7 +88,7 @@ class Class:
 
     def waits(self, until: float) -> list[float | None]:
         """Of each question; None of one that is refused."""
-        chance, now, told = Random(1), 0.0, list[float | None]()  # noqa: S311 no secret
+        chance, now, waited = Random(1), 0.0, list[float | None]()  # noqa: S311 no secret
         asks = [(self.think(chance), number) for number in range(self.students)]
         heapq.heapify(asks)
         served: dict[int, float] = {}
@@ -107,25 +107,25 @@ class Class:
                 heapq.heappush(asks, (now + self.think(chance), done))
                 if line:
                     came, who = line.pop(0)
-                    told.append(now - came)
+                    waited.append(now - came)
                     served[who] = self.work(chance)
                 continue
             _, who = heapq.heappop(asks)
             if len(served) < self.parallel:
-                told.append(0.0)
+                waited.append(0.0)
                 served[who] = self.work(chance)
             elif len(line) < self.queue:
                 line.append((now, who))
             else:
-                told.append(None)
+                waited.append(None)
                 heapq.heappush(asks, (now + self.think(chance), who))
-        return told
+        return waited
 
 
 def met(held: Class) -> Waits:
-    told = held.waits(100_000)
-    let_in = [wait for wait in told if wait is not None]
-    return Waits(quantiles(let_in, n=20)[-1], 1 - len(let_in) / len(told))
+    waited = held.waits(100_000)
+    let_in = [wait for wait in waited if wait is not None]
+    return Waits(quantiles(let_in, n=20)[-1], 1 - len(let_in) / len(waited))
 
 
 @pytest.mark.parametrize(("parallel", "queue"), [(2, 10), (3, 15), (4, 20)])
@@ -140,9 +140,9 @@ def test_a_class_by_chance_alone_is_met_as_reckoned(
         lambda chance: chance.expovariate(1 / 5),
         *(slower, parallel, queue),
     )
-    seen, told = met(held), waits(students, Demand(30, 5, 5 * slower, 1.0), parallel, queue)
-    assert told.refused == pytest.approx(seen.refused, abs=0.02)
-    assert told.p95 == pytest.approx(seen.p95, rel=0.07, abs=1)
+    seen, expected = met(held), waits(students, Demand(30, 5, 5 * slower, 1.0), parallel, queue)
+    assert expected.refused == pytest.approx(seen.refused, abs=0.02)
+    assert expected.p95 == pytest.approx(seen.p95, rel=0.07, abs=1)
 
 
 def seconds(read: float, write: float) -> Draw:
@@ -163,6 +163,6 @@ def test_a_class_of_the_corpus_is_met_as_reckoned(students: int, read: float, wr
     alone, think = list(samples(work)), mean(samples(corpus.think))
     demand = Demand(think, mean(alone), 3 * mean(alone), variance(alone) / mean(alone) ** 2)
     seen = met(Class(students, corpus.think, work, 3.0, 3, 15))
-    told = waits(students, demand, 3, 15)
-    assert told.refused == pytest.approx(seen.refused, abs=0.03)
-    assert told.p95 == pytest.approx(seen.p95, rel=0.2, abs=2)
+    expected = waits(students, demand, 3, 15)
+    assert expected.refused == pytest.approx(seen.refused, abs=0.03)
+    assert expected.p95 == pytest.approx(seen.p95, rel=0.2, abs=2)

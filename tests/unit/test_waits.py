@@ -46,8 +46,8 @@ def test_every_fixed_wait_has_its_reason() -> None:
 
 def test_every_setting_that_is_a_wait_is_there_with_its_default() -> None:
     waits = {name for name in Settings.model_fields if name.endswith(("_timeout", "_limit"))}
-    words = {"s": "s", "m": "min", "h": "h"}
+    units = {"s": "s", "m": "min", "h": "h"}
     for name in waits:
         default = Settings.model_fields[name].default
-        amount = f"{default[:-1]} {words[default[-1]]}"
+        amount = f"{default[:-1]} {units[default[-1]]}"
         assert any(f"`{name}`, {amount}" in row for row in ROWS), f"{name}, {amount}"

@@ -67,19 +67,19 @@ class Pupil:
     address: str
     at: float
     late: float = 0.0
-    told: float | None = None
+    retry_at: float | None = None
     came: float | None = None
     refusals: int = 0
 
     def act(self, room: Classroom) -> None:
         if self.came is None and room.now >= self.at:
-            seconds = room.ask(Caller(self.name, self.address, self.told))
+            seconds = room.ask(Caller(self.name, self.address, self.retry_at))
             if seconds is None:
                 self.came = room.now
             else:
                 self.refusals += 1
-                self.told = room.now + seconds
-                self.at = self.told + self.late
+                self.retry_at = room.now + seconds
+                self.at = self.retry_at + self.late
 
 
 def fresh(address: str) -> Iterator[Caller]:

@@ -48,10 +48,10 @@ class Double:
                 raise Failed(prompt.partition(":")[2], "why it failed")
             if prompt == "crash":
                 raise RuntimeError("nobody expected this")
-            words = prompt.split(" ")
-            for word in words:
-                yield Chunk(word)
-            yield Done(len(words) >= max_tokens, len(words), broken=prompt.startswith("& &"))
+            tokens = prompt.split(" ")
+            for token in tokens:
+                yield Chunk(token)
+            yield Done(len(tokens) >= max_tokens, len(tokens), broken=prompt.startswith("& &"))
         finally:
             self.now -= 1
             self.ended.append(prompt)

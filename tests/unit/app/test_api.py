@@ -171,5 +171,5 @@ def test_the_document_has_the_bounds_and_every_route(
     routes = {str(rule) for rule in app.url_map.iter_rules()}
     pages = {"/", "/static/<path:filename>", "/teacher", "/teacher/state", "/teacher/out"}
     assert set(document["paths"]) == routes - pages
-    told = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
-    assert {"bad", "empty", "too_long", "no_model", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(told)  # fmt: skip
+    codes = document["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]
+    assert {"bad", "empty", "too_long", "no_model", "too_large", "limited", "at_once", "full", "busy", "late", "unavailable"} == set(codes)  # fmt: skip

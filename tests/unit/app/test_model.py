@@ -67,17 +67,17 @@ def answered(server: Server, environment: dict[str, str]) -> list[Chunk | Done]:
     return asyncio.run(collect())
 
 
-def said(response: str, **more: Any) -> dict[str, Any]:
+def part(response: str, **more: Any) -> dict[str, Any]:
     return {"response": response, "done": False} | more
 
 
-END = said("", done=True, done_reason="stop", eval_count=2)
+END = part("", done=True, done_reason="stop", eval_count=2)
 
 
 def test_the_model_is_asked_for_no_more_than_it_may_say(
     server: Server, environment: dict[str, str]
 ) -> None:
-    server.lines = (said("Hel"), said("lo"), END)
+    server.lines = (part("Hel"), part("lo"), END)
     assert answered(server, environment) == [Chunk("Hel"), Chunk("lo"), Done(False, 2)]
     assert server.asked == {
         "model": "qwen2.5:1.5b",
@@ -92,7 +92,7 @@ def test_the_model_is_asked_for_no_more_than_it_may_say(
 def test_a_model_that_thinks_all_the_same_is_alive(
     server: Server, environment: dict[str, str]
 ) -> None:
-    server.lines = (said("", thinking="Hm."), said("Hello"), END)
+    server.lines = (part("", thinking="Hm."), part("Hello"), END)
     assert answered(server, environment) == [Chunk(""), Chunk("Hello"), Done(False, 2)]
 
 
@@ -102,7 +102,7 @@ def test_a_model_that_thinks_all_the_same_is_alive(
         (503, ({"error": "server busy"},), "busy", "503: server busy"),
         (401, ({"error": "a token is needed"},), "unavailable", "401: a token is needed"),
         (200, (), "unavailable", "an empty answer"),
-        (200, (said("Hel"), {"error": "unexpected EOF"}), "unavailable", "-1: unexpected EOF"),
+        (200, (part("Hel"), {"error": "unexpected EOF"}), "unavailable", "-1: unexpected EOF"),
     ],
 )
 def test_a_failure_is_told_by_what_a_student_can_do(

@@ -15,18 +15,18 @@ from app import create_app
 from app.settings import Settings
 from app.texts import TEXTS
 from tests.unit.app.conftest import Double
-from tests.unit.app.test_model import END, Server, answered, said, server  # noqa: F401 a fixture
+from tests.unit.app.test_model import END, Server, answered, part, server  # noqa: F401 a fixture
 from tests.unit.app.test_pages import csrf
 
 ONE, TWO = "qwen2.5:1.5b", "qwen2.5:3b"
-WORDS = 'Be brief.\n"Don\'t" say $HOME or ${X:-y}: ask \\n back — спроси\u2028🙂'
+PROMPT = 'Be brief.\n"Don\'t" say $HOME or ${X:-y}: ask \\n back — спроси\u2028🙂'
 
 
 @pytest.fixture
 def both(environment: dict[str, str], model: Double) -> Flask:
     more = {
         "APP_MODELS": f"{ONE},{TWO}",
-        "APP_SYSTEM_PROMPT": b64encode(WORDS.encode()).decode(),
+        "APP_SYSTEM_PROMPT": b64encode(PROMPT.encode()).decode(),
     }
     return create_app(environment | more, model)
 
@@ -96,20 +96,20 @@ def test_the_model_is_told_the_teacher_s_words_and_nobody_else(
     environment: dict[str, str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server.lines = (said("Hello"), END)
-    told = environment | {"APP_SYSTEM_PROMPT": b64encode(WORDS.encode()).decode()}
-    answered(server, told)
-    assert server.asked["system"] == WORDS
+    server.lines = (part("Hello"), END)
+    prompted = environment | {"APP_SYSTEM_PROMPT": b64encode(PROMPT.encode()).decode()}
+    answered(server, prompted)
+    assert server.asked["system"] == PROMPT
     assert server.asked["prompt"] == "hi"
-    assert "Be brief" not in repr(Settings.read(told))
+    assert "Be brief" not in repr(Settings.read(prompted))
     caplog.set_level(logging.DEBUG)
     client = both.test_client()
     heard = [client.get(path).text for path in ("/", "/teacher", "/api/openapi.json", "/metrics")]
     heard += [send(client, prompt=prompt) for prompt in ("hi", "crash", "fail:busy", "")]
     for seen in (*heard, caplog.text):
         assert "Be brief" not in seen
-        assert told["APP_SYSTEM_PROMPT"] not in seen
-    assert f'app_system_prompt_info{{sha256="{sha256(WORDS.encode()).hexdigest()}"}}' in heard[3]
+        assert prompted["APP_SYSTEM_PROMPT"] not in seen
+    assert f'app_system_prompt_info{{sha256="{sha256(PROMPT.encode()).hexdigest()}"}}' in heard[3]
 
 
 def test_without_words_the_model_keeps_its_own(

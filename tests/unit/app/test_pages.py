@@ -112,16 +112,16 @@ def test_who_leaves_before_the_page_begins_gives_the_place_away(app: Flask, mode
 
 
 @pytest.mark.parametrize(
-    ("prompt", "status", "said"),
+    ("prompt", "status", "message"),
     [("  ", 400, "empty"), ("x" * 101, 400, "too_long"), ("hi", 503, "full")],
 )
 def test_a_refusal_is_told_and_keeps_the_question(
-    prompt: str, status: int, said: str, app: Flask, model: Double
+    prompt: str, status: int, message: str, app: Flask, model: Double
 ) -> None:
     occupy(app, model, 5)
     reply = ask(app.test_client(), prompt)
     assert reply.status_code == status
-    assert TEXTS["en"][said].partition("{")[0] in reply.text
+    assert TEXTS["en"][message].partition("{")[0] in reply.text
     assert f">{prompt.strip()}</textarea>" in reply.text
     assert ("Retry-After" in reply.headers) == (status == 503)
 
@@ -188,18 +188,18 @@ def test_the_script_s_texts_are_there(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
+    ("method", "path", "status", "message"),
     [("GET", "/nothing", 404, "lost"), ("GET", "/teacher/out", 405, "bad"), ("GET", "/metrics", 500, "broken")],
 )  # fmt: skip
 def test_a_page_that_is_not_says_what_it_is(
-    method: str, path: str, status: int, said: str, app: Flask, monkeypatch: pytest.MonkeyPatch
+    method: str, path: str, status: int, message: str, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if status == 500:
         monkeypatch.delitem(app.extensions, "service")
     reply = app.test_client().open(path, method=method)
     assert reply.status_code == status
-    assert f"<h1>{escape(TEXTS['en'][said])}</h1>" in reply.text
-    assert f"<title>{escape(TEXTS['en'][said])}</title>" in reply.text
+    assert f"<h1>{escape(TEXTS['en'][message])}</h1>" in reply.text
+    assert f"<title>{escape(TEXTS['en'][message])}</title>" in reply.text
     assert set(reply.allow) == ({"POST", "OPTIONS"} if status == 405 else set())
 
 
@@ -229,8 +229,8 @@ def test_the_teacher_s_page_opens_to_the_token_alone(app: Flask, model: Double) 
     assert sign_in(client, "not the token").status_code == 403
     assert sign_in(client, TOKENS["teacher.token"]).status_code == 303
     page = client.get("/teacher").text
-    for said in ("0 of 2", "0 of 3", "qwen2.5:1.5b", "why it failed", TEXTS["en"]["busy"]):
-        assert said in page
+    for text in ("0 of 2", "0 of 3", "qwen2.5:1.5b", "why it failed", TEXTS["en"]["busy"]):
+        assert text in page
     occupy(app, model, 4)
     assert "2 of 2" in client.get("/teacher/state").text
     assert "2 of 3" in client.get("/teacher/state").text

@@ -129,9 +129,9 @@ def test_a_variable_that_is_missing_or_no_number_is_named(environment: dict[str,
 
 
 def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "gunicorn", "--check-config", "--config", "app/gunicorn.conf.py"]
+    argv = [sys.executable, "-m", "gunicorn", "--check-config", "--config", "app/gunicorn.conf.py"]
     return subprocess.run(
-        words, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+        argv, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
     )
 
 

@@ -34,8 +34,8 @@ def test_the_expected_wait_grows_with_the_place(
 
 
 def test_an_answer_comes_in_pieces_and_ends(queue: AnswerQueue) -> None:
-    said = [event for event in heard(queue) if event and not isinstance(event, Position)]
-    assert said == [Chunk("one"), Chunk("two"), Done(False, 2)]
+    chunks = [event for event in heard(queue) if event and not isinstance(event, Position)]
+    assert chunks == [Chunk("one"), Chunk("two"), Done(False, 2)]
     until(lambda: queue.in_flight == 0)
 
 
@@ -74,7 +74,7 @@ def test_who_comes_when_all_is_taken_is_sent_away(queue: AnswerQueue, model: Dou
 def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
     queue: AnswerQueue, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(who: str) -> int:
+    def wait(who: str) -> int:
         with pytest.raises(Full) as full:
             queue.enter("no place", 9, "m", Caller(who))
         return full.value.retry_after
@@ -86,17 +86,17 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
 
     monkeypatch.setattr("app.queue.FIRST_GUESS", 6)
     fill()
-    assert [told("a"), told("b"), told("a"), told("c")] == [3, 6, 3, 6]  # nobody knows yet
+    assert [wait("a"), wait("b"), wait("a"), wait("c")] == [3, 6, 3, 6]  # nobody knows yet
     model.let.set()
     until(lambda: queue.in_flight + queue.waiting == 0)
     monkeypatch.setattr(queue, "_took", [10.0])
     fill()
-    assert [told("d"), told("e"), told("d")] == [
+    assert [wait("d"), wait("e"), wait("d")] == [
         10,
         25,
         10,
     ]  # those from before came back to an empty queue
-    assert max(told(str(number)) for number in range(50)) <= LONGEST_RETRY
+    assert max(wait(str(number)) for number in range(50)) <= LONGEST_RETRY
 
 
 def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(

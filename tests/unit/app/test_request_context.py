@@ -17,8 +17,8 @@ def test_the_cookie_keeps_the_time_until_there_is_a_place(app: Flask, model: Dou
     seconds = int(client.post("/api/ask", json={"prompt": "hi"}).headers["Retry-After"])
     client.get("/")
     with client.session_transaction() as session:
-        told = session["told"]
-    assert app.extensions["service"].queue._clock() + seconds == pytest.approx(told, abs=1)
+        retry_at = session["told"]
+    assert app.extensions["service"].queue._clock() + seconds == pytest.approx(retry_at, abs=1)
     model.let.set()
     until(lambda: app.extensions["service"].queue.in_flight == 0)
     assert client.post("/api/ask", json={"prompt": "hi"}).status_code == 200

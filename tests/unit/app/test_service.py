@@ -85,12 +85,12 @@ def test_the_log_has_no_questions_unless_told(
     environment: dict[str, str], model: Double, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app.questions")
-    for told in ("false", "true"):
-        service = create_app(environment | {"APP_LOG_PROMPTS": told}, model).extensions["service"]
+    for logged in ("false", "true"):
+        service = create_app(environment | {"APP_LOG_PROMPTS": logged}, model).extensions["service"]
         asked(service, "ann", "xyzzy 4711")
-    silent, said = (json.loads(record.getMessage()) for record in caplog.records)
+    silent, logged_prompt = (json.loads(record.getMessage()) for record in caplog.records)
     assert silent.keys() == {"time", "outcome", "wait_ms", "first_text_ms", "total_ms"}
-    assert said["prompt"] == "xyzzy 4711"
+    assert logged_prompt["prompt"] == "xyzzy 4711"
 
 
 def test_a_logged_question_moves_no_terminal_and_turns_no_line(

@@ -98,9 +98,9 @@ def packed(room: Classroom, free: int) -> None:
 def test_a_kept_place_is_given_up_shortly_after_its_time() -> None:
     room = Classroom()
     packed(room, 0)
-    told = room.ask(Caller("ann", "10.0.0.7")) or 0
+    seconds = room.ask(Caller("ann", "10.0.0.7")) or 0
     packed(room, 1)
-    room.now = 1000 + told + GRACE
+    room.now = 1000 + seconds + GRACE
     with pytest.raises(Full):
         room.admission.admit(Caller("new", "10.0.0.8"), inside(room), room.now, 2, 0)
     room.now += 1.1
@@ -143,12 +143,12 @@ def test_times_are_given_as_places_become_free_and_no_more() -> None:
     room = Classroom()
     packed(room, 0)
     callers = [Caller(f"n{number}", f"10.1.{number}.1") for number in range(100)]
-    told = []
+    refusals = []
     for one in callers:
         with pytest.raises(Full) as full:
             room.admission.admit(one, inside(room), room.now, 2, LONGEST_RETRY)
-        told.append((type(full.value), full.value.retry_after))
-    assert told == [(Full, at) for at in range(6, 61, 2)] + [(Later, LATER)] * 72
+        refusals.append((type(full.value), full.value.retry_after))
+    assert refusals == [(Full, at) for at in range(6, 61, 2)] + [(Later, LATER)] * 72
 
 
 def test_who_is_told_without_a_cookie_is_known_by_the_address() -> None:
@@ -204,14 +204,14 @@ def test_a_student_has_so_many_questions_at_once() -> None:
 def line(waiting: str, answering: str = "", last: str = "") -> str:
     """Letters are addresses; digits are students there."""
     jobs = {
-        word: Question(Caller(word[:2], word[0]), 0) for word in (waiting + " " + answering).split()
+        name: Question(Caller(name[:2], name[0]), 0) for name in (waiting + " " + answering).split()
     }
     order = turns(
-        [jobs[word] for word in waiting.split()],
-        [jobs[word] for word in answering.split()],
+        [jobs[name] for name in waiting.split()],
+        [jobs[name] for name in answering.split()],
         last,
     )
-    names = {id(job): word for word, job in jobs.items()}
+    names = {id(job): name for name, job in jobs.items()}
     return " ".join(names[id(job)] for job in order)
 
 
@@ -248,18 +248,18 @@ class Script:
     name: str
     address: str
     at: float
-    told: float | None = None
+    retry_at: float | None = None
 
     def act(self, room: Classroom) -> None:
         if room.now < self.at:
             return
-        seconds = room.ask(Caller(self.name, self.address, self.told))
+        seconds = room.ask(Caller(self.name, self.address, self.retry_at))
         if seconds is None:
-            self.name, self.told = f"{self.name}'", None
+            self.name, self.retry_at = f"{self.name}'", None
             self.at = room.now + 20
         else:
-            self.told = room.now + seconds
-            self.at = max(room.now + 1, self.told - 0.99)
+            self.retry_at = room.now + seconds
+            self.at = max(room.now + 1, self.retry_at - 0.99)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.66"])
@@ -276,20 +276,20 @@ def test_the_told_time_is_kept_under_a_script_with_many_names(address: str) -> N
         for pupil in pupils:
             if room.now < pupil.at:
                 continue
-            caller = Caller(pupil.name, pupil.address, pupil.told)
+            caller = Caller(pupil.name, pupil.address, pupil.retry_at)
             try:
                 room.admission.admit(caller, inside(room), room.now, 2, LONGEST_RETRY)
             except Full as full:
                 broken += pupil.name in promised
                 promised -= {pupil.name}
                 promised |= set() if isinstance(full, Later) else {pupil.name}
-                pupil.told = room.now + full.retry_after
-                pupil.at = pupil.told + pupil.late
+                pupil.retry_at = room.now + full.retry_after
+                pupil.at = pupil.retry_at + pupil.late
             else:
                 room.waiting.append(Question(caller, room.now))
                 admitted += pupil.name in promised
                 promised -= {pupil.name}
-                pupil.told, pupil.at = None, room.now + 20
+                pupil.retry_at, pupil.at = None, room.now + 20
         room.tick()
     assert admitted >= 25
     assert broken <= 1

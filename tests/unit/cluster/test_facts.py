@@ -104,11 +104,11 @@ def test_a_spec_that_somebody_changed_by_hand_is_seen() -> None:
 
 
 def test_a_host_says_which_swarm_it_is_in() -> None:
-    said = {
+    answer = {
         **{"LocalNodeState": "active", "NodeID": "x", "NodeAddr": "10.0.0.2"},
         **{"ControlAvailable": False, "RemoteManagers": [{"NodeID": "y", "Addr": "10.0.0.1:2377"}]},
     }
-    found = Node().process([json.dumps(said)])
+    found = Node().process([json.dumps(answer)])
     assert (found.inside, found.managers) == (True, ("10.0.0.1",))
     assert not Node().default().inside
 

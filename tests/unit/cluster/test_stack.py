@@ -87,10 +87,10 @@ def test_nothing_is_published_but_the_door_on_each_manager_past_the_mesh() -> No
 
 @pytest.mark.parametrize("service", ["ollama-low", "gateway", "door"])
 def test_no_container_can_gain_anything(service: str) -> None:
-    said = yaml.safe_load(made().text)["services"][service]
-    assert said["read_only"]
-    assert said["cap_drop"] == ["ALL"]
-    assert "--no-new-privs" in said.get("entrypoint", said["command"])
+    declared = yaml.safe_load(made().text)["services"][service]
+    assert declared["read_only"]
+    assert declared["cap_drop"] == ["ALL"]
+    assert "--no-new-privs" in declared.get("entrypoint", declared["command"])
 
 
 def test_what_changes_has_another_name_and_nothing_else_has() -> None:
@@ -113,16 +113,16 @@ def test_the_network_is_encrypted_unless_that_is_declared_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("own", "message"),
     [
         ({"model_name": "other:1b"}, "model_name: is "),
         ({"ollama_port": 8000}, "ollama_port: is "),
     ],
 )
-def test_hosts_of_one_cluster_have_the_same_settings(own: dict[str, Any], said: str) -> None:
+def test_hosts_of_one_cluster_have_the_same_settings(own: dict[str, Any], message: str) -> None:
     wrong = cluster_faults(four() | {"d": host("medium", **own)})
     assert list(wrong) == ["d"]
-    assert wrong["d"][0].startswith(said)
+    assert wrong["d"][0].startswith(message)
     assert wrong["d"][0].endswith("on another host of the cluster school; give both the same")
 
 
@@ -136,7 +136,7 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("own", "message"),
     [
         (
             {"app_enabled": True},
@@ -146,9 +146,9 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
         ({"ollama_bind": "127.0.0.1"}, "ollama_bind: a cluster's managers publish on all their"),
     ],
 )
-def test_what_is_for_a_host_alone_is_refused(own: dict[str, Any], said: str) -> None:
+def test_what_is_for_a_host_alone_is_refused(own: dict[str, Any], message: str) -> None:
     hosts = {name: host("low", **own) for name in "abc"}
-    assert cluster_faults(hosts)["a"][0].startswith(said)
+    assert cluster_faults(hosts)["a"][0].startswith(message)
 
 
 def test_an_even_number_of_managers_is_refused() -> None:
@@ -171,7 +171,7 @@ def test_a_run_is_refused_for_what_hosts_cannot_be_together(monkeypatch: Any) ->
 def test_a_host_alone_knows_nothing_of_clusters(medium: Settings) -> None:
     assert medium.cluster == ""
     config = haproxy_config(medium, "v")
-    for word in ("server-template", "accept-proxy", "grace", "stopping", "retry-on"):
-        assert word not in config
+    for keyword in ("server-template", "accept-proxy", "grace", "stopping", "retry-on"):
+        assert keyword not in config
     data = group_data("all", "medium") | {"cluster_encrypted": False}
     assert haproxy_config(read_settings(data), "v") == config

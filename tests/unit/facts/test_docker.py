@@ -66,16 +66,16 @@ def test_images_are_where_their_store_is(
     assert Engine().process([engine(**info), *config]).image_root == root
 
 
-def engine(**said: Any) -> str:
+def engine(**answer: Any) -> str:
     """What ``docker info`` prints."""
-    return json.dumps({"ServerVersion": "20.10.24", "DockerRootDir": "/var/lib/docker"} | said)
+    return json.dumps({"ServerVersion": "20.10.24", "DockerRootDir": "/var/lib/docker"} | answer)
 
 
 @pytest.mark.parametrize(
-    "said", ["", '{"ServerErrors": ["Cannot connect"]}', '{"ServerVersion": ""}']
+    "answer", ["", '{"ServerErrors": ["Cannot connect"]}', '{"ServerVersion": ""}']
 )
-def test_an_engine_that_does_not_answer_is_none(said: str) -> None:
-    assert Engine().process([said]) == EngineInfo()
+def test_an_engine_that_does_not_answer_is_none(answer: str) -> None:
+    assert Engine().process([answer]) == EngineInfo()
 
 
 def test_an_engine_says_what_it_trusts_and_by_what_it_goes_out() -> None:
@@ -106,8 +106,8 @@ def test_an_engine_says_what_it_trusts_and_by_what_it_goes_out() -> None:
 def test_the_users_of_an_engine_that_maps_them_have_an_offset(
     root: str, options: list[str] | None, offset: int
 ) -> None:
-    said = engine(DockerRootDir=root, SecurityOptions=options)
-    assert Engine().process([said]).user_offset == offset
+    answer = engine(DockerRootDir=root, SecurityOptions=options)
+    assert Engine().process([answer]).user_offset == offset
 
 
 def test_a_file_that_compose_refuses_is_no_project() -> None:

@@ -23,7 +23,7 @@ CGROUP1 = {
 MEMINFO = "MemTotal:        8032384 kB\nMemFree:  1 kB\nHugePages_Total:       0\nHugetlb:               0 kB\n"
 
 
-def said(command: object, folder: Path, files: dict[str, str]) -> list[str]:
+def output(command: object, folder: Path, files: dict[str, str]) -> list[str]:
     """What a fact's command prints on a host with these files."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def test_what_a_kernel_cannot_bound_is_known(
     files: dict[str, str], line: str, missing: list[str], tmp_path: Path
 ) -> None:
     there = cgroups(files) | {"proc/cmdline": f"root=/dev/sda1 {line}\n"}
-    assert Unbounded().process(said(Unbounded().command(), tmp_path, there)) == missing
+    assert Unbounded().process(output(Unbounded().command(), tmp_path, there)) == missing
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_memory_is_what_processes_can_have(
     meminfo: str, files: dict[str, str], size: int, tmp_path: Path
 ) -> None:
     there = cgroups(files) | {"proc/meminfo": meminfo}
-    assert MemTotal().process(said(MemTotal().command(), tmp_path, there)) == size
+    assert MemTotal().process(output(MemTotal().command(), tmp_path, there)) == size
 
 
 def test_cpus_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     command = str(Processors().command())
-    assert Processors().process(said(f"taskset --cpu-list 0 {command}", tmp_path, {})) == 1
+    assert Processors().process(output(f"taskset --cpu-list 0 {command}", tmp_path, {})) == 1
 
 
 def test_a_folder_s_room_is_that_of_the_disk_it_will_be_on(tmp_path: Path) -> None:
-    found = Room().process(said(Room().command(str(tmp_path / "a b/c")), tmp_path, {}))
+    found = Room().process(output(Room().command(str(tmp_path / "a b/c")), tmp_path, {}))
     assert found
     assert found.writable
     assert found.size > 0
@@ -112,14 +112,14 @@ def test_compose_in_root_s_own_folder_is_found(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     command = OwnCompose().command()
-    assert said(command, tmp_path, {}) == []
+    assert output(command, tmp_path, {}) == []
     plugin = tmp_path / ".docker/cli-plugins/docker-compose"
     plugin.parent.mkdir(parents=True)
     plugin.write_text("#!/bin/sh\necho 2.2.3\n")
     plugin.chmod(0o755)
-    assert said(command, tmp_path, {}) == [str(plugin), "2.2.3"]
+    assert output(command, tmp_path, {}) == [str(plugin), "2.2.3"]
     plugin.chmod(0o644)
-    assert said(command, tmp_path, {}) == [str(plugin)]
+    assert output(command, tmp_path, {}) == [str(plugin)]
 
 
 def test_proxies_of_the_docker_command_are_found(
@@ -127,11 +127,11 @@ def test_proxies_of_the_docker_command_are_found(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     fact = ClientProxies()
-    assert said(fact.command(), tmp_path, {}) == []
+    assert output(fact.command(), tmp_path, {}) == []
     config = tmp_path / ".docker/config.json"
     config.parent.mkdir()
     config.write_text('{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}}')
-    assert fact.process(said(fact.command(), tmp_path, {})) == ["httpProxy"]
+    assert fact.process(output(fact.command(), tmp_path, {})) == ["httpProxy"]
 
 
 ROUTES = "Iface\tDestination\tGateway\n"
@@ -158,5 +158,5 @@ def test_the_mtu_is_that_of_the_way_out(
     routes: list[str], devices: dict[str, str], mtu: int, tmp_path: Path
 ) -> None:
     table = {"proc/net/route": ROUTES + "".join(f"{line}\n" for line in routes)}
-    lines = said(UplinkMtu().command(), tmp_path, table | devices)
+    lines = output(UplinkMtu().command(), tmp_path, table | devices)
     assert (UplinkMtu().process(lines) if lines else UplinkMtu.default()) == mtu

@@ -45,9 +45,9 @@ oom_kill 2
 bytes 1000000500"""
 
 
-@pytest.mark.parametrize("said", [V1, V2])
-def test_both_hierarchies_tell_the_same(said: str) -> None:
-    found = OllamaLoad().process(said.splitlines())
+@pytest.mark.parametrize("output", [V1, V2])
+def test_both_hierarchies_tell_the_same(output: str) -> None:
+    found = OllamaLoad().process(output.splitlines())
     assert (round(found.cpus, 6), round(found.throttled_seconds, 6)) == (1.8, 0.1)
     assert found == Load(found.cpus, found.throttled_seconds, memory=10**9, killed=2)
 
@@ -57,8 +57,8 @@ def test_a_client_that_left_the_queue_has_not_failed() -> None:
 
 
 def test_the_page_tells_of_its_own_questions() -> None:
-    said = ["   3 answered 2000 page", "   1 left 90 page", "   2 hung 7000 page", "  40 503 -1 L"]
-    assert LastMinutes().process(said) == Asked(3, 40, 2, {2000: 3, 7000: 2})  # type: ignore[arg-type]  # a Counter is one
+    log = ["   3 answered 2000 page", "   1 left 90 page", "   2 hung 7000 page", "  40 503 -1 L"]
+    assert LastMinutes().process(log) == Asked(3, 40, 2, {2000: 3, 7000: 2})  # type: ignore[arg-type]  # a Counter is one
 
 
 PAGE = '{"time":"t","client":"172.18.0.4","token":"","route":"/api/chat","model":"m","status":200,"wait_ms":5,"total_ms":9,"bytes":1,"end":"--"}'
@@ -76,14 +76,14 @@ def test_a_question_of_the_page_counts_once(page: str, found: Asked) -> None:
         f"docker() {{ case \"$*\" in *NetworkSettings*) {page};; *gateway) echo '{gateway}';;"
         f" *) echo '{STUDENT}';; esac; }}"
     )
-    words = ["sh", "-c", f"{double}\n{LastMinutes().command()}"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert LastMinutes().process(said.splitlines()) == found
+    command = ["sh", "-c", f"{double}\n{LastMinutes().command()}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert LastMinutes().process(output.splitlines()) == found
 
 
 def test_logs_that_cannot_be_read_are_no_silence() -> None:
-    words = ["sh", "-c", f"docker() {{ false; }}\n{LastMinutes().command()}"]
-    assert subprocess.run(words).returncode
+    command = ["sh", "-c", f"docker() {{ false; }}\n{LastMinutes().command()}"]
+    assert subprocess.run(command).returncode
 
 
 def test_the_page_s_queue_counts() -> None:
@@ -106,8 +106,8 @@ def test_a_certificate_s_end_is_what_the_address_shows(tmp_path: Path) -> None:
         threading.Thread(target=_greet, args=(server, context), daemon=True).start()
         command = ShownCertificate().command(f"127.0.0.1:{server.getsockname()[1]}")
         shell = ["sh", "-c", f"( {command}\n) </dev/null 2>/dev/null"]
-        said = subprocess.run(shell, capture_output=True, text=True).stdout
-    left = ShownCertificate().process(said.splitlines()).not_valid_after_utc - now
+        output = subprocess.run(shell, capture_output=True, text=True).stdout
+    left = ShownCertificate().process(output.splitlines()).not_valid_after_utc - now
     assert timedelta(days=390) < left < timedelta(days=397)
 
 

@@ -59,18 +59,18 @@ class Host:
         self.releases = self.folder / "releases"
         self.unconfirmed = self.releases / "unconfirmed"
 
-    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.doubles}:{os.environ['PATH']}"
         self.calls.write_text("")
         with self.log.open("w") as log:  # whoever watches goes on with it
             done = subprocess.run(
-                ["sh", SCRIPT, self.lock, self.folder, *words],
+                ["sh", SCRIPT, self.lock, self.folder, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
                 env=os.environ | {"PATH": path, "CALLS": str(self.calls)} | SECONDS | environment,
             )
-        return subprocess.CompletedProcess(words, done.returncode, self.log.read_text(), "")
+        return subprocess.CompletedProcess(arguments, done.returncode, self.log.read_text(), "")
 
     def stage(
         self, text: str, config: str = "", secrets: Mapping[str, str] = NOTHING, **env: str

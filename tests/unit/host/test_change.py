@@ -14,10 +14,10 @@ from tests.unit.host.double import CONFIG, CURL, Host
 pytestmark = pytest.mark.process
 
 
-def calls(service: Host, *words: str) -> list[str]:
-    """Which of these words the program's calls had, in their order."""
+def calls(service: Host, *patterns: str) -> list[str]:
+    """Which of these patterns the program's calls had, in their order."""
     lines = service.calls.read_text().splitlines()
-    return [word for line in lines for word in words if word in line]
+    return [pattern for line in lines for pattern in patterns if pattern in line]
 
 
 STEPS = ("pull", "ollama state maint", " up --detach --remove", "/api/create", "ollama state ready")
@@ -49,8 +49,8 @@ def test_a_token_that_was_taken_away_is_told_to_the_running_gateway(service: Hos
     (service.doubles / "curl").write_text(f"#!/bin/sh\n{stale}")
     assert service.run("switch", "staged").returncode == 0
     map_ = "del map /usr/local/etc/haproxy/tokens.map"
-    said = [line for line in service.calls.read_text().splitlines() if map_ in line or "USR2" in line]  # fmt: skip
-    assert [line.rpartition(" ")[2] for line in said] == ["bb", "ollama-gateway"]
+    commands = [line for line in service.calls.read_text().splitlines() if map_ in line or "USR2" in line]  # fmt: skip
+    assert [line.rpartition(" ")[2] for line in commands] == ["bb", "ollama-gateway"]
 
 
 def test_programs_of_the_gateway_come_back_with_its_configuration(service: Host) -> None:
@@ -108,9 +108,9 @@ def test_compose_sees_our_file_and_nothing_of_the_host_s(service: Host) -> None:
 
 def test_what_runs_without_a_release_becomes_one(service: Host) -> None:
     (service.folder / "docker-compose.yml").write_text("theirs")
-    told = json.dumps({"by": "CORP\\new@pc"})
-    assert service.run("adopt", told).stdout == "release 1 is kept\n"
-    assert (service.releases / "1" / "release.json").read_text() == f"{told}\n"
+    record = json.dumps({"by": "CORP\\new@pc"})
+    assert service.run("adopt", record).stdout == "release 1 is kept\n"
+    assert (service.releases / "1" / "release.json").read_text() == f"{record}\n"
     # Of its model nothing is known, so nothing is done to it.
     service.stage("broken")
     done = service.run("switch", "staged")

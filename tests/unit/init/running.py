@@ -17,8 +17,8 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def init(*words: str, **more: Any) -> Result:
-    return CliRunner().invoke(cli, ["init", *words], **more)
+def init(*arguments: str, **more: Any) -> Result:
+    return CliRunner().invoke(cli, ["init", *arguments], **more)
 
 
 def answered(**other: Any) -> Answers:

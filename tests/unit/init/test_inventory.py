@@ -24,8 +24,8 @@ from tests.unit.test_plan import pyinfra
 
 def test_what_is_written_is_what_was_said(site: Path) -> None:
     (site / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
-    words = ("--host", "class-1=10.0.0.5", "--host", "hall.school.lan", "--user", "ops")
-    done = init("school", *words, "--key", "key", "--students", "20", "--lan")
+    arguments = ("--host", "class-1=10.0.0.5", "--host", "hall.school.lan", "--user", "ops")
+    done = init("school", *arguments, "--key", "key", "--students", "20", "--lan")
     assert done.exit_code == 0, done.output
     assert files(site) == ["inventories/school.py", "key"]
     written = runpy.run_path(str(site / "inventories/school.py"))
@@ -44,8 +44,8 @@ def test_what_is_written_is_what_was_said(site: Path) -> None:
 
 def test_acme_names_every_host_s_own_name(site: Path) -> None:
     hosts = ("--host", "class-1=ai.school.example", "--host", "b.school.example")
-    words = (*hosts, "--students", "12", "--lan", "--tls", "acme", "--agree-tos")
-    done = init("school", *words)
+    arguments = (*hosts, "--students", "12", "--lan", "--tls", "acme", "--agree-tos")
+    done = init("school", *arguments)
     assert done.exit_code == 0, done.output
     written = runpy.run_path(str(site / "inventories/school.py"))["medium"]
     assert [data["gateway_tls_names"] for _, data in written] == [
@@ -105,17 +105,17 @@ SITES: dict[str, dict[str, Any]] = {
 def test_the_project_itself_accepts_what_was_written(
     site_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = answered(**site_data)
+    chosen = answered(**site_data)
     path = tmp_path / "school.py"
-    path.write_text(inventory_text(said))
+    path.write_text(inventory_text(chosen))
     for token in ("admin", "class"):
         create_all(tmp_path, [NewFile(f"secrets/tokens/school/{token}.token", token * 9, 0o600)])
     monkeypatch.chdir(tmp_path)
     checked = check(str(path), (), pyinfra)
     assert checked.faults == {}
-    assert checked.names == [host.name for host in said.hosts]
+    assert checked.names == [host.name for host in chosen.hosts]
     assert [target.data.get("ssh_hostname") for target in checked.targets] == [
-        host.address or None for host in said.hosts
+        host.address or None for host in chosen.hosts
     ]
 
 
@@ -123,9 +123,9 @@ def test_the_project_itself_accepts_what_was_written(
 def test_it_is_formatted_and_every_line_is_explained(site_data: dict[str, Any]) -> None:
     text = inventory_text(answered(**site_data))
     ruff = Path(sys.executable).parent / "ruff"
-    for words in (("format", "--check"), ("check",)):
+    for arguments in (("format", "--check"), ("check",)):
         done = subprocess.run(
-            [ruff, *words, "--no-cache", "--stdin-filename", "inventories/school.py"],
+            [ruff, *arguments, "--no-cache", "--stdin-filename", "inventories/school.py"],
             input=text,
             capture_output=True,
             text=True,

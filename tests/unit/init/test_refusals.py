@@ -36,7 +36,7 @@ def test_a_name_that_no_inventory_can_have(site: Path, name: str, fault: str) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         (["--host", "-x"], "host: '-x' is not understood; write it like 10.0.0.5, class-1.school"),
         (["--host", "ops@10.0.0.5"], "host: 'ops@10.0.0.5' is not understood"),
@@ -78,14 +78,16 @@ def test_a_name_that_no_inventory_can_have(site: Path, name: str, fault: str) ->
         (["--key", "a\nb"], "key: 'a\\nb' is no path; name the file of a private key"),
     ],
 )
-def test_an_odd_answer_is_refused_in_a_sentence(site: Path, words: list[str], fault: str) -> None:
+def test_an_odd_answer_is_refused_in_a_sentence(
+    site: Path, arguments: list[str], fault: str
+) -> None:
     (site / "half.pub").touch()
-    assert command_error(init("school", *ENOUGH, *words)).startswith(fault)
+    assert command_error(init("school", *ENOUGH, *arguments)).startswith(fault)
     assert files(site) == ["half.pub"]
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         ([], "there is no terminal to ask at; say --host, --students, --lan or --no-lan"),
         (ENOUGH[:2], "there is no terminal to ask at; say --students, --lan or --no-lan"),
@@ -98,9 +100,9 @@ def test_an_odd_answer_is_refused_in_a_sentence(site: Path, words: list[str], fa
     ],
 )
 def test_without_a_terminal_what_is_missing_is_a_mistyped_command(
-    words: list[str], fault: str
+    arguments: list[str], fault: str
 ) -> None:
-    done = command("tests.unit.alone", "init", "no_school", *words)
+    done = command("tests.unit.alone", "init", "no_school", *arguments)
     assert (done.returncode, done.stdout) == (3, "")
     assert f"Error: {fault}" in done.stderr
     assert not (ROOT / "inventories/no_school.py").exists()

@@ -97,21 +97,21 @@ sys.exit(subprocess.run(["sh", "-c", 'sh "$@"; exit $?', "login", *sys.argv[2:]]
 
 @pytest.mark.parametrize("name", ["sshd", "sshd-session"])
 def test_the_login_s_own_server_holds_it(name: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", SERVER, name, str(SCRIPT), f"{tmp_path}/lock", "ops@school"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [sys.executable, "-c", SERVER, name, str(SCRIPT), f"{tmp_path}/lock", "ops@school"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lock").read_text().split()[0] == done.stdout.strip()
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("sshd-session", "sshd-session"), ("dropbear", "dropbear")]
+    ("name", "message"), [("sshd-session", "sshd-session"), ("dropbear", "dropbear")]
 )
-def test_a_login_s_server_is_known_by_name(name: str, told: str, tmp_path: Path) -> None:
+def test_a_login_s_server_is_known_by_name(name: str, message: str, tmp_path: Path) -> None:
     script = tmp_path / "fact"
     script.write_text(LoginServer().command())
-    words = [sys.executable, "-c", SERVER, name, str(script)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == told
+    command = [sys.executable, "-c", SERVER, name, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == message
 
 
 def test_a_login_by_another_server_is_known_by_what_it_began_with() -> None:

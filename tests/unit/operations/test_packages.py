@@ -238,8 +238,8 @@ def test_a_pin_of_somebody_else_s_stays() -> None:
 def test_apt_learns_of_a_repository_last() -> None:
     commands = plan(packages.repository, **REPOSITORY)
     first = {
-        word: next(place for place, command in enumerate(commands) if word in command)
-        for word in ("curl", "sha256sum --check", " update -o", "sources.list.d")
+        step: next(place for place, command in enumerate(commands) if step in command)
+        for step in ("curl", "sha256sum --check", " update -o", "sources.list.d")
     }
     assert list(first.values()) == sorted(first.values())
     *_, known, clean, asked = commands

@@ -29,8 +29,8 @@ time.sleep(float(sys.argv[2]))
 def held(path: Path, seconds: float) -> Iterator[int]:
     """A lock as apt and dpkg take it, by another process; its pid."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-c", HOLD, str(path), str(seconds)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
         yield process.pid

@@ -28,8 +28,8 @@ PATIENCE = release.Patience(queue=1, start=180, load=900, answer=300, look=45)
 
 
 def current(version: str = DECLARED.version, touched: int = 0, begun: int = 0) -> dict[Any, Any]:
-    told = ["3", json.dumps({"version": version}), str(touched), str(begun)]
-    return {"readlink current": told}
+    link = ["3", json.dumps({"version": version}), str(touched), str(begun)]
+    return {"readlink current": link}
 
 
 def digests(owner: int = 99, other: dict[str, str] | None = None) -> dict[Any, Any]:
@@ -120,15 +120,15 @@ def test_where_the_engine_maps_users_the_files_are_theirs() -> None:
     assert plan(release.staged, mapped | current() | digests(), **STAGE) != []
 
 
-def words_of(command: str) -> list[str]:
-    words = shlex.split(command)
-    return words[words.index("switch") : words.index("2>&1") - 1]
+def arguments_of(command: str) -> list[str]:
+    arguments = shlex.split(command)
+    return arguments[arguments.index("switch") : arguments.index("2>&1") - 1]
 
 
 def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
     for loaded in ("", "old"):
         command, *_ = plan(release.switched, AS_DECLARED | {":8404/version": loaded}, **SWITCH)
-        assert words_of(command) == ["switch", "current"]
+        assert arguments_of(command) == ["switch", "current"]
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_a_gateway_that_was_never_told_is_told_by_the_next_run() -> None:
 )
 def test_a_file_changed_by_hand_is_put_back(other: dict[Any, Any]) -> None:
     command, *_ = plan(release.switched, AS_DECLARED | other, **SWITCH)
-    assert words_of(command) == ["switch", "current"]
+    assert arguments_of(command) == ["switch", "current"]
 
 
 def test_a_limit_changed_by_hand_replaces_the_container() -> None:
     drifted = lines(compose_answer(changed("HostConfig.Memory", 2**30)))
     command, refusal = plan(release.switched, AS_DECLARED | drifted, **SWITCH)
-    assert words_of(command) == ["switch", "current", "ollama"]
+    assert arguments_of(command) == ["switch", "current", "ollama"]
     assert "ollama: after the start it still Memory is 1073741824, declared" in refusal
 
 
@@ -162,12 +162,12 @@ def test_what_answered_is_committed() -> None:
 
 def test_secrets_with_another_owner_are_staged_anew() -> None:
     command, *_ = plan(release.switched, AS_DECLARED | digests(0), **SWITCH)
-    assert words_of(command)[:2] == ["switch", "staged"]
+    assert arguments_of(command)[:2] == ["switch", "staged"]
 
 
 def test_what_another_run_has_staged_is_not_run() -> None:
     command, *_ = plan(release.switched, current("older") | digests() | UP, **SWITCH)
-    assert words_of(command)[:2] == ["switch", "staged"]
+    assert arguments_of(command)[:2] == ["switch", "staged"]
 
 
 SETTLE: dict[str, Any] = {
@@ -178,8 +178,8 @@ SETTLE: dict[str, Any] = {
 
 def test_before_the_first_change_there_is_something_to_go_back_to() -> None:
     (adopt,) = plan(release.settled, UP, **SETTLE)
-    *_, verb, told = shlex.split(adopt)
-    assert (verb, json.loads(told)) == ("adopt", {"version": "found", **RECORD})
+    *_, verb, link = shlex.split(adopt)
+    assert (verb, json.loads(link)) == ("adopt", {"version": "found", **RECORD})
     assert plan(release.settled, current() | UP, **SETTLE) == []
     assert plan(release.settled, {}, **SETTLE) == []
 

@@ -101,7 +101,7 @@ def test_a_model_beside_the_first_is_asked_by_what_it_can(
 
 
 @pytest.mark.parametrize(
-    ("what", "context", "said"),
+    ("what", "context", "message"),
     [
         ("embed", 8192, "app_models: e:1 embeds and cannot chat; take it off the list"),
         (
@@ -113,14 +113,14 @@ def test_a_model_beside_the_first_is_asked_by_what_it_can(
     ],
 )
 def test_a_model_that_students_choose_chats_and_has_room_for_a_question(
-    what: str, context: int, said: str, caplog: pytest.LogCaptureFixture
+    what: str, context: int, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     info = {"general.architecture": "llama", "llama.context_length": context}
     shown = json.dumps({"capabilities": CAN[what], "model_info": info})
     with fake_host({"/api/show": shown, "/api/generate": ANSWER, "/api/embed": VECTOR}) as host:
         well = smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, yes, page_tokens=3000)
-        assert well is not bool(said)
-        assert said in caplog.text
+        assert well is not bool(message)
+        assert message in caplog.text
 
 
 def test_a_model_beside_the_first_is_left_alone_where_nothing_has_changed() -> None:
