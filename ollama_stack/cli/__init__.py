@@ -45,10 +45,14 @@ def cli() -> None:
     help="One host; may be given again.",
 )
 @click.option("--user", metavar="USER", help="The user who logs in over SSH; root unless said.")
-@click.option("--key", metavar="FILE", help="The login's private key; SSH's own choice unless said.")
+@click.option(
+    "--key", metavar="FILE", help="The login's private key; SSH's own choice unless said."
+)
 @click.option("--students", metavar="NUMBER", help="Students at once on each host.")
 @click.option("--lan/--no-lan", default=None, help="Students open the page from the network.")
-@click.option("--api/--no-api", default=None, help="Programs of the network use the API, with a token.")
+@click.option(
+    "--api/--no-api", default=None, help="Programs of the network use the API, with a token."
+)
 @click.option(
     "--tls", metavar="own|acme|FILE", help="The page's certificate; own unless said (docs/tls.md)."
 )
