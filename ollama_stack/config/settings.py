@@ -72,7 +72,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         unit="Go duration",
     )
     ollama_cpus: Cpus = setting(
-        "CPU limit of the container; the runner gets a thread for each whole one",
+        "CPU limit of the container; the runner gets a thread for each whole one, and a fraction computes nothing",
         "rule of thumb; #17916: more threads than the limit are 45 times slower",
         unit="CPUs",
         rule="at most the host's",
