@@ -87,7 +87,7 @@ def ask(name: str, given: Given, here: Path) -> Answers:
 def _tls(given: Given, here: Path, hosts: Sequence[answers.NewHost]) -> str:
     way = _answer(
         given.tls,
-        "Its certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
+        "The page's certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
         partial(answers.tls, here=here, hosts=hosts),
         "own",
     )
