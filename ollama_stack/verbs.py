@@ -148,7 +148,7 @@ def bundle(inventory: str, limit: Sequence[str], out: str, machine: Machine) -> 
         digest = make(
             [read_settings(target.data) for target in targets], machine, path, Console(stderr=True)
         )
-    except DeployError as error:  # pip's words
+    except DeployError as error:  # pip's output
         raise ValueError(str(error)) from error
     sys.stdout.write(f"{path} is written, {path.stat().st_size / 1e6:.0f} MB, {digest}\n")
     return 0

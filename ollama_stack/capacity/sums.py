@@ -53,7 +53,7 @@ class Measured:
     ollama: str | None = None
     """Version of the server that runs there."""
     no_packages: str = ""
-    """Why the controller cannot download what the page is to be built from; pip's words."""
+    """Why the controller cannot download what the page is to be built from, by pip's output."""
     bundle_faults: list[str] = field(default_factory=list)
     """Why the bundle cannot make of the host what is declared, each with its way out."""
     system_faults: list[str] = field(default_factory=list)

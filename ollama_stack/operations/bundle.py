@@ -46,7 +46,7 @@ def loaded(image: str, bundle: str, folder: str) -> Commands:
             f"| {DOCKER} load --quiet >/dev/null && {DOCKER} image inspect",
             *(QuoteString(packed.name), ">/dev/null && rm -rf", QuoteString(place)),
         ),
-        f"bundle: Docker does not take {packed.name}, see its words above; what runs is untouched",
+        f"bundle: Docker does not take {packed.name}, see its output above; what runs is untouched",
     )
 
 

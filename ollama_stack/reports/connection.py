@@ -1,4 +1,4 @@
-"""Pure: why a host cannot be reached, from pyinfra's words to a setting, a problem and a way out."""
+"""Pure: why a host cannot be reached, from pyinfra's message to a setting, a problem and a way out."""
 
 from __future__ import annotations
 

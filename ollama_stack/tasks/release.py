@@ -163,7 +163,7 @@ def stage_release(settings: Settings, declared: release.Declared) -> None:
         image=settings.gateway_image_ref,
         pull_failed=(
             f"ollama_image: {settings.ollama_image_ref} cannot be pulled; check the name and that its "
-            "registry answers (mirror); the old compose file is untouched. If the words above are "
+            "registry answers (mirror); the old compose file is untouched. If the output above is "
             f"about {' or '.join(others.values())}: the same goes for {' and '.join(others)}"
         ),
     )
