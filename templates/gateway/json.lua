@@ -31,32 +31,38 @@ end
 
 local SPACES = { [" "] = true, ["\t"] = true, ["\r"] = true, ["\n"] = true }
 
+-- The next character that is no space.
 function Reader:space()
     local found = self.text:sub(self.at, self.at)
     if SPACES[found] then
-        self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
+        self.at = self.text:match("^[ \t\r\n]*()", self.at)
         found = self.text:sub(self.at, self.at)
     end
     return found
 end
 
+function Reader:step()
+    self.at = self.at + 1
+    return self:space()
+end
+
 function Reader:string()
     local text, start, at = self.text, self.at + 1, self.at + 1
     while true do
-        local stop = text:find('[\0-\31"\\]', at)
-        local found = stop and text:sub(stop, stop)
+        local stop = text:match('^[^\0-\31"\\]*()', at) -- find() takes three times as long
+        local found = text:sub(stop, stop)
         if found == '"' then
             self.at = stop + 1
             if stop - start > #LONG_TEXT then
-                return LONG_TEXT
+                return LONG_TEXT, true
             end
             local written = text:sub(start, stop - 1)
             if at == start or #written > NAME then
-                return written
+                return written, at ~= start
             end
-            return unescaped(written)
+            return unescaped(written), true
         elseif found ~= "\\" then
-            self:wrong(found and "a control character" or "a string without an end")
+            self:wrong(found == "" and "a string without an end" or "a control character")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
             at = stop + 2
         elseif text:find("^u%x%x%x%x", stop + 1) then
@@ -80,14 +86,14 @@ function Reader:number()
 end
 
 function Reader:object(depth)
-    local fields, first = {}, true
-    self.at = self.at + 1
-    while self:space() ~= "}" or not first do
-        if self:space() ~= '"' then
+    local fields, next = {}, self:step()
+    local more = next ~= "}"
+    while more do
+        if next ~= '"' then
             self:wrong("no key")
         end
-        local key = self:string()
-        if key:find('[\0-\31"\\]') then
+        local key, escapes = self:string()
+        if escapes and key:find('[\0-\31"\\]') then
             self:wrong("a control character, a quote or a backslash in a key")
         elseif fields[key] ~= nil then
             self:wrong("a key for the second time")
@@ -96,37 +102,33 @@ function Reader:object(depth)
         end
         self.at = self.at + 1
         fields[key] = self:value(depth)
-        first = false
-        local next = self:space()
-        if next == "}" then
-            break
-        elseif next ~= "," then
-            self:wrong("no comma")
-        end
-        self.at = self.at + 1
+        next, more = self:after("}")
     end
     self.at = self.at + 1
     return { fields = fields }
 end
 
+-- What stands after a value and its comma, and whether there was one.
+function Reader:after(close)
+    local next = self:space()
+    if next == "," then
+        return self:step(), true
+    elseif next ~= close then
+        self:wrong("no comma")
+    end
+end
+
 function Reader:array(depth)
     local array = { items = {}, n = 0, from = self.places and {}, to = self.places and {} }
-    self.at = self.at + 1
-    while self:space() ~= "]" or array.n > 0 do
+    local more = self:step() ~= "]"
+    while more do
         array.n = array.n + 1
-        self:space()
         local from = self.at
         array.items[array.n] = self:value(depth)
         if self.places then
             array.from[array.n], array.to[array.n] = from, self.at - 1
         end
-        local next = self:space()
-        if next == "]" then
-            break
-        elseif next ~= "," then
-            self:wrong("no comma")
-        end
-        self.at = self.at + 1
+        _, more = self:after("]")
     end
     self.at = self.at + 1
     return array
