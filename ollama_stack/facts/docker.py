@@ -166,40 +166,6 @@ class ComposeVersion(FactBase[str | None]):
         return "docker compose version --short 2>/dev/null || true"
 
 
-class OwnCompose(FactBase[list[str]]):
-    """The Compose plugin in root's own folder, which goes before every other: its path and version."""
-
-    default = list
-
-    @override
-    def command(self) -> str:
-        return (
-            'file=${HOME:-/root}/.docker/cli-plugins/docker-compose; ! test -e "$file" ||'
-            ' { echo "$file"; "$file" version --short 2>/dev/null || true; }'
-        )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
-
-
-class ClientProxies(FactBase[list[str]]):
-    """Proxies that root's docker command gives to every new container (``proxies`` in its configuration)."""
-
-    default = list
-
-    @override
-    def command(self) -> str:
-        return (
-            """grep -oE '"(http|https|ftp|all)Proxy"' "${HOME:-/root}/.docker/config.json" 2>/dev/null"""
-            " | sort -u || true"
-        )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return [name.strip('"') for name in output]
-
-
 class Compose(FactBase[ComposeProject | None]):
     """A compose file as Compose resolves it beside its live containers; None without a file.
 

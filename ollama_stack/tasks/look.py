@@ -14,16 +14,15 @@ from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
 from ollama_stack.config.settings import Settings
 from ollama_stack.containers import CONTAINERS
 from ollama_stack.facts.docker import (
-    ClientProxies,
     Compose,
     ComposeVersion,
     DaemonConfig,
     Engine,
     InitSystem,
     OtherEngine,
-    OwnCompose,
     SliceMemory,
 )
+from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
@@ -42,7 +41,7 @@ HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
     *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
-    *(ClientProxies, OwnCompose, Unbounded),
+    *(BrokenStore, ClientProxies, OwnCompose, Unbounded),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ollama_stack.capacity.budget import IMAGES
 from ollama_stack.config.settings import Settings
-from ollama_stack.facts.docker import ClientProxies, OwnCompose
+from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
 from ollama_stack.facts.host import Room
 from ollama_stack.facts.kernel import Unbounded
 from ollama_stack.facts.memory import known
@@ -22,7 +22,7 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
     images = len(set(to_pull) & set(IMAGES))
     least = dict.fromkeys((settings.ollama_dir, *OURS), (LEAST_SIZE, LEAST_FILES))
     least |= {image_root: (0, images * IMAGE_FILES)}
-    return [*_bounds(), *_compose(), *_proxies(), *_room(least)]
+    return [*_bounds(), *_compose(), *_proxies(), *(_store() if images else ()), *_room(least)]
 
 
 def _bounds() -> Iterator[str]:
@@ -53,6 +53,16 @@ def _proxies() -> Iterator[str]:
         yield (
             f"docker: ~/.docker/config.json of this login gives {' and '.join(names)} to every container, whose "
             "local calls they would catch; remove them there, and set proxy here"
+        )
+
+
+def _store() -> Iterator[str]:
+    if found := known(BrokenStore):
+        program, *words = found
+        yield (
+            f"docker: {program}, which root's docker gets its passwords from, fails ({' '.join(words) or 'in silence'}), "
+            "and with it every pull; remove credsStore from ~/.docker/config.json there, or the package that has "
+            "that program (golang-docker-credential-helpers)"
         )
 
 

@@ -36,6 +36,11 @@ pytestmark = pytest.mark.process
             "docker: ~/.docker/config.json of this login gives httpProxy and httpsProxy to every container",
         ),
         (
+            {"credsStore": ["docker-credential-pass", "gpg: no secret key"]},
+            "docker: docker-credential-pass, which root's docker gets its passwords from, fails (gpg: no "
+            "secret key), and with it every pull; remove credsStore from ~/.docker/config.json there, or",
+        ),
+        (
             {
                 'p=/opt/ollama;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "r 9999999999 99999"
             },

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_stack.facts.docker import ClientProxies, OwnCompose
+from ollama_stack.facts.docker_client import ClientProxies, OwnCompose
 from ollama_stack.facts.host import Room, Space, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
 
