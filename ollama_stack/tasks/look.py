@@ -18,6 +18,7 @@ from ollama_stack.facts.docker import (
     ComposeVersion,
     DaemonConfig,
     Engine,
+    EngineFlags,
     InitSystem,
     OtherEngine,
     SliceMemory,
@@ -26,8 +27,8 @@ from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnComp
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import FreeDisk, HalfInstalled, Room, UplinkMtu
-from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
+from ollama_stack.facts.host import ClockOffset, FreeDisk, HalfInstalled, Room, UplinkMtu
+from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
 from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
@@ -39,9 +40,19 @@ from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
-    *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
-    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
-    *(BrokenStore, ClientProxies, OwnCompose, Unbounded),
+    *(
+        Arch,
+        ClockOffset,
+        Processors,
+        Groups,
+        InitSystem,
+        LinuxDistribution,
+        MemTotal,
+        UplinkMtu,
+        GuardRules,
+    ),
+    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, EngineFlags, OtherEngine),
+    *(BrokenStore, ClientProxies, OwnCompose, NoProfiles, Unbounded),
 )
 
 
@@ -54,7 +65,7 @@ def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
     yield FreeDisk, {"path": DATA_ROOT}
-    for folder in (DATA_ROOT, *system.OURS, settings.ollama_dir):
+    for folder in (DATA_ROOT, "/usr", *system.OURS, settings.ollama_dir):
         yield Room, {"path": folder}
     yield SliceMemory, {"unit": settings.slice}
     yield File, {"path": DAEMON_JSON}
