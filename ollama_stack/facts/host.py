@@ -70,6 +70,14 @@ class MountPoint(FactBase[str | None]):
         return output[0] if output else None
 
 
+class Userland(FactBase[str | None]):
+    """What its programs are built for, as dpkg has it (``amd64``): the kernel under them may be for more."""
+
+    @override
+    def command(self) -> str:
+        return "dpkg --print-architecture"
+
+
 class ClockOffset(FactBase[float]):
     """Seconds that the host's clock is ahead of this machine's; 0 if it does not say."""
 

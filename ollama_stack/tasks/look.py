@@ -27,7 +27,7 @@ from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnComp
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import ClockOffset, FreeDisk, HalfInstalled, Room, UplinkMtu
+from ollama_stack.facts.host import ClockOffset, FreeDisk, HalfInstalled, Room, UplinkMtu, Userland
 from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
@@ -42,6 +42,7 @@ HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
     *(
         Arch,
+        Userland,
         ClockOffset,
         Processors,
         Groups,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pyinfra.facts.files import File
-from pyinfra.facts.server import Which
+from pyinfra.facts.server import Arch, Which
 
 from ollama_stack.capacity.budget import IMAGES
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import host_of
 from ollama_stack.facts.docker import DaemonConfig, Engine, EngineFlags
 from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
-from ollama_stack.facts.host import ClockOffset, Room
+from ollama_stack.facts.host import ClockOffset, Room, Userland
 from ollama_stack.facts.kernel import Unbounded
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.docker import OLDEST_COMPOSE, is_new_enough
@@ -33,6 +33,7 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
     if not (settings.bundle or known(Engine).version or known(Which, command="dockerd")):
         least["/usr"] = (ENGINE_SIZE, LEAST_FILES)
     return [
+        *_userland(),
         *_clock(),
         *_bounds(),
         *_engine(),
@@ -42,6 +43,18 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
         *(_store() if images else ()),
         *_room(least),
     ]
+
+
+def _userland() -> Iterator[str]:
+    """A kernel of 64 bits may run a system of 32, for which no image is built."""
+    built_for = known(Userland)
+    if built_for and built_for != {"x86_64": "amd64", "aarch64": "arm64"}.get(
+        known(Arch), built_for
+    ):
+        yield (
+            f"ollama_image: there is none for {built_for}, which this host's system is built for, whatever its kernel "
+            "can; install Debian or Ubuntu for amd64 or arm64"
+        )
 
 
 def _clock() -> Iterator[str]:

@@ -36,6 +36,14 @@ pytestmark = pytest.mark.process
             "docker: ~/.docker/config.json of this login gives httpProxy and httpsProxy to every container",
         ),
         (
+            {"dpkg --print": "i386"},
+            "ollama_image: there is none for i386, which this host's system is built for, whatever its",
+        ),
+        (
+            {"uname -m": "aarch64", "dpkg --print": "armhf"},
+            "ollama_image: there is none for armhf, which this host's system is built for, whatever its",
+        ),
+        (
             {"date +%s": "1000000000"},
             "clock: this host's clock is ",
         ),
