@@ -60,11 +60,6 @@ SHELL = Variant(
     holds="HOME=/ setpriv --reuid=65534 --clear-groups docker compose version >/dev/null && "
     'test "$(stat -c %a /etc/docker /usr/local/lib/docker/cli-plugins | xargs)" = "755 755"',
 )
-STDERR = Variant(
-    "sudo does not find the host's own name, and the login's shell complains, both where errors go",
-    dirt=f"hostname class-1.invalid; echo 'echo Mind the step >&2' >>~{USER}/.config/fish/config.fish",
-    holds="sudo true 2>&1 | grep -q 'unable to resolve host'",
-)
 NOEXEC = Variant(
     "`/tmp` is mounted noexec",
     dirt="mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs /tmp",
@@ -164,7 +159,7 @@ SERVERS = (
             *(CONTEXT, CLIENT_PROXY, STORE, FOUND_STORE, OWN_COMPOSE),
             *(READ_ONLY, NO_FILES, FULL, NO_IPTABLES, LINKED),
         ),
-        serves=(SHELL, STDERR, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
+        serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
     ),
     Server(1, first="", refused=(PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
     Server(
