@@ -6,38 +6,39 @@ Run as a program it writes the table of docs/hosts.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lab.fleet import USER
+from lab.refused import (
+    CLIENT_PROXY,
+    CONTEXT,
+    DROPBEAR,
+    FOUND_STORE,
+    FULL,
+    GREETS,
+    LINKED,
+    NO_FILES,
+    NO_IPTABLES,
+    NO_JSON,
+    NO_SBIN,
+    NO_SSH,
+    NO_WAY_OUT,
+    OTHER_ENGINE,
+    OWN_COMPOSE,
+    PASSWORD,
+    PODMAN,
+    READ_ONLY,
+    STORE,
+    TCSH,
+    TLS,
+)
 from lab.tables import publish
+from lab.variant import APT, INSTALL, Variant
 
 PAGE = Path(__file__).parents[1] / "docs" / "hosts.md"
-APT = "env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0"
-INSTALL = f"{APT} update; {APT} install --no-install-recommends"
 # Until a deploy waits, then for two seconds more; its own words must not be what it looks for.
 BUSY = "timeout 120 sh -c 'until grep -qs [p]ackages-wait /proc/[0-9]*/cmdline; do sleep 1; done'; sleep 2"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Something that is not as an installer leaves it. Scripts are bash's and root's, and must succeed."""
-
-    what: str
-    dirt: str
-    refused: str = ""
-    """The words (regular expression); without them the host serves."""
-    clean: str = ""
-    """After a refusal."""
-    says: str = ""
-    """In the words of a deploy that serves (regular expression)."""
-    holds: str = ""
-    """After the deploy: so it really was, and so it still is."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    host: str = ""
-    """As the inventory is to name it; none: by SSH."""
 
 
 @dataclass(frozen=True)
@@ -51,57 +52,6 @@ class Server:
     refused: tuple[Variant, ...]
     serves: tuple[Variant, ...]
 
-
-GREETS = Variant(
-    "`~/.bashrc` greets everybody",
-    dirt=f"sed -i '1i echo Welcome to class-1!' ~{USER}/.bashrc",
-    refused="ssh_user: the login's shell says 'Welcome to class-1!' of its own accord",
-    clean=f"sed -i 1d ~{USER}/.bashrc",
-)
-TCSH = Variant(
-    "the login's shell is tcsh",
-    dirt=f"usermod --shell /bin/tcsh {USER}",
-    refused="ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does",
-    clean=f"usermod --shell /bin/bash {USER}",
-)
-OTHER_ENGINE = Variant(
-    "`DOCKER_HOST` for all users, which sudo keeps",
-    dirt="echo DOCKER_HOST=tcp://10.0.0.7:2375 >>/etc/environment; "
-    f"echo 'Defaults:{USER} !env_reset' >/etc/sudoers.d/environment",
-    refused="docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2375' for this login",
-    clean="sed -i /DOCKER_HOST/d /etc/environment; rm /etc/sudoers.d/environment",
-)
-PASSWORD = Variant(
-    "sudo asks for a password",
-    dirt=f"sed -i 's/NOPASSWD: //' /etc/sudoers.d/{USER}",
-    refused="_sudo: sudo does not work for this user without a password, see above; allow it",
-    clean=f"sed -i 's/ALL$/NOPASSWD: ALL/' /etc/sudoers.d/{USER}",
-)
-NO_SSH = Variant(
-    "a login without an SSH server's process (as Tailscale's and Teleport's; here `docker exec`)",
-    dirt="",
-    refused=r"ssh_hostname: this login comes by \w+, which has no process for it whose end would",
-    host="@docker/ollama-lab-host-1",
-)
-NO_JSON = Variant(
-    "`daemon.json` is not JSON",
-    dirt="mkdir /etc/docker; echo '{,' >/etc/docker/daemon.json",
-    refused="docker: /etc/docker/daemon.json is not a JSON object; correct or remove it",
-    clean="rm -r /etc/docker",
-)
-PODMAN = Variant(
-    "`docker` is Podman",
-    dirt=f"{INSTALL} podman-docker >/dev/null",
-    refused="docker: docker is Podman there; remove the package podman-docker",
-    clean=f"{APT} purge --autoremove podman-docker podman >/dev/null",
-)
-NO_WAY_OUT = Variant(
-    "no way out, and no `proxy` declared",
-    dirt="ip route show default >/root/route; ip route del default",
-    refused="ollama_image: https://registry-1.docker.io does not answer from the host; set mirror or proxy",
-    clean="ip route add $(cat /root/route)",
-    settings={"mirror": ""},
-)
 
 SHELL = Variant(
     "the login's shell is fish, its umask 077",
@@ -199,20 +149,16 @@ DOCKER_LIST = Variant(
     "! test -e /etc/apt/sources.list.d/ollama-stack-docker.sources && "
     "apt-get -qq -o Acquire::http::Proxy={proxy} update",
 )
-DROPBEAR = Variant(
-    "the SSH server is Dropbear",
-    dirt="dropbearconvert openssh dropbear /etc/ssh/ssh_host_ed25519_key /etc/dropbear.key 2>/dev/null; "
-    "systemctl --quiet disable --now ssh 2>/dev/null; "
-    "systemd-run --quiet --unit dropbear dropbear -F -E -r /etc/dropbear.key",
-    refused="ssh_hostname: this login's SSH server is Dropbear",
-    clean="systemctl stop dropbear; systemctl --quiet enable --now ssh 2>/dev/null",
-)
 
 SERVERS = (
     Server(
         0,
         first=f"{INSTALL} tcsh fish locales >/dev/null; rm -r /var/lib/apt/lists/*",
-        refused=(GREETS, OTHER_ENGINE, PASSWORD, NO_SSH, NO_JSON, TCSH),
+        refused=(
+            *(GREETS, OTHER_ENGINE, TLS, NO_SBIN, PASSWORD, NO_SSH, NO_JSON, TCSH),
+            *(CONTEXT, CLIENT_PROXY, STORE, FOUND_STORE, OWN_COMPOSE),
+            *(READ_ONLY, NO_FILES, FULL, NO_IPTABLES, LINKED),
+        ),
         serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
     ),
     Server(1, first="", refused=(PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
@@ -230,7 +176,7 @@ def table() -> str:
     lines = ["| what is found | a deploy | tried in the lab |", "|---|---|---|"]
     for server in SERVERS:
         for variant in (*server.refused, *server.serves):
-            refusal = re.sub(r"\\w[+*]|\\d\+", "...", variant.refused)
+            refusal = re.sub(r"\\w[+*]|\\d\+|\[[^]]*\]\+", "...", variant.refused)
             does = f"is refused: *{refusal}*" if refusal else "serves"
             how = f"{'bare' if refusal else 'deployed with the others there'}, server {server.number + 1}"
             lines.append(f"| {variant.what} | {does} | {how} |")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ollama_stack.config.monitoring import MONITORING, read_monitor
 from ollama_stack.config.settings import PYINFRA_KEY, Settings, serves
-from ollama_stack.inventory import Pyinfra, Target, limited, read_hosts, servers, unusable_keys
+from ollama_stack.inventory import Pyinfra, Target, limited, read_hosts, servers, unusable_files
 from ollama_stack.misplaced import login_faults, no_such
 from ollama_stack.rules import Hosts, refusal, run_faults, sentence
 from ollama_stack.stack.monitoring import alertmanager
@@ -59,7 +59,7 @@ def check(inventory: str, limit: Iterable[str], pyinfra: Pyinfra) -> Checked:
         hosts = {target.name: (target.groups, target.data) for target in everybody}
         for name, wrong in monitoring_faults(hosts).items():
             faults[name] = list(dict.fromkeys([*faults.get(name, []), *wrong]))
-    return Checked(inventory, targets, faults, unusable_keys(chosen), monitors)
+    return Checked(inventory, targets, faults, unusable_files(chosen), monitors)
 
 
 def check_servers(inventory: str, limit: Iterable[str], pyinfra: Pyinfra) -> Checked:

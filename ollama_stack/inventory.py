@@ -9,9 +9,11 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -226,11 +228,32 @@ def only(names: Iterable[str]) -> list[str]:
     return [argument for name in names for argument in ("--limit", name)]
 
 
-def unusable_keys(targets: Iterable[Target]) -> dict[str, list[str]]:
-    """Hosts whose private key is not on the controller: pyinfra ends in a stack trace there."""
-    keys = {target.name: target.data.get("ssh_key") for target in targets}
-    return {
-        name: [f"ssh_key: {fault}"]
-        for name, key in keys.items()
-        if key and (fault := key_fault(ROOT / os.path.expanduser(key), key))  # noqa: PTH111 no error without a home
-    }
+def unusable_files(targets: Iterable[Target]) -> dict[str, list[str]]:
+    """Hosts with an SSH file on the controller at which pyinfra ends in a stack trace."""
+    found = {target.name: [*_key_faults(target), *_config_faults(target)] for target in targets}
+    return {name: faults for name, faults in found.items() if faults}
+
+
+def _key_faults(target: Target) -> Iterator[str]:
+    key = target.data.get("ssh_key")
+    if key and (fault := key_fault(_expanded(key), key)):
+        yield f"ssh_key: {fault}"
+
+
+def _config_faults(target: Target) -> Iterator[str]:
+    named = target.data.get("ssh_config_file", "~/.ssh/config")
+    if target.name.startswith("@") and not target.name.startswith("@ssh/"):
+        return
+    with suppress(OSError):  # which pyinfra itself has words for
+        try:
+            _expanded(named).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            yield (
+                f"ssh_config_file: line {line} of {named} is not UTF-8, and a deploy reads no other; save the file "
+                "as UTF-8, or name another"
+            )
+
+
+def _expanded(path: str) -> Path:
+    return ROOT / os.path.expanduser(path)  # noqa: PTH111 no error without a home

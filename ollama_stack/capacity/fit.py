@@ -75,7 +75,15 @@ def _system(settings: Settings, measured: Measured) -> Iterator[str]:
             "docker, its containers and volumes go with it), or take another host"
         )
     if measured.other_engine == "Podman":
-        yield "docker: docker is Podman there; remove the package podman-docker, or take another host"
+        yield (
+            "docker: docker is Podman there; remove the package podman-docker (and where /run/docker.sock links to "
+            "Podman's, that link), or take another host"
+        )
+    if measured.other_engine == "rootless":
+        yield (
+            "docker: /run/docker.sock leads to the engine of a user without root's rights, which keeps to no limits; "
+            "remove that link, so that the host's own is asked"
+        )
     if not measured.daemon_config_valid:
         yield "docker: /etc/docker/daemon.json is not a JSON object; correct or remove it"
     engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+OFF = {"no", "false", "without", "off", "disable", "0"}  # as apt reads a switch
+
 
 class Entry(NamedTuple):
     """One repository of binary packages; the URI without a slash at its end."""
@@ -49,7 +51,9 @@ def _entries(file: str, lines: list[str]) -> Iterator[Entry]:
             name.lower(): value.split()
             for name, value in re.findall(r"^([\w-]+):((?:.*)(?:\n[ \t].*)*)", stanza, re.MULTILINE)
         }
-        if "deb" not in fields.get("types", ()) or fields.get("enabled", ["yes"]) == ["no"]:
+        if "deb" not in fields.get("types", ()) or not OFF.isdisjoint(
+            map(str.lower, fields.get("enabled", ()))
+        ):
             continue
         for uri in fields.get("uris", ()):
             yield from (Entry(file, uri.rstrip("/"), suite) for suite in fields.get("suites", ()))

@@ -50,6 +50,8 @@ class EngineInfo:
     """Whether it pulls through a proxy, from daemon.json or its environment."""
     insecure_registries: tuple[str, ...] = ()
     """Those that it trusts without TLS."""
+    labelled: bool = False
+    """Whether it keeps its containers from all files but those that SELinux labels as theirs."""
 
     @classmethod
     def parse(cls, info: dict[str, Any], config: list[str]) -> EngineInfo:
@@ -70,6 +72,7 @@ class EngineInfo:
             int(offset[1]) if offset else 0,
             bool(info.get("HttpProxy") or info.get("HttpsProxy")),
             tuple(name for name, index in registries.items() if not index["Secure"]),
+            "name=selinux" in (info.get("SecurityOptions") or ()),
         )
 
 
@@ -147,14 +150,29 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
         }  # as dockerd has it
 
 
+class EngineFlags(FactBase[list[str]]):
+    """What the running engine was started with; settings of daemon.json may not be among them."""
+
+    default = list
+
+    @override
+    def command(self) -> str:
+        return r"""tr '\0' '\n' <"/proc/$(cat /run/docker.pid)/cmdline" 2>/dev/null || true"""
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
 class OtherEngine(FactBase[str | None]):
-    """``snap`` or ``Podman`` where ``docker`` is that; None where it is Docker's own, or not there."""
+    """``snap``, ``Podman`` or ``rootless`` where ``docker`` asks that; None where it is the host's own, or none."""
 
     @override
     def command(self) -> str:
         return (
             "if test -e /snap/docker/current; then echo snap;"
-            " elif docker --version 2>/dev/null | grep -qi podman; then echo Podman; fi"
+            " elif docker --version 2>/dev/null | grep -qi podman; then echo Podman;"
+            " else case $(readlink -f /run/docker.sock) in *podman*) echo Podman;; /run/user/*) echo rootless;; esac; fi"
         )
 
 
@@ -164,40 +182,6 @@ class ComposeVersion(FactBase[str | None]):
     @override
     def command(self) -> str:
         return "docker compose version --short 2>/dev/null || true"
-
-
-class OwnCompose(FactBase[list[str]]):
-    """The Compose plugin in root's own folder, which goes before every other: its path and version."""
-
-    default = list
-
-    @override
-    def command(self) -> str:
-        return (
-            'file=${HOME:-/root}/.docker/cli-plugins/docker-compose; ! test -e "$file" ||'
-            ' { echo "$file"; "$file" version --short 2>/dev/null || true; }'
-        )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
-
-
-class ClientProxies(FactBase[list[str]]):
-    """Proxies that root's docker command gives to every new container (``proxies`` in its configuration)."""
-
-    default = list
-
-    @override
-    def command(self) -> str:
-        return (
-            """grep -oE '"(http|https|ftp|all)Proxy"' "${HOME:-/root}/.docker/config.json" 2>/dev/null"""
-            " | sort -u || true"
-        )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return [name.strip('"') for name in output]
 
 
 class Compose(FactBase[ComposeProject | None]):

@@ -71,3 +71,20 @@ class Unbounded(FactBase[list[str]]):
     @override
     def process(self, output: list[str]) -> list[str]:
         return output
+
+
+class NoProfiles(FactBase[bool]):
+    """Whether AppArmor is at work, and nothing there can load a profile: such a Docker starts no container."""
+
+    default = bool
+
+    @override
+    def command(self) -> str:
+        return (
+            'if test "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y &&'
+            " ! command -v apparmor_parser >/dev/null; then echo missing; fi"
+        )
+
+    @override
+    def process(self, output: list[str]) -> bool:
+        return bool(output)

@@ -20,6 +20,7 @@ from ollama_stack.facts.docker import (
     ComposeVersion,
     DaemonConfig,
     Engine,
+    EngineFlags,
 )
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import CLI_PLUGIN, DAEMON_JSON, DROP_IN, ENGINE_LOG, ENGINE_PIDFILE
@@ -141,7 +142,8 @@ def insecure_registry(registry: str, present: bool = True) -> Commands:
     config = dict(found or {})
     listed = config.get("insecure-registries", [])
     trusted = registry in known(Engine).insecure_registries
-    if (registry in listed) == trusted == present:
+    by_flag = trusted and any(flag.endswith(registry) for flag in known(EngineFlags))
+    if (registry in listed or by_flag) == trusted == present:
         host.noop(f"{registry} is already {'trusted' if present else 'unknown'}")
         return
     others = [other for other in listed if other != registry]

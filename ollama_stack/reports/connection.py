@@ -9,7 +9,7 @@ from shlex import quote
 from ollama_stack.inventory import Target
 
 ORDER = (
-    *("ssh_key", "ssh_hostname", "ssh_port", "ssh_known_hosts_file"),
+    *("ssh_key", "ssh_config_file", "ssh_hostname", "ssh_port", "ssh_known_hosts_file"),
     *("ssh_strict_host_key_checking", "ssh_user", "_sudo"),
 )
 """Settings of the way to a host, each of which hides what is wrong with the next."""

@@ -15,6 +15,7 @@ from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import host_of
 from ollama_stack.facts.docker import ComposeVersion, Engine, InitSystem
 from ollama_stack.facts.host import HalfInstalled
+from ollama_stack.facts.kernel import NoProfiles
 from ollama_stack.facts.memory import known
 from ollama_stack.operations import docker, packages
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked
@@ -41,7 +42,7 @@ def _install_packages(settings: Settings) -> None:
     packages.mended(name="Finish what dpkg left half-done", proxy=settings.proxy, _retries=1)
     packages.installed(
         name="Install what the deploy needs",
-        packages=[*NEEDED],
+        packages=[*NEEDED, *(["apparmor"] if known(NoProfiles) else [])],
         proxy=settings.proxy,
         _retries=1,  # somebody may come between the wait for apt's locks and the step
     )

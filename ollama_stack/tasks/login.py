@@ -11,12 +11,22 @@ from pyinfra.facts.server import Command
 from ollama_stack.facts.host import LoginServer
 
 QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
-VARIABLES = "printenv DOCKER_HOST DOCKER_CONTEXT || true"
-# What `docker context use` has written, for which Docker asks in this login's home.
+# Each prints what leads this login's commands elsewhere, and nothing where all is well.
+VARIABLES = "env | grep -E '^DOCKER_(HOST|CONTEXT|TLS|TLS_VERIFY)=.' || true"
+# What `docker context use` has written, for which Docker asks in this login's home, or where it is told to.
 CONTEXT = (
-    """sed -n 's/.*"currentContext": *"\\([^"]*\\)".*/\\1/p' "${HOME:-/root}/.docker/config.json" """
-    "2>/dev/null | grep -vx default || true"
+    r"""sed -n 's/.*"currentContext": *"\([^"]*\)".*/\1/p' "${HOME:-/root}/.docker/config.json" """
+    '"${DOCKER_CONFIG:-/nowhere}/config.json" 2>/dev/null | grep -vx default || true'
 )
+NO_SBIN = 'command -v start-stop-daemon >/dev/null || echo "$PATH"'  # dpkg's, on each
+ASTRAY = {
+    VARIABLES: "docker: this login has {}, so docker would talk to another engine, or otherwise; unset it for root "
+    "(see /etc/environment and root's ~/.profile)",
+    CONTEXT: "docker: this login's docker talks to the engine of the context {!r}; choose the host's own as root "
+    "(docker context use default)",
+    NO_SBIN: "_sudo: this login's PATH, {}, lacks /usr/sbin, where dpkg finds what it needs; become root with su -l, or "
+    "have sudo set it (secure_path in /etc/sudoers)",
+}
 NO_SUDO = (
     "_sudo: sudo does not work for this user without a password, see above; allow it on the host: as root, "
     "visudo -f /etc/sudoers.d/ollama-stack, with the line `USER ALL=(ALL) NOPASSWD: ALL`; or set "
@@ -41,8 +51,7 @@ def _is_usual() -> bool:
         "id --user --name",
         f"printf '%s\\n' {shlex.quote(QUOTED)}",
         f"({server})",
-        VARIABLES,
-        CONTEXT,
+        *ASTRAY,
     )
     answer = host.get_fact(Command, command="; ".join(parts), _ignore_errors=True)
     return bool(re.fullmatch(rf"root\n{re.escape(QUOTED)}\nsshd.*\n?", answer or ""))
@@ -100,19 +109,8 @@ def _no_holder() -> list[str]:
 
 
 def _led_astray() -> list[str]:
-    """Variables by which every docker command of this login would talk to another engine."""
-    found = host.get_fact(Command, command=VARIABLES)
-    if not found:
-        chosen = host.get_fact(Command, command=CONTEXT)
-        return (
-            [
-                f"docker: this login's docker talks to the engine of the context {chosen!r}; choose the host's own "
-                "as root (docker context use default)"
-            ]
-            if chosen
-            else []
-        )
-    return [
-        f"docker: DOCKER_HOST or DOCKER_CONTEXT is {found!r} for this login, so docker would talk to that "
-        "engine; unset it for root (see /etc/environment and root's ~/.profile)"
-    ]
+    """What leads every docker command to another engine, or dpkg past its programs."""
+    for command, fault in ASTRAY.items():
+        if found := host.get_fact(Command, command=command):
+            return [fault.format(" and ".join(found.splitlines()))]
+    return []

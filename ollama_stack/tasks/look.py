@@ -14,21 +14,21 @@ from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
 from ollama_stack.config.settings import Settings
 from ollama_stack.containers import CONTAINERS
 from ollama_stack.facts.docker import (
-    ClientProxies,
     Compose,
     ComposeVersion,
     DaemonConfig,
     Engine,
+    EngineFlags,
     InitSystem,
     OtherEngine,
-    OwnCompose,
     SliceMemory,
 )
+from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import FreeDisk, HalfInstalled, Room, UplinkMtu
-from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
+from ollama_stack.facts.host import ClockOffset, FreeDisk, HalfInstalled, Room, UplinkMtu, Userland
+from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
 from ollama_stack.facts.ollama import OllamaRunner, OllamaVersion
@@ -40,9 +40,20 @@ from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on shows in another answer (operations/lock.py)
-    *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
-    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
-    *(ClientProxies, OwnCompose, Unbounded),
+    *(
+        Arch,
+        Userland,
+        ClockOffset,
+        Processors,
+        Groups,
+        InitSystem,
+        LinuxDistribution,
+        MemTotal,
+        UplinkMtu,
+        GuardRules,
+    ),
+    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, EngineFlags, OtherEngine),
+    *(BrokenStore, ClientProxies, OwnCompose, NoProfiles, Unbounded),
 )
 
 
@@ -55,7 +66,7 @@ def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
     yield FreeDisk, {"path": DATA_ROOT}
-    for folder in (DATA_ROOT, *system.OURS, settings.ollama_dir):
+    for folder in (DATA_ROOT, "/usr", *system.OURS, settings.ollama_dir):
         yield Room, {"path": folder}
     yield SliceMemory, {"unit": settings.slice}
     yield File, {"path": DAEMON_JSON}

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pyinfra.facts.files import File
+from pyinfra.facts.server import Arch, Which
+
 from ollama_stack.capacity.budget import IMAGES
 from ollama_stack.config.settings import Settings
-from ollama_stack.facts.docker import ClientProxies, OwnCompose
-from ollama_stack.facts.host import Room
+from ollama_stack.config.types import host_of
+from ollama_stack.facts.docker import DaemonConfig, Engine, EngineFlags
+from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
+from ollama_stack.facts.host import ClockOffset, Room, Userland
 from ollama_stack.facts.kernel import Unbounded
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.docker import OLDEST_COMPOSE, is_new_enough
+from ollama_stack.paths import DAEMON_JSON
 
 OURS = ("/etc", "/tmp")  # noqa: S108  uploads go through it
 LEAST_SIZE, LEAST_FILES = 10 * 10**6, 1000  # files of ours: five releases, programs, units
+ENGINE_SIZE = 300 * 10**6  # Debian 12's engine has 255 MB, Compose 60 MB; Docker's own have more
+CLOCK = 3600.0  # seconds: apt's lists, and a certificate that a site has just made, are of today
 IMAGE_FILES = 15_000  # the lab's largest image, the page's, has 14,960
 
 
@@ -22,7 +30,41 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
     images = len(set(to_pull) & set(IMAGES))
     least = dict.fromkeys((settings.ollama_dir, *OURS), (LEAST_SIZE, LEAST_FILES))
     least |= {image_root: (0, images * IMAGE_FILES)}
-    return [*_bounds(), *_compose(), *_proxies(), *_room(least)]
+    if not (settings.bundle or known(Engine).version or known(Which, command="dockerd")):
+        least["/usr"] = (ENGINE_SIZE, LEAST_FILES)
+    return [
+        *_userland(),
+        *_clock(),
+        *_bounds(),
+        *_engine(),
+        *_mirror(settings),
+        *_compose(),
+        *_proxies(),
+        *(_store() if images else ()),
+        *_room(least),
+    ]
+
+
+def _userland() -> Iterator[str]:
+    """A kernel of 64 bits may run a system of 32, for which no image is built."""
+    built_for = known(Userland)
+    if built_for and built_for != {"x86_64": "amd64", "aarch64": "arm64"}.get(
+        known(Arch), built_for
+    ):
+        yield (
+            f"ollama_image: there is none for {built_for}, which this host's system is built for, whatever its kernel "
+            "can; install Debian or Ubuntu for amd64 or arm64"
+        )
+
+
+def _clock() -> Iterator[str]:
+    off = known(ClockOffset)
+    if abs(off) > CLOCK:
+        yield (
+            f"clock: this host's clock is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} this machine's, "
+            "and certificates and apt's lists count as expired or not yet valid by it; correct the one that is "
+            "wrong (timedatectl set-ntp true)"
+        )
 
 
 def _bounds() -> Iterator[str]:
@@ -36,6 +78,39 @@ def _bounds() -> Iterator[str]:
         else "boot the distribution's own kernel, or, where the host is a container, have it given these"
     )
     yield f"docker: this host's kernel cannot bound a container's {' and '.join(missing)}; {way}"
+
+
+def _engine() -> Iterator[str]:
+    """What the engine does otherwise than every engine that was tried, and no container would come through."""
+    config, flags, engine = known(DaemonConfig) or {}, known(EngineFlags), known(Engine)
+    if config.get("iptables") is False or "--iptables=false" in flags:
+        yield (
+            "docker: the engine there makes no way for its containers (iptables is false in /etc/docker/daemon.json or "
+            "among dockerd's flags): they would pull no model, and all clients have one address; unset it, or take "
+            "another host"
+        )
+    if engine.labelled or (not engine.version and config.get("selinux-enabled")):
+        yield (
+            "docker: the engine there labels files by SELinux (selinux-enabled), and ours have no labels; unset it "
+            "in /etc/docker/daemon.json, or take another host"
+        )
+
+
+def _mirror(settings: Settings) -> Iterator[str]:
+    """Where the engine does not trust the mirror, and its settings cannot be ours to change."""
+    registry, engine = host_of(settings.mirror), known(Engine)
+    listed = (known(DaemonConfig) or {}).get("insecure-registries", [])
+    trusted = engine.insecure_registries if engine.version else listed
+    if not settings.mirror.startswith("http://") or registry in trusted:
+        return
+    linked = known(File, path=DAEMON_JSON) is False
+    if linked or any(flag.startswith("--insecure-registry") for flag in known(EngineFlags)):
+        where = (
+            f"{DAEMON_JSON} is a link, so somebody else writes it"
+            if linked
+            else "dockerd has --insecure-registry among its flags, and would not start with more in its file"
+        )
+        yield f"mirror: {where}; have it trust {registry} there (insecure-registries), or give the mirror TLS"
 
 
 def _compose() -> Iterator[str]:
@@ -53,6 +128,16 @@ def _proxies() -> Iterator[str]:
         yield (
             f"docker: ~/.docker/config.json of this login gives {' and '.join(names)} to every container, whose "
             "local calls they would catch; remove them there, and set proxy here"
+        )
+
+
+def _store() -> Iterator[str]:
+    if found := known(BrokenStore):
+        program, *words = found
+        yield (
+            f"docker: {program}, which root's docker gets its passwords from, fails ({' '.join(words) or 'in silence'}), "
+            "and with it every pull; remove credsStore from ~/.docker/config.json there, or the package that has "
+            "that program (golang-docker-credential-helpers)"
         )
 
 

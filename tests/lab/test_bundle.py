@@ -16,7 +16,7 @@ import pytest
 from lab.fleet import Member
 from lab.images import PYTHONS
 from lab.inject import INVENTORY, on, serves
-from lab.variants import INSTALL
+from lab.variant import INSTALL
 from ollama_stack.capacity.fit import NEEDED
 from ollama_stack.page_image import built_name
 from tests.lab.conftest import ACTIONS, ROOT, Done, run, sh, until

@@ -13,7 +13,8 @@ import pytest
 from lab.fleet import MEMBERS, Member
 from lab.inject import INVENTORY, on, serves
 from lab.repository import docker_ce
-from lab.variants import SERVERS, Server, Variant
+from lab.variant import Variant
+from lab.variants import SERVERS, Server
 from lab.way_out import Proxy, proxy
 from tests.lab.conftest import ACTIONS, ROOT, Done, run
 from tests.lab.test_audit import audit

@@ -97,7 +97,13 @@ def test_the_limits_of_all_containers_fit_together() -> None:
         ),
         (
             {"other_engine": "Podman"},
-            "docker: docker is Podman there; remove the package podman-docker, or take another host",
+            "docker: docker is Podman there; remove the package podman-docker (and where /run/docker.sock "
+            "links to Podman's, that link), or take another host",
+        ),
+        (
+            {"other_engine": "rootless"},
+            "docker: /run/docker.sock leads to the engine of a user without root's rights, which keeps to "
+            "no limits; remove that link, so that the host's own is asked",
         ),
         (
             {"docker": "19.03.15"},

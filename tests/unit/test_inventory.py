@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_stack.inventory import Target, read_inventory, unusable_keys
+from ollama_stack.inventory import Target, read_inventory, unusable_files
 
 EXAMPLE = "inventories/example.py"
 
@@ -61,11 +61,29 @@ def test_the_audit_comes_as_an_ordinary_user(name: str) -> None:
     assert Target(name, (), {"_sudo": True}).connect("sockets").backend.sudo is False
 
 
+def test_an_ssh_configuration_that_is_not_utf_8_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own, site = tmp_path / ".ssh/config", tmp_path / "site"
+    own.parent.mkdir()
+    own.write_bytes("Host a\n# Schlüssel\n".encode("latin-1"))
+    site.write_text("# Schlüssel\n", encoding="utf-8")
+    other = {"ssh_config_file": str(site)}
+    targets = [Target("a", (), {}), Target("@local", (), {}), Target("@ssh/b", (), other)]
+    assert unusable_files(targets) == {
+        "a": [
+            "ssh_config_file: line 2 of ~/.ssh/config is not UTF-8, and a deploy reads no other; save the "
+            "file as UTF-8, or name another"
+        ]
+    }
+
+
 def test_a_key_that_cannot_be_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     keys = (str(tmp_path / "key"), "~/.ssh/no such key", "pyproject.toml", "tests")
     targets = [Target(str(place), (), {"ssh_key": key}) for place, key in enumerate(keys)]
-    assert unusable_keys([*targets, Target("none", (), {})]) == {
+    assert unusable_files([*targets, Target("none", (), {})]) == {
         "1": [
             "ssh_key: key file ~/.ssh/no such key is not there; make one with ssh-keygen -t ed25519, or "
             "name another"

@@ -116,12 +116,16 @@ def test_shipped_inventories_plan_the_upstream_parts(
             "ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does, and",
         ),
         (
-            {"printenv": "tcp://10.0.0.7:2376"},
-            "docker: DOCKER_HOST or DOCKER_CONTEXT is 'tcp://10.0.0.7:2376' for this login, so docker",
+            {"^DOCKER_": ["DOCKER_HOST=tcp://10.0.0.7:2376", "DOCKER_TLS_VERIFY=1"]},
+            "docker: this login has DOCKER_HOST=tcp://10.0.0.7:2376 and DOCKER_TLS_VERIFY=1, so docker",
         ),
         (
             {"printf '%s\\n' 'one": "odd", "currentContext": "rootless"},
             "docker: this login's docker talks to the engine of the context 'rootless'; choose the host's",
+        ),
+        (
+            {"printf '%s\\n' 'one": "odd", "command -v start": "/usr/bin:/bin"},
+            "_sudo: this login's PATH, /usr/bin:/bin, lacks /usr/sbin, where dpkg finds what it needs; become",
         ),
         (
             {"PPid": "tailscaled"},

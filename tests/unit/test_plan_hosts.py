@@ -36,6 +36,43 @@ pytestmark = pytest.mark.process
             "docker: ~/.docker/config.json of this login gives httpProxy and httpsProxy to every container",
         ),
         (
+            {"dpkg --print": "i386"},
+            "ollama_image: there is none for i386, which this host's system is built for, whatever its",
+        ),
+        (
+            {"uname -m": "aarch64", "dpkg --print": "armhf"},
+            "ollama_image: there is none for armhf, which this host's system is built for, whatever its",
+        ),
+        (
+            {"date +%s": "1000000000"},
+            "clock: this host's clock is ",
+        ),
+        (
+            {"! test -s /etc/docker/daemon.json": '{"iptables": false}'},
+            "docker: the engine there makes no way for its containers (iptables is false in /etc/docker/daemon",
+        ),
+        (
+            {"docker.pid)/cmdline": ["/usr/bin/dockerd", "--iptables=false"]},
+            "docker: the engine there makes no way for its containers (iptables is false in /etc/docker/daemon",
+        ),
+        (
+            {"! test -s /etc/docker/daemon.json": '{"selinux-enabled": true}'},
+            "docker: the engine there labels files by SELinux (selinux-enabled), and ours have no labels; unset",
+        ),
+        (
+            {"docker info": engine(SecurityOptions=["name=seccomp", "name=selinux"])},
+            "docker: the engine there labels files by SELinux (selinux-enabled), and ours have no labels; unset",
+        ),
+        (
+            {'p=/usr;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "w 100000000 99999"},
+            "disk: /usr has 100.0 MB free, 300 MB are needed; free some (du -xhd1 /usr shows",
+        ),
+        (
+            {"credsStore": ["docker-credential-pass", "gpg: no secret key"]},
+            "docker: docker-credential-pass, which root's docker gets its passwords from, fails (gpg: no "
+            "secret key), and with it every pull; remove credsStore from ~/.docker/config.json there, or",
+        ),
+        (
             {
                 'p=/opt/ollama;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "r 9999999999 99999"
             },
@@ -59,6 +96,33 @@ def test_what_a_host_cannot_do_is_refused_before_anything_changes(
     answers: dict[str, Any], refusal: str, tmp_path: Path
 ) -> None:
     refused_before_anything_changes(answers, refusal, tmp_path)
+
+
+LINK = (
+    "user=root group=root mode=lrwxrwxrwx atime=1 mtime=1 ctime=1 size=9 '/etc/docker/daemon.json'"
+)
+FLAGS = {"docker.pid)/cmdline": ["/usr/bin/dockerd", "--insecure-registry=10.0.0.8:5000"]}
+TRUSTED = {"10.0.0.9:5000": {"Secure": False}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "refusal"),
+    [
+        ({"/etc/docker/daemon.json 2>": f"{LINK} -> '/srv/daemon.json'"}, "is a link, so somebody"),
+        (FLAGS, "dockerd has --insecure-registry among its flags, and would not start with more"),
+        (FLAGS | {"docker info": engine(RegistryConfig={"IndexConfigs": TRUSTED})}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_engine_s_settings_are_changed_where_they_are_ours_to_change(
+    answers: dict[str, Any], refusal: str, tmp_path: Path
+) -> None:
+    mirror = {"10.0.0.9:5000/v2": ["{}", "200"], "compose version": "2.40.3"}
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | mirror | answers)
+    run = pyinfra(fakes, "deploy.py", "--dry", "--data", "mirror=http://10.0.0.9:5000")
+    assert run.returncode == bool(refusal), run.stderr
+    assert refusal in run.stderr
+    assert ("mirror:" in run.stderr) is bool(refusal)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +153,10 @@ def test_a_host_that_ipv6_alone_leads_out_of_pulls_no_model_by_ipv4(
     )
     assert (message in run.stderr) is refused, run.stderr
     assert run.returncode == refused
+
+
+def test_where_apparmor_is_at_work_its_programs_come_with_docker(tmp_path: Path) -> None:
+    for answers, planned in (({}, False), ({"parameters/enabled": "missing"}, True)):
+        fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
+        run = pyinfra(fakes, "deploy.py", "--dry")
+        assert ("procps, apparmor" in run.stderr) is planned, run.stderr

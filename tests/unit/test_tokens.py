@@ -9,7 +9,7 @@ from pyinfra.api import DeployError
 
 from ollama_stack import pinned_wheels
 from ollama_stack.config import tokens
-from ollama_stack.inventory import Target, unusable_keys
+from ollama_stack.inventory import Target, unusable_files
 from ollama_stack.rules import faults, secret_faults, warnings
 from tests.unit.conftest import group_data
 
@@ -50,7 +50,7 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
         tokens.certificate("~/tls.pem")
     with pytest.raises(DeployError, match="this user has no home; set XDG_CACHE_HOME"):
         pinned_wheels.cache()
-    assert unusable_keys([Target("a", (), {"ssh_key": "~/no such key"})])
+    assert unusable_files([Target("a", (), {"ssh_key": "~/no such key"})])
 
 
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:

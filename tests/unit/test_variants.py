@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.fleet import MEMBERS
-from lab.variants import PAGE, SERVERS, Variant, table
+from lab.variant import Variant
+from lab.variants import PAGE, SERVERS, table
 from ollama_stack.config.settings import Settings
 
 REFUSED = [variant for server in SERVERS for variant in server.refused]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from ollama_stack.facts.docker import ClientProxies, OwnCompose
-from ollama_stack.facts.host import Room, Space, UplinkMtu
-from ollama_stack.facts.kernel import MemTotal, Processors, Unbounded
+from ollama_stack.facts.docker import EngineFlags, OtherEngine
+from ollama_stack.facts.docker_client import ClientProxies, OwnCompose
+from ollama_stack.facts.host import ClockOffset, Room, Space, UplinkMtu
+from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 
 pytestmark = pytest.mark.process
 
@@ -30,7 +32,7 @@ def output(command: object, folder: Path, files: dict[str, str]) -> list[str]:
         (folder / name).write_text(text)
     (folder / "cgroup").mkdir(exist_ok=True)
     script = str(command).replace("/sys/fs/cgroup", f"{folder}/cgroup")
-    for root in ("/proc/", "/sys/class/"):
+    for root in ("/proc/", "/run/", "/sys/class/", "/sys/module/"):
         script = script.replace(root, f"{folder}{root}")
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
@@ -132,6 +134,51 @@ def test_proxies_of_the_docker_command_are_found(
     config.parent.mkdir()
     config.write_text('{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}}')
     assert fact.process(output(fact.command(), tmp_path, {})) == ["httpProxy"]
+
+
+def test_a_clock_s_offset_is_by_this_machine_s(tmp_path: Path) -> None:
+    fact = ClockOffset()
+    assert abs(fact.process(output(fact.command(), tmp_path, {}))) < 60
+    assert fact.process([str(int(time.time()) - 86400)]) < -86000
+
+
+def test_an_engine_s_flags_are_those_of_the_one_that_runs(tmp_path: Path) -> None:
+    fact = EngineFlags()
+    assert output(fact.command(), tmp_path, {}) == []
+    running = {"run/docker.pid": "7", "proc/7/cmdline": "dockerd\0-H\0fd://\0"}
+    assert fact.process(output(fact.command(), tmp_path, running)) == ["dockerd", "-H", "fd://"]
+
+
+@pytest.mark.parametrize(
+    ("socket", "engine"),
+    [
+        ("run/podman/podman.sock", ["Podman"]),
+        ("run/user/1000/docker.sock", ["rootless"]),
+        ("run/else.sock", []),
+        (None, []),
+    ],
+)
+def test_whose_socket_it_is(
+    socket: str | None, engine: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    if socket:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/docker.sock").symlink_to(tmp_path / socket)
+    command = OtherEngine().command().replace("docker --version", "false")
+    assert output(command, tmp_path, {socket: ""} if socket else {}) == engine
+
+
+def test_apparmor_without_its_programs_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, there = NoProfiles().command(), {"sys/module/apparmor/parameters/enabled": "Y\n"}
+    assert output(command, tmp_path, {}) == []
+    (tmp_path / "apparmor_parser").write_text("")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert output(command, tmp_path, there) == ["missing"]
+    (tmp_path / "apparmor_parser").chmod(0o755)
+    assert output(command, tmp_path, there) == []
 
 
 ROUTES = "Iface\tDestination\tGateway\n"

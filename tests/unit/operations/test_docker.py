@@ -128,6 +128,15 @@ def test_a_trusted_registry_is_left_alone() -> None:
     assert plan(docker.insecure_registry, trusted, registry="10.0.0.9:5000") == []
 
 
+def test_a_registry_that_is_trusted_by_a_flag_is_not_written_besides() -> None:
+    """With both, dockerd does not start again."""
+    trusted = {
+        "cmdline": ["/usr/bin/dockerd", "--insecure-registry", "10.0.0.9:5000"],
+        "docker info": engine(RegistryConfig=UNSAFE),
+    }
+    assert plan(docker.insecure_registry, trusted, registry="10.0.0.9:5000") == []
+
+
 def test_trusting_a_registry_keeps_the_engine_s_other_settings_and_needs_no_restart() -> None:
     commands = plan(
         docker.insecure_registry, {"test -s": '{"bip": "10.1.0.1/24"}'}, registry="10.0.0.9:5000"

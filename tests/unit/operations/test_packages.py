@@ -187,8 +187,9 @@ FOREIGN = f"{LIST}:deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.gpg] https
 BOTH = [f"{paths.SOURCES}:{line}" for line in SOURCES.splitlines()]
 
 
-def test_both_forms_of_apt_s_sources_are_read() -> None:
-    found = AptSources().process(ENTRIES.splitlines())
+@pytest.mark.parametrize("off", ["no", "False", "0"])
+def test_both_forms_of_apt_s_sources_are_read(off: str) -> None:
+    found = AptSources().process(ENTRIES.replace("Enabled: no", f"Enabled: {off}").splitlines())
     assert [(entry.uri, entry.suite) for entry in found] == [
         ("http://deb.debian.org/debian", "bookworm"),
         *(
