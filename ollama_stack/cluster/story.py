@@ -21,6 +21,7 @@ from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.memory import known
+from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.operations import lock, programs, smoke
 from ollama_stack.rules import refuse
 from ollama_stack.stack.certificates import names
@@ -128,7 +129,9 @@ def _seen(settings: Settings, place: Place) -> View:
     if not place.leader.get_fact(Which, command="docker"):
         return View()
     seen: View = place.leader.get_fact(Swarm, project=settings.ollama_project)
-    own = known(Node)
+    leader, own = place.leader.get_fact(Node), known(Node)
+    if not seen.nodes and (leader.manager or leader.state not in ("active", "inactive")):
+        refuse({host.name: [f"cluster: {no_quorum(place.leader.name, leader.address)}"]})
     ids = {node["ID"] for node in seen.nodes}
     addresses = {node["Status"].get("Addr") for node in seen.nodes}
     if own.inside and own.id not in ids and not addresses & set(own.managers):

@@ -169,10 +169,11 @@ def test_a_status_says_what_is_wrong_with_a_host() -> None:
 
 
 def test_a_status_says_that_a_manager_has_no_quorum_and_no_gateway() -> None:
-    lines = ["active true", "= ollama_ollama-low Up 2 minutes (healthy)", "? answer 000"]
+    lines = ["active true 10.0.0.1", "= ollama_ollama-low Up 2 minutes (healthy)", "? answer 000"]
     gateway, quorum = troubles(InCluster().process(lines), "ollama_ollama-low")
     assert gateway == "the gateway does not answer at this host's address"
     assert quorum.startswith("the managers have no quorum: ")
+    assert "--force-new-cluster --advertise-addr 10.0.0.1` on this host alone" in quorum
     worker = ["active false", *lines[1:]]
     assert troubles(InCluster().process(worker), "ollama_ollama-low") == []
     manager = [*lines[:2], "+ class-1 Ready Active", "? answer 401"]

@@ -59,6 +59,19 @@ def test_a_hundred_hosts_that_nobody_reaches_are_a_line_each(tmp_path: Path) -> 
     assert [host["state"] for host in hosts] == ["unreachable"] * 100
 
 
+def test_managers_without_a_quorum_are_not_taken_for_another_swarm_s(tmp_path: Path) -> None:
+    swarm: dict[str, Any] = {"LocalNodeState": "active", "NodeID": "x", "NodeAddr": "10.0.0.1"}
+    swarm |= {"ControlAvailable": True, "RemoteManagers": None}
+    answers = BARE | {
+        "command -v docker || true": "/usr/bin/docker",
+        "json .Swarm": json.dumps(swarm),
+    }
+    fakes = cluster(tmp_path, 1, 0, fake_responses=answers)
+    (reason,) = planned(fakes)["@fake/h0"]
+    assert reason.startswith("cluster: the managers have no quorum: ")
+    assert "--force-new-cluster --advertise-addr 10.0.0.1` on @fake/h0 alone, " in reason
+
+
 def test_one_certificate_is_for_every_manager_s_names_and_addresses(
     tmp_path: Path, folder: Path
 ) -> None:
