@@ -202,13 +202,7 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
     ids = {inventory.get_host(one.name).get_fact(Node).id for one in there}
     operations.removed(
         name="Remove who is no longer declared",
-        nodes={
-            node["ID"]: node["Description"]["Hostname"]
-            for node in sorted(
-                seen.nodes, key=lambda node: str(node["Status"]["State"])
-            )  # the dead first
-            if node["ID"] not in ids
-        },
+        nodes=seen.strangers(ids),
         seconds=seconds(settings.gateway_answer_limit),
         _retries=2,  # the managers may be about to choose another leader
         _retry_delay=10,

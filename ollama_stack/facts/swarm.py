@@ -67,9 +67,12 @@ class InCluster(FactBase[ClusterHost]):
 
 def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
     """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first."""
-    if seen is None or seen.state != "active":
+    if seen is None or seen.state not in ("active", "pending"):
         said = f"its engine says {seen.state}" if seen else "its engine does not say"
         return [f"it is not in the cluster: {said}; deploy"]
+    if seen.state == "pending":  # started again, it waits for who may lead
+        waits = "no manager of the cluster answers it: look at those first"
+        return [no_quorum("this host", seen.address) if seen.manager else waits]
     words = []
     if seen.manager and not seen.answers:
         words.append("the gateway does not answer at this host's address")

@@ -72,7 +72,7 @@ def test_the_managers_have_a_quorum(live: Live) -> Finding:
 def test_the_engines_are_of_one_version(live: Live) -> Finding:
     """Engines of several versions are what nobody has tried together."""
     found = nodes(live)
-    versions = sorted({node[3] for node in found.value})
+    versions = sorted({version for node in found.value for version in node[3:4]})
     return found.meets("one version", len(versions) == 1, ", ".join(versions))
 
 
