@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -77,10 +78,9 @@ def command(verb: str, inventory: Path, *words: str) -> Done:
     return run(".venv/bin/ollama-stack", verb, inventory, *words)
 
 
-def problems(inventory: Path) -> list[str]:
-    """What ``status`` says of the first host."""
-    (first, *_) = json.loads(command("status", inventory, "--json").stdout)["hosts"]
-    said: list[str] = first["problems"]
+def hosts_of(inventory: Path) -> list[dict[str, Any]]:
+    """What ``status`` says of each host."""
+    said: list[dict[str, Any]] = json.loads(command("status", inventory, "--json").stdout)["hosts"]
     return said
 
 
@@ -187,7 +187,7 @@ def test_managers_without_a_quorum_say_so_and_one_goes_on_alone(tmp_path: Path) 
         "".join(line for line in lines if '"host-2"' not in line and '"host-3"' not in line)
     )
     run("docker", "kill", *(member.container for member in HOSTS[1:]))
-    until(lambda: "no quorum" in " ".join(problems(alone)), 60)
+    until(lambda: "no quorum" in " ".join(hosts_of(alone)[0]["problems"]), 60)
     (reason,) = json.loads(command("plan", alone, "--json").stdout)["hosts"][0]["reasons"]
     assert reason.startswith("cluster: the managers have no quorum: ")
     refused = command("deploy", alone)
@@ -205,6 +205,7 @@ def test_managers_without_a_quorum_say_so_and_one_goes_on_alone(tmp_path: Path) 
         pass
     assert seen.count(200) == len(seen.rows) > 0
     run("docker", "start", *(member.container for member in HOSTS[1:]))
+    until(lambda: all(one["reached"] for one in hosts_of(ROOT / cluster.INVENTORY)), 60)
     done = deploy()
     assert done.returncode == 0, done.stderr
     settled()
