@@ -30,7 +30,7 @@ check_inventory(inventory, start.inventory)  # every setting of every host, then
 check_hosts()  # refused, all faults at once, before anything is touched
 settings = read_settings(host.data.dict())
 if settings.cluster:
-    deploy_cluster(settings)
+    deploy_cluster(settings, start.site)
 else:
     begun = release.begin_change(settings)  # what is not confirmed, the host takes back
     install_docker(settings=settings)

@@ -19,6 +19,7 @@ ollama_cpu_reservation = 0.5
 
 docker_source = "distro"
 health_interval = "2s"  # many changes, each of which waits for it
+gateway_queue_timeout = "1m"  # and for this, where it replaces the gateway
 health_timeout = "15s"
 
 audit_waivers = [

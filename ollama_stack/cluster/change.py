@@ -9,7 +9,8 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
 from ollama_stack.cluster.facts import RELEASE, Release, View
-from ollama_stack.cluster.operations import view
+from ollama_stack.cluster.operations import node_of, view
+from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.shell import Commands, fail, run_now
 
 KEPT_RELEASES = 5
@@ -44,9 +45,7 @@ def change(state: State, host: Host, wanted: Wanted) -> bool:
     """Deploy and wait; on a failure the last release again, and False."""
     seen = view(state, host, wanted.project)
     if seen is None:
-        return fail(
-            host, "cluster: the managers have no quorum; docs/cluster.md says how it comes back"
-        )
+        return fail(host, f"cluster: {no_quorum(host.name, node_of(state, host).address)}")
     for kind, texts in (("config", wanted.configs), ("secret", wanted.secrets)):
         for name, text in texts.items():
             if name not in seen.names and not _made(state, host, wanted.project, kind, name, text):

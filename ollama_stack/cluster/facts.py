@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -125,6 +125,17 @@ class View:
     def names(self) -> set[str]:
         """Of the configs and secrets that are there."""
         return {one["Spec"]["Name"] for one in self.configs + self.secrets}
+
+    def strangers(self, own: Collection[str]) -> dict[str, str]:
+        """Hostnames of the nodes beside ``own``, by their ids, the dead first; one whose join was lost has no name."""
+        nodes = sorted(self.nodes, key=lambda node: str(node["Status"]["State"]))
+        return {
+            node["ID"]: node["Description"].get(
+                "Hostname", "a host that began to join and never came"
+            )
+            for node in nodes
+            if node["ID"] not in own
+        }
 
     def running(self, service: dict[str, Any]) -> list[dict[str, Any]]:
         """A service's tasks that run, and are healthy."""

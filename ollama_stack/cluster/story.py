@@ -21,10 +21,13 @@ from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import OLLAMA
 from ollama_stack.facts.memory import known
+from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.operations import lock, programs, smoke
 from ollama_stack.rules import refuse
+from ollama_stack.stack.certificates import names
 from ollama_stack.stack.cluster import POOL, Member, members, stack, together
 from ollama_stack.stack.rendering import FOLDER
+from ollama_stack.tasks.certificate import own_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.release import operator, record
 from ollama_stack.tasks.secrets import have_secrets
@@ -32,7 +35,7 @@ from ollama_stack.tasks.secrets import have_secrets
 SHOWN = 5  # names in a sentence
 
 
-def deploy_cluster(settings: Settings) -> None:
+def deploy_cluster(settings: Settings, site: str) -> None:
     """One host's part; the first manager's is the stack's too."""
     there = _members(settings)
     place = _place(settings, there)
@@ -46,7 +49,7 @@ def deploy_cluster(settings: Settings) -> None:
     _have_the_model(settings=settings)
     operations.labelled(name="Say which profile it is of", place=place, nodes=seen.nodes)
     if host == place.leader:
-        _run_the_stack(settings, there, seen)
+        _run_the_stack(settings, there, seen, _certificate(settings, there, site))
 
 
 def go_back(settings: Settings) -> None:
@@ -126,7 +129,9 @@ def _seen(settings: Settings, place: Place) -> View:
     if not place.leader.get_fact(Which, command="docker"):
         return View()
     seen: View = place.leader.get_fact(Swarm, project=settings.ollama_project)
-    own = known(Node)
+    leader, own = place.leader.get_fact(Node), known(Node)
+    if not seen.nodes and (leader.manager or leader.state not in ("active", "inactive")):
+        refuse({host.name: [f"cluster: {no_quorum(place.leader.name, leader.address)}"]})
     ids = {node["ID"] for node in seen.nodes}
     addresses = {node["Status"].get("Addr") for node in seen.nodes}
     if own.inside and own.id not in ids and not addresses & set(own.managers):
@@ -167,9 +172,24 @@ def _have_the_model(settings: Settings) -> None:
     )
 
 
-def _run_the_stack(settings: Settings, there: list[Member], seen: View) -> None:
+def _certificate(settings: Settings, there: list[Member], site: str) -> str:
+    """Of the site's own authority, for all that clients may call the managers; "" where none is declared."""
+    if settings.gateway_tls != "own":
+        return ""
+    called = list[str]()
+    for member in there:
+        if member.manager:
+            one = inventory.get_host(member.name)
+            called += names(member.settings, one.name, one.data.get("ssh_hostname") or "")
+            called += filter(None, [member.settings.cluster_address or one.get_fact(OwnAddress)])
+    return own_certificate(
+        settings, site, f"cluster {settings.cluster}", list(dict.fromkeys(called))
+    )
+
+
+def _run_the_stack(settings: Settings, there: list[Member], seen: View, certificate: str) -> None:
     """The first manager's: one stack for all, asked before it is called done."""
-    declared = stack(there, have_secrets(settings))
+    declared = stack(there, have_secrets(settings), certificate)
     wanted = Wanted(
         settings.ollama_project,
         declared.text,
@@ -182,13 +202,7 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View) -> None:
     ids = {inventory.get_host(one.name).get_fact(Node).id for one in there}
     operations.removed(
         name="Remove who is no longer declared",
-        nodes={
-            node["ID"]: node["Description"]["Hostname"]
-            for node in sorted(
-                seen.nodes, key=lambda node: str(node["Status"]["State"])
-            )  # the dead first
-            if node["ID"] not in ids
-        },
+        nodes=seen.strangers(ids),
         seconds=seconds(settings.gateway_answer_limit),
         _retries=2,  # the managers may be about to choose another leader
         _retry_delay=10,

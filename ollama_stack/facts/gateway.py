@@ -49,6 +49,15 @@ class CertificateIssuer(FactBase[str]):
         return str(names[0].value) if names else ""
 
 
+class ShownIssuer(CertificateIssuer):
+    """Who signed the certificate that an address shows; "" if it shows none."""
+
+    @override
+    def command(self, address: str) -> StringCommand:
+        shown = "</dev/null 2>/dev/null | openssl x509 2>/dev/null || true"
+        return StringCommand("timeout 3 openssl s_client -connect", QuoteString(address), shown)
+
+
 class KeptCertificate(FactBase[Kept]):
     """What certbot keeps for the gateway in its folder; no key is shown."""
 

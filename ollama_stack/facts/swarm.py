@@ -8,10 +8,15 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 ANSWER = 5  # seconds, of the 15 that a host has
-NO_QUORUM = (
-    "the managers have no quorum: nothing is changed, and what dies is not replaced; have more than half of them run "
-    "again (docs/cluster.md)"
-)
+
+
+def no_quorum(where: str, address: str) -> str:
+    """What is wrong, and how ``where``, a manager that is left at this address, goes on without the others."""
+    return (
+        "the managers have no quorum: nothing is changed, and what dies is not replaced; have more than half of them "
+        f"run again. If they are gone for good: `sudo docker swarm init --force-new-cluster --advertise-addr {address}` "
+        f"on {where} alone, then take them out of the inventory, and deploy"
+    )
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class ClusterHost:
     manager: bool = False
     answers: bool = True
     """Of a manager: whether the gateway answers at its door."""
+    address: str = ""
+    """By which the other hosts know it."""
 
 
 class InCluster(FactBase[ClusterHost]):
@@ -35,7 +42,7 @@ class InCluster(FactBase[ClusterHost]):
         stack = QuoteString(f"label=com.docker.stack.namespace={project}")
         service = '{{.Label "com.docker.swarm.service.name"}}'
         return StringCommand(
-            "docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}' &&",
+            "docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.NodeAddr}}' &&",
             *("docker ps --format", QuoteString(f"= {service} {{{{.Status}}}}"), "--filter", stack),
             "&& { docker node ls --format '+ {{.Hostname}} {{.Status}} {{.Availability}}' 2>/dev/null || true; }",
             f"&& {{ curl -s --insecure --noproxy '*' --max-time {ANSWER} --output /dev/null",
@@ -46,27 +53,31 @@ class InCluster(FactBase[ClusterHost]):
 
     @override
     def process(self, output: list[str]) -> ClusterHost:
-        (state, _, manager), *lines = output[0].partition(" "), *output[1:]
-        parted = [line.split(" ", 2) for line in lines]
+        state, manager, address, *_ = [*output[0].split(), "", ""]
+        parted = [line.split(" ", 2) for line in output[1:]]
         return ClusterHost(
             state,
             {name: status for mark, name, status in parted if mark == "="},
             {name: status for mark, name, status in parted if mark == "+"},
             manager == "true",
             ["?", "answer", "000"] not in parted,
+            address,
         )
 
 
 def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
     """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first."""
-    if seen is None or seen.state != "active":
+    if seen is None or seen.state not in ("active", "pending"):
         reason = f"its engine says {seen.state}" if seen else "its engine does not say"
         return [f"it is not in the cluster: {reason}; deploy"]
+    if seen.state == "pending":  # started again, it waits for who may lead
+        waits = "no manager of the cluster answers it: look at those first"
+        return [no_quorum("this host", seen.address) if seen.manager else waits]
     found = []
     if seen.manager and not seen.answers:
         found.append("the gateway does not answer at this host's address")
     if seen.manager and not seen.nodes:
-        found.append(NO_QUORUM)
+        found.append(no_quorum("this host", seen.address))
     if "(healthy)" not in seen.containers.get(ollama, ""):
         found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
     found += [

@@ -104,8 +104,11 @@ def together(there: Sequence[Member]) -> Settings:
     return there[0].settings.model_copy(update=places)
 
 
-def stack(there: Sequence[Member], digests: dict[str, str]) -> Stack:
-    """The stack of a cluster; ``digests``: names of the tokens by their SHA-256."""
+def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "") -> Stack:
+    """The stack of a cluster; ``digests``: names of the tokens by their SHA-256.
+
+    ``certificate``: PEM of the site's own authority; a ready one is read here.
+    """
     settings, served = together(there), pools(there)
     configs = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
     configs |= {
@@ -116,8 +119,8 @@ def stack(there: Sequence[Member], digests: dict[str, str]) -> Stack:
         ),
     }
     secrets = {"tokens.map": "".join(f"{key} {name}\n" for key, name in digests.items())}
-    if settings.gateway_tls_cert:
-        secrets["tls.pem"] = tokens.certificate(settings.gateway_tls_cert)
+    if settings.gateway_has_tls:
+        secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
     named = {
         name: f"{settings.ollama_project}_{name}_{_short(text)}"
         for name, text in (configs | secrets).items()
@@ -192,9 +195,9 @@ def _alone(settings: Settings) -> Iterator[str]:
             "bundle: a cluster's hosts pull what they run; unset bundle, and set mirror to a registry of the site's "
             "(docs/networks.md)"
         )
-    if settings.gateway_tls:
+    if settings.gateway_tls == "acme":
         yield (
-            f"gateway_tls: {settings.gateway_tls} is for a host alone; set gateway_tls_cert, the certificate of "
+            "gateway_tls: acme is for a host alone; set gateway_tls = own, or gateway_tls_cert, the certificate of "
             "the cluster's address"
         )
     if settings.ollama_bind != "0.0.0.0":  # noqa: S104 compared, not bound

@@ -13,7 +13,7 @@ from pyinfra.operations import python, systemd
 from ollama_stack import authority
 from ollama_stack.config.settings import Settings
 from ollama_stack.facts.docker import InitSystem
-from ollama_stack.facts.gateway import CertificateIssuer
+from ollama_stack.facts.gateway import CertificateIssuer, ShownIssuer
 from ollama_stack.facts.memory import known, still_true
 from ollama_stack.operations import certificate, packages
 from ollama_stack.rules import refuse
@@ -38,8 +38,16 @@ def have_certificate(settings: Settings, site: str) -> str:
     if settings.gateway_tls == "acme":
         _from_authority(settings)
         return ""
-    folder, name = authority.folder_of(settings.gateway_tls_folder), f"{site}.{host.name}"
     called = names(settings, host.name, host.data.get("ssh_hostname") or "")
+    return own_certificate(settings, site, host.name, called)
+
+
+def own_certificate(settings: Settings, site: str, owner: str, called: list[str]) -> str:
+    """PEM of the site's own authority for these names, the kept one while it is good.
+
+    ``owner``: the host, or the cluster, whose it is.
+    """
+    folder, name = authority.folder_of(settings.gateway_tls_folder), f"{site}.{owner}"
     if not for_others(settings, called):
         logger.warning(
             f"[{host.name}] gateway_tls_names: the certificate is for {' and '.join(called)} alone, and the "
@@ -86,12 +94,16 @@ def _from_authority(settings: Settings) -> None:
 
 def _refuse_a_second(settings: Settings, folder: Path) -> None:
     """No other checkout makes another authority without a word: every device would lose its trust."""
-    path = f"{settings.gateway_dir}/tls.pem"
-    signer = known(CertificateIssuer, path=path)
+    if settings.cluster:
+        signer = known(ShownIssuer, address=settings.url.partition("://")[2])
+        gone = f"docker stack rm {settings.ollama_project}"
+    else:
+        path = f"{settings.gateway_dir}/tls.pem"
+        signer, gone = known(CertificateIssuer, path=path), f"remove {path}"
     if signer.startswith(OWN):
         fault = (
             f"gateway_tls: this host has a certificate of {signer}, and {folder} has no authority; copy that folder "
-            f"from the machine that deployed before, or, to begin anew, remove {path} on the host: then every "
+            f"from the machine that deployed before, or, to begin anew, {gone} on the host: then every "
             "client has to trust the new ca.crt"
         )
         refuse({host.name: [fault]})

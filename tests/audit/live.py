@@ -67,6 +67,12 @@ class Live(Conversation):
         return ("gateway", "door", f"ollama-{profile_of(self.target.groups)}")
 
     @property
+    def manager(self) -> bool:
+        """Whether a host of a cluster is one of its managers, by its own word."""
+        said = self.ask(f"{self.sudo}docker info --format '{{{{.Swarm.ControlAvailable}}}}'")
+        return said.text.strip() == "true"
+
+    @property
     def inspect(self) -> str:
         """The command that shows all the containers there are to be."""
         if self.settings.cluster:

@@ -110,3 +110,5 @@ def _wanted(live: Live) -> tuple[list[str], str]:
 def _secured(live: Live) -> None:
     if not (live.settings.gateway_enabled and live.settings.gateway_has_tls):
         raise NotApplicable("gateway_tls and gateway_tls_cert are empty")
+    if live.settings.cluster and not live.manager:
+        raise NotApplicable("the managers have the address")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shlex
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from lab import cluster
-from lab.cluster import HOSTS, TOKEN, class_at_work, deploy, on, settled
-from lab.cluster_mutations import CLUSTER, Broken
+from lab import cluster, cluster_faults
+from lab.cluster import HOSTS, TOKEN, address, class_at_work, deploy, on, settled
+from lab.cluster_mutations import CLUSTER, SHARED, Broken
 from lab.fleet import Member
 from ollama_stack.inventory import read_inventory
 from tests.audit.controls import specs
 from tests.audit.looking import look
-from tests.lab.conftest import ACTIONS, ROOT, run
+from tests.lab.conftest import ACTIONS, ROOT, Done, run, until
 from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import bare
 
@@ -70,6 +73,17 @@ def red(member: Member, broken: Broken) -> set[str]:
     return {one.control for one in audit_.results if one.status in ("finding", "error")}
 
 
+def command(verb: str, inventory: Path, *words: str) -> Done:
+    """One of our own verbs."""
+    return run(".venv/bin/ollama-stack", verb, inventory, *words)
+
+
+def hosts_of(inventory: Path) -> list[dict[str, Any]]:
+    """What ``status`` says of each host."""
+    said: list[dict[str, Any]] = json.loads(command("status", inventory, "--json").stdout)["hosts"]
+    return said
+
+
 @pytest.mark.usefixtures("servers")
 @pytest.mark.slow
 def test_every_manager_s_address_answers_and_a_second_run_changes_nothing() -> None:
@@ -90,15 +104,27 @@ def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("servers")
 @pytest.mark.slow
-@pytest.mark.parametrize("id_", CLUSTER)
+@pytest.mark.parametrize("id_", BROKEN := CLUSTER | SHARED)
 def test_each_control_is_red_when_what_it_holds_is_broken(id_: str) -> None:
     settled()
-    assert red(HOSTS[1], CLUSTER[id_]) == {id_, *CLUSTER[id_].also}
+    assert red(HOSTS[1], BROKEN[id_]) == {id_, *BROKEN[id_].also}
 
 
 @pytest.mark.usefixtures("servers")
 @pytest.mark.slow
-@pytest.mark.parametrize("act", [cluster.change, cluster.bad_change, cluster.killed_change])
+def test_another_model_by_the_declared_name_is_found_and_the_next_deploy_replaces_it() -> None:
+    settled()
+    assert red(HOSTS[1], Broken(cluster_faults.OTHER_WEIGHTS)) == {"OLS-1410"}
+    done = deploy()
+    assert done.returncode == 0, done.stderr
+    assert not red(HOSTS[1], Broken())
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "act", [cluster_faults.change, cluster_faults.bad_change, cluster_faults.killed_change]
+)
 def test_a_change_fails_no_question(act: Callable[[], None]) -> None:
     settled()
     with class_at_work() as seen:
@@ -112,7 +138,7 @@ def test_a_change_fails_no_question(act: Callable[[], None]) -> None:
 def test_a_dead_host_fails_no_more_than_it_had_in_flight() -> None:
     settled()
     with class_at_work() as seen:
-        cluster.host_killed()
+        cluster_faults.host_killed()
     assert seen.failed <= 2  # its ollama_num_parallel
     assert seen.gap < 10
     settled()
@@ -124,3 +150,62 @@ def test_no_join_token_is_on_a_disk_or_in_a_log() -> None:
     for member in HOSTS:
         places = "/root /home /opt /var/log /run/ollama-stack.log /etc"
         assert not on(member, f"grep -rl SWMTKN-1- {places} 2>/dev/null")
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+def test_with_the_site_s_own_authority_every_manager_s_address_is_https(tmp_path: Path) -> None:
+    inventory, own = tmp_path / "lab_cluster.py", tmp_path / "secrets"
+    declared = f'_ssh = {{\n    "gateway_tls": "own",\n    "gateway_tls_folder": "{own}",'
+    inventory.write_text((ROOT / cluster.INVENTORY).read_text().replace("_ssh = {", declared, 1))
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
+    assert done.returncode == 0, done.stderr
+    trusted, header = (
+        ssl.create_default_context(cafile=own / "ca.crt"),
+        {"Authorization": f"Bearer {CLASS}"},
+    )
+    with httpx.Client(verify=trusted, timeout=60) as client:
+        for member in HOSTS:
+            url = f"https://{address(member)}:11434/api/generate"
+            assert client.post(url, json=cluster.BODY).status_code == 401
+            assert client.post(url, json=cluster.BODY, headers=header).status_code == 200
+    done, report = audit(str(inventory), tmp_path)
+    assert not with_status(report, "finding", "error"), done.stdout
+    assert {"OLS-610", "OLS-613", "OLS-614", "OLS-805"} <= set(with_status(report, "pass"))
+    assert not list(own.glob("*.new"))
+    assert deploy().returncode == 0  # http again
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+def test_managers_without_a_quorum_say_so_and_one_goes_on_alone(tmp_path: Path) -> None:
+    settled()
+    (tmp_path / "alone").mkdir()
+    alone = tmp_path / "alone" / "lab_cluster.py"
+    lines = (ROOT / cluster.INVENTORY).read_text().splitlines(keepends=True)
+    alone.write_text(
+        "".join(line for line in lines if '"host-2"' not in line and '"host-3"' not in line)
+    )
+    run("docker", "kill", *(member.container for member in HOSTS[1:]))
+    until(lambda: "no quorum" in " ".join(hosts_of(alone)[0]["problems"]), 60)
+    (reason,) = json.loads(command("plan", alone, "--json").stdout)["hosts"][0]["reasons"]
+    assert reason.startswith("cluster: the managers have no quorum: ")
+    refused = command("deploy", alone)
+    assert refused.returncode == 1
+    assert reason in " ".join(refused.stderr.split())
+    _, report = audit(str(alone), tmp_path)
+    assert set(with_status(report, "finding")) == {"OLS-1403"}
+    done = run(
+        "docker", "exec", HOSTS[0].container, "sh", "-c", reason.split("`")[1].removeprefix("sudo ")
+    )
+    assert done.returncode == 0, done.stderr
+    done = command("deploy", alone)
+    assert done.returncode == 0, done.stderr
+    with class_at_work(2) as seen:
+        pass
+    assert seen.count(200) == len(seen.rows) > 0
+    run("docker", "start", *(member.container for member in HOSTS[1:]))
+    until(lambda: all(one["reached"] for one in hosts_of(ROOT / cluster.INVENTORY)), 60)
+    done = deploy()
+    assert done.returncode == 0, done.stderr
+    settled()

@@ -6,7 +6,13 @@ from datetime import date
 
 import pytest
 
+from ollama_stack.inventory import Target
+from tests.audit.control import Blocked, Finding, NotApplicable
+from tests.audit.conversation import Output
+from tests.audit.live import Live
 from tests.audit.test_versions import gets_fixes
+from tests.audit.test_versions import test_the_gateways_haproxy_still_gets_fixes as haproxy
+from tests.unit.conftest import group_data
 
 LTS = "Status: long-term supported branch - will stop receiving fixes around Q2 2029."
 
@@ -30,3 +36,36 @@ def test_a_branch_of_haproxy_gets_fixes_until_its_quarter_ends(
     status: str, day: date, fixed: bool
 ) -> None:
     assert gets_fixes(status, day) is fixed
+
+
+class Host(Live):
+    """A double of a cluster's host with a door, or with none."""
+
+    def __init__(self, manager: str, door: str) -> None:
+        super().__init__(
+            Target("class-1", ("low",), group_data("all", "low") | {"cluster": "school"})
+        )
+        self.said = {
+            "ControlAvailable": manager,
+            "name=ollama_door": door,
+            "exec": f"HAProxy\n{LTS}",
+        }
+
+    def run(self, command: str, *, seconds: int = 30) -> Output:
+        return Output(command, 0, next((v for k, v in self.said.items() if k in command), ""), "")
+
+
+def look(host: Host) -> Finding:
+    (mark,) = haproxy.pytestmark  # type: ignore[attr-defined] # pytest's
+    found: Finding = mark.args[0].look(host)
+    return found
+
+
+def test_the_haproxy_at_a_manager_s_door_is_asked_and_workers_have_none() -> None:
+    found = look(Host("true", "abc\n"))
+    assert (found.conforms, found.live) == (True, LTS)
+    assert found.evidence[0].command == "docker exec abc haproxy -v"
+    with pytest.raises(NotApplicable, match="the managers run it"):
+        look(Host("false", ""))
+    with pytest.raises(Blocked, match="OLS-1406"):
+        look(Host("true", ""))

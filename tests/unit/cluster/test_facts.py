@@ -71,6 +71,23 @@ def test_a_host_without_its_replica_or_with_the_old_one_is_missing(tasks: list[A
     assert view(*tasks).missing() == ["ollama_ollama-low: 1 of 2, completed"]
 
 
+def test_who_is_no_longer_declared_goes_the_dead_first_and_a_lost_join_too() -> None:
+    seen = view(nodes=("a", "b", "c", "d"))
+    for name, state, said in zip(
+        "abcd",
+        ("ready", "ready", "down", "unknown"),
+        ({"Hostname": "class-1"}, {"Hostname": "class-2"}, {"Hostname": "class-3"}, {}),
+        strict=True,
+    ):
+        (one,) = (node for node in seen.nodes if node["ID"] == name)
+        one["Status"]["State"], one["Description"] = state, said
+    assert list(seen.strangers({"a"}).items()) == [
+        ("c", "class-3"),
+        ("b", "class-2"),
+        ("d", "a host that began to join and never came"),
+    ]
+
+
 def test_a_change_under_way_is_not_done() -> None:
     assert view(task("a"), task("b"), State="updating").missing()
 
@@ -169,10 +186,15 @@ def test_a_status_says_what_is_wrong_with_a_host() -> None:
 
 
 def test_a_status_says_that_a_manager_has_no_quorum_and_no_gateway() -> None:
-    lines = ["active true", "= ollama_ollama-low Up 2 minutes (healthy)", "? answer 000"]
+    lines = ["active true 10.0.0.1", "= ollama_ollama-low Up 2 minutes (healthy)", "? answer 000"]
     gateway, quorum = troubles(InCluster().process(lines), "ollama_ollama-low")
     assert gateway == "the gateway does not answer at this host's address"
     assert quorum.startswith("the managers have no quorum: ")
+    assert "--force-new-cluster --advertise-addr 10.0.0.1` on this host alone" in quorum
+    assert troubles(InCluster().process(["pending true 10.0.0.1"]), "x") == [quorum]
+    assert troubles(InCluster().process(["pending false 10.0.0.2"]), "x") == [
+        "no manager of the cluster answers it: look at those first"
+    ]
     worker = ["active false", *lines[1:]]
     assert troubles(InCluster().process(worker), "ollama_ollama-low") == []
     manager = [*lines[:2], "+ class-1 Ready Active", "? answer 401"]

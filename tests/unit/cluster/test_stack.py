@@ -106,6 +106,15 @@ def test_no_secret_is_in_the_file() -> None:
     assert "0" * 64 not in made().text
 
 
+def test_a_certificate_of_the_site_s_own_authority_is_a_secret_of_the_gateway_s() -> None:
+    hosts = {name: host("low", gateway_tls="own") for name in "abc"}
+    there = stack(members(hosts, "school"), DIGESTS, "the certificate")
+    assert "the certificate" in there.secrets.values()
+    assert "the certificate" not in there.text
+    assert " ssl crt /usr/local/etc/haproxy/tls.pem " in text_of("haproxy.cfg", there)
+    assert " ssl " not in text_of("door.cfg", there)
+
+
 def test_the_network_is_encrypted_unless_that_is_declared_otherwise() -> None:
     assert "encrypted" in yaml.safe_load(made().text)["networks"]["inside"]["driver_opts"]
     open_ = {name: host("low", cluster_encrypted=False) for name in "abc"}
@@ -142,7 +151,7 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
             {"app_enabled": True},
             "app_enabled: the page is for a host alone; set app_enabled = False",
         ),
-        ({"gateway_tls": "own"}, "gateway_tls: own is for a host alone; set gateway_tls_cert"),
+        ({"gateway_tls": "acme"}, "gateway_tls: acme is for a host alone; set gateway_tls = own"),
         ({"ollama_bind": "127.0.0.1"}, "ollama_bind: a cluster's managers publish on all their"),
     ],
 )
