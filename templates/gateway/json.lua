@@ -15,8 +15,18 @@ local function escaped(kind, rest)
     return kind == "u" and utf8.char(tonumber(rest, 16)) or (CONTROLS[kind] or kind) .. rest
 end
 
+-- UTF-16's halves: two are one letter, one alone is none, as Go reads them.
+local function joined(high, low)
+    local first, second = utf8.codepoint(high .. low, 1, -1, true)
+    return utf8.char(0x10000 + (first & 0x3FF) * 0x400 + (second & 0x3FF))
+end
+
 local function unescaped(text)
-    return (text:gsub("\\(.)(%x?%x?%x?%x?)", escaped))
+    text = text:gsub("\\(.)(%x?%x?%x?%x?)", escaped)
+    if text:find("\xED[\xA0-\xBF]") then
+        text = text:gsub("(\xED[\xA0-\xAF].)(\xED[\xB0-\xBF].)", joined):gsub("\xED[\xA0-\xBF].", "\u{FFFD}")
+    end
+    return text
 end
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }

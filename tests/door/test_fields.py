@@ -147,6 +147,8 @@ TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
         '{"MODEL":"x",' + TIGHT,
         '{"\\u006dodel":"x",' + TIGHT,
         '{"format":{"$defs":{"a":{},"\\u0061":{}}},' + TIGHT,
+        '{"format":{"properties":{"😀":{},"\\ud83d\\uDE00":{}}},' + TIGHT,
+        '{"think":{"\\ud800":1,"\\udfff":2},' + TIGHT,  # Go reads both as U+FFFD
         '{"format":{"properties":{"a\\"b":{}}},' + TIGHT,
         '{"option\u017f":{"num_ctx":1},' + TIGHT,  # Go folds it to an s
         '{"\u212aeep_alive":0,' + TIGHT,
