@@ -44,17 +44,19 @@ local SPACES = { [" "] = true, ["\t"] = true, ["\r"] = true, ["\n"] = true }
 function Reader:space()
     local found = self.text:sub(self.at, self.at)
     if SPACES[found] then
-        self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
+        self.at = self.text:match("^[ \t\r\n]*()", self.at)
         found = self.text:sub(self.at, self.at)
     end
     return found
 end
 
+local PLAIN = '^[^\0-\31"\\]*()' -- anchored: a search begins anew at each byte, which takes three times as long
+
 function Reader:string()
     local text, start, at = self.text, self.at + 1, self.at + 1
     while true do
-        local stop = text:find('[\0-\31"\\]', at)
-        local found = stop and text:sub(stop, stop)
+        local stop = text:match(PLAIN, at)
+        local found = text:sub(stop, stop)
         if found == '"' then
             self.at = stop + 1
             if stop - start > #LONG_TEXT then
@@ -66,7 +68,7 @@ function Reader:string()
             end
             return unescaped(written)
         elseif found ~= "\\" then
-            self:wrong(found and "a control character" or "a string without an end")
+            self:wrong(found == "" and "a string without an end" or "a control character")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
             at = stop + 2
         elseif text:find("^u%x%x%x%x", stop + 1) then
@@ -89,22 +91,35 @@ function Reader:number()
     return value
 end
 
+-- A key without escapes is read at once, with its colon: a conversation has two for each message.
+local KEY = '^"()[^\0-\31"\\]*()"[ \t\r\n]*:()'
+
+function Reader:key()
+    local from, to, after = self.text:match(KEY, self.at)
+    if from and to - from <= NAME then
+        self.at = after
+        return self.text:sub(from, to - 1)
+    elseif self:space() ~= '"' then
+        self:wrong("no key")
+    end
+    local key = self:string()
+    if key:find('[\0-\31"\\]') then
+        self:wrong("a control character, a quote or a backslash in a key")
+    elseif self:space() ~= ":" then
+        self:wrong("no colon")
+    end
+    self.at = self.at + 1
+    return key
+end
+
 function Reader:object(depth)
     local fields, first = {}, true
     self.at = self.at + 1
     while self:space() ~= "}" or not first do
-        if self:space() ~= '"' then
-            self:wrong("no key")
-        end
-        local key = self:string()
-        if key:find('[\0-\31"\\]') then
-            self:wrong("a control character, a quote or a backslash in a key")
-        elseif fields[key] ~= nil then
+        local key = self:key()
+        if fields[key] ~= nil then
             self:wrong("a key for the second time")
-        elseif self:space() ~= ":" then
-            self:wrong("no colon")
         end
-        self.at = self.at + 1
         fields[key] = self:value(depth)
         first = false
         local next = self:space()
