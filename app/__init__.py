@@ -59,7 +59,7 @@ class Sessions(SecureCookieSessionInterface):
 
 
 def create_app(environment: Mapping[str, str] = os.environ, answer: Answer | None = None) -> Flask:
-    """The app, told by its environment alone; ``answer`` instead of the model's, for tests."""
+    """The app, configured by its environment alone; ``answer`` instead of the model's, for tests."""
     settings = Settings.read(environment)
     bounds = Bounds(
         settings.ollama_num_parallel,

@@ -43,7 +43,7 @@ def is_address(host: str) -> bool:
 
 
 class Gateway:
-    """Who the gateway is: whatever addresses its name has, looked up as they are needed."""
+    """The gateway's identity: whatever addresses its name has, looked up as they are needed."""
 
     def __init__(self, url: str) -> None:
         """``url``: of the gateway, as in OLLAMA_HOST."""

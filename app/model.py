@@ -41,7 +41,9 @@ def answers(settings: Settings) -> Answer:
                     think=False,
                     options=options,
                 ):
-                    if part.response or part.thinking:  # some models think whatever they are told
+                    if (
+                        part.response or part.thinking
+                    ):  # some models think even if a request forbids it
                         pieces += 1
                         yield Chunk(part.response or "")
                     if part.done:

@@ -18,7 +18,7 @@ from app.share import LONGEST_RETRY, NOBODY, Admission, Bounds, Caller, turns
 
 log = logging.getLogger(__name__)
 
-QUIET = 20.0  # seconds without text for anybody, after which the student is told
+QUIET = 20.0  # seconds without text for anybody, after which the page says so
 FIRST_GUESS = 10.0  # seconds of an answer, before one is known
 
 
@@ -173,7 +173,7 @@ class AnswerQueue:
         Failed if it fails. A caller that stops before the end has to ``leave``.
         """
         last: Event | None = None
-        patience = 0.05  # only a student who has to wait is told a position
+        patience = 0.05  # only a student who has to wait gets a position
         while True:
             try:
                 event = job.output.get(timeout=patience)

@@ -26,7 +26,7 @@ def service() -> QuestionService:
 
 
 def student() -> Caller:
-    """Who asks: by the signed cookie, or, before there is one, by address."""
+    """The caller: by the signed cookie, or, before there is one, by address."""
     known: str | None = session.get("student")
     session.setdefault("student", token_hex(8))
     return Caller(known or address(), address(), session.get("told"))

@@ -1,4 +1,4 @@
-"""What the app is told: by its environment, and by the secrets in one folder."""
+"""The app's settings: from its environment, and from the secrets in one folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings(BaseModel):
     app_models: str = ""
     """Models among which students choose, with commas between; none: ``app_model`` alone."""
     app_system_prompt: Base64Str = Field("", repr=False)
-    """What the model is told before every question; in base64, so that no shell or YAML reads it."""
+    """The system prompt before every question; in base64, so that no shell or YAML reads it."""
     app_threads: int = Field(64, ge=1)
     """Requests at once: one for each that waits or is answered, and some for pages."""
     app_max_prompt: int = Field(2000, ge=1)

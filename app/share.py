@@ -1,4 +1,4 @@
-"""A share for everybody: whose turn is next, and who has a place kept. Pure; it is told the time."""
+"""A share for everybody: whose turn is next, and who has a place kept. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a student's name, the address, and the time that an earlier refusal named."""
+    """A caller: a student's name, the address, and the time that an earlier refusal named."""
 
     name: str = ""
     address: str = ""
@@ -120,7 +120,7 @@ class Appointment:
 
 
 class Book:
-    """Who was sent away, and when each is to come back; as many as places become free."""
+    """The callers that were refused, and when each is to come back; as many as places become free."""
 
     def __init__(self) -> None:
         """Nobody yet."""

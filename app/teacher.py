@@ -93,7 +93,7 @@ def live() -> Response | str:
 
 @blueprint.post("")
 def sign_in() -> Response:
-    """Sign the teacher in; wrong tokens are limited, the right one is always heard."""
+    """Sign the teacher in; wrong tokens are limited, the right one always passes."""
     token, room, where = _token(), _staffroom(), address()
     if compare_digest(_print(request.form.get("token", "").strip()), token):
         session["teacher"] = room.admit(token)

@@ -71,7 +71,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def listen(port: int) -> list[str]:
-    """Addresses to bind, so that both families are heard; IPv4 alone where the kernel has no other.
+    """Addresses to bind, so that both families reach the app; IPv4 alone where the kernel has no other.
 
     One IPv6 socket takes both, unless the kernel's bindv6only says otherwise.
     """

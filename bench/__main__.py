@@ -83,7 +83,7 @@ async def pupil(found: Rig) -> list[Outcome]:
 
 
 async def patient(client: httpx.AsyncClient) -> int:
-    """Ask, and come back once, when told to; the last status."""
+    """Ask, and come back once, after Retry-After; the last status."""
     for _ in range(2):
         answer = await client.post("/api/ask", json={"prompt": "hi"})
         if answer.status_code != 503:

@@ -49,7 +49,7 @@ def browser() -> httpx.AsyncClient:
 
 
 async def ask(client: httpx.AsyncClient, chance: random.Random) -> Student:
-    """Ask until answered, coming back when told to, as the page's script does."""
+    """Ask until answered, coming back after Retry-After, as the page's script does."""
     seen, began = Student(), time.monotonic()
     body = {"prompt": "Count from one to a hundred in words.", "max_tokens": TOKENS}
     while time.monotonic() - began < PATIENCE:

@@ -66,7 +66,7 @@ class Met:
 
 
 async def ask(client: httpx.AsyncClient) -> bool:
-    """Until it is answered: a student who is refused asks again when told to."""
+    """Until it is answered: a student who is refused asks again after Retry-After."""
     options = {"num_predict": TOKENS, "temperature": 0}
     body = {"model": MODEL, "prompt": "Count.", "stream": False, "options": options}
     while True:

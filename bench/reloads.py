@@ -41,7 +41,7 @@ def wrapped(binary: list[str], folder: Path) -> str:
 
 @dataclass
 class Client:
-    """Asks until it is told to stop; every second client with a new connection each time."""
+    """Asks until ``over`` is set; every second client with a new connection each time."""
 
     url: str
     number: int
@@ -71,7 +71,7 @@ class Client:
 def reload(process: Process, times: int) -> int:
     """Each after the one before; how many came about in the time, and before the master ended.
 
-    HAProxy 3.0 may say that it has loaded before its master hears the next signal.
+    HAProxy 3.0 may say that it has loaded before its master takes the next signal.
     """
     end, done = time.monotonic() + LONGEST, 0
     with process.log.open() as log:

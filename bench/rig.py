@@ -39,7 +39,7 @@ class Fragile(Double):
     """A double of Ollama that falls over what felled the real one, and is back after ``DOWN``."""
 
     def __init__(self, port: int) -> None:
-        """It stands."""
+        """It is up."""
         super().__init__(port, _Fragile)
         self.back = 0.0
         self.falls = 0
@@ -82,7 +82,7 @@ class _Fragile(Handler):
 
 @dataclass
 class Rig:
-    """What runs: the door, and what stands behind it."""
+    """What runs: the door, and what is behind it."""
 
     door: Door
     ollama: Fragile

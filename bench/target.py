@@ -89,7 +89,7 @@ class Target:
         self.got[found[1].decode() if found else "closed"] += 1
 
     def hold(self, port: int, raw: bytes, count: int, reads: bool = True) -> None:
-        """So many connections that have said this and no more; one that ends is opened anew."""
+        """So many connections that have sent this and no more; one that ends is opened anew."""
         mine: list[socket.socket] = []
         for _ in self.rounds(PAUSE):
             if reads:

@@ -36,7 +36,7 @@ if host.get_fact(Which, command="dockerd"):
             f"docker rm --force --volumes {PUBLISHER}",
             f"docker ps --all --quiet --filter label={LABEL} | xargs -r docker rm --force --volumes",
         ],
-        _retries=2,  # a busy engine hears too late of a server that ends
+        _retries=2,  # a busy engine learns too late of a server that ends
     )
     server.shell(
         name="Remove the lab's images",

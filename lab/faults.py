@@ -391,7 +391,7 @@ def row(fault: Fault, damage: Damage) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Every fault, and then KILLS runs killed at random moments; 20 minutes. The seed is said."""
+    """Every fault, and then KILLS runs killed at random moments; 20 minutes. It prints the seed."""
     seed = int(os.environ.get("SEED", str(time.time_ns() % 10_000)))
     chance = random.Random(seed)  # noqa: S311 no secret
     moments = sorted(chance.uniform(0.5, LONGEST) for _ in range(KILLS))

@@ -84,7 +84,7 @@ def server(codename: str) -> Image:
             *("iproute2", "procps"),
         ),
         changes=(
-            # Debian 13's systemd wants to be told, where the machine still has cgroup v1.
+            # Debian 13's systemd needs this where the machine still has cgroup v1.
             'CMD ["/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]',
         ),
     )

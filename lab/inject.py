@@ -1,4 +1,4 @@
-"""A server of the lab's own meets a fault while somebody asks it: what it did, said, and lost."""
+"""A server of the lab's own meets a fault while somebody asks it: what it did, printed, and lost."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Fault:
 
 @dataclass
 class Damage:
-    """What became of it; ``wrong`` is empty if nothing was lost and the next run mended all."""
+    """What became of it; ``wrong`` is empty if nothing was lost and the next run repaired all."""
 
     code: int | None = None
     output: str = ""

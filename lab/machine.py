@@ -17,7 +17,7 @@ from ollama_stack.shell import or_explain
 
 CODENAME, PORT = "trixie", 2400  # inventories/lab_vm.py has the port too
 FOLDER = Path("~/.cache/ollama-stack/vm").expanduser()
-MEMORY, DISK, SWAP = "5G", "24G", "2G"
+MEMORY, DISK = "5G", "24G"
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "systemd", "systemd-sysv", "libpam-systemd"),
     *("dbus", "openssh-server", "sudo", "ca-certificates", "iproute2", "procps", "python3-minimal"),

@@ -187,7 +187,7 @@ def server(member: Member) -> Commands:
         " --security-opt systempaths=unconfined --device-cgroup-rule 'a *:* rwm' --cgroupns host --stop-signal SIGRTMIN+3"
         " --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --tmpfs /run --tmpfs /run/lock"
         " --cpu-shares 256"  # they give way to the lab's own containers
-        # Overlay2 stands on no overlay; and a disk of their own can be filled.
+        # Overlay2 cannot be on an overlay; and a disk of their own can be filled.
         f" --volume /var/lib/containerd {member.disk}"
         f" --publish 127.0.0.1:{member.port}:22 {recipe.name}"
     )

@@ -42,7 +42,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Server:
-    """What is refused on one server, each by itself, then what serves there, all of it at once."""
+    """The variants that one server refuses, each alone, then those that serve there, all at once."""
 
     number: int
     """In MEMBERS."""

@@ -35,7 +35,7 @@ class Verbs(click.Group):
 
 
 class PathFromRoot(click.Path):
-    """A path from where the caller stands, written as the project's folder sees it."""
+    """A path from the caller's folder, written as the project's folder sees it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """It need not be there."""

@@ -1,4 +1,4 @@
-"""The containers, said once: templates, operations and the audit's expectations read this."""
+"""The containers, declared once: templates, operations and the audit's expectations read this."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from ollama_stack.stack.page import reached_at
 from ollama_stack.unread import LIKE, why
 
 EMPTY = f"%s: it has no hosts; {LIKE}"
-# pyinfra's command, called with its words; what it prints is kept.
+# pyinfra's command, called with its arguments; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -83,6 +83,30 @@ class Target:
             return ["sh", "-s"]
         options = [*shlex.split(self.ssh_extra_args), *self._ssh_options, "-o", "ConnectTimeout=5"]
         return ["ssh", *options, "--", self._login, "sh -s"]
+
+    def run(self, script: str, mark: str, seconds: float) -> str:
+        """The output of a script in that shell.
+
+        ValueError says why nothing with ``mark`` in it came; TimeoutExpired after so many seconds.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603 ssh's arguments as a list, no shell of ours
+                self.shell,
+                input=script,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+            )
+        except OSError as error:
+            raise ValueError(
+                f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
+            ) from error
+        if mark not in done.stdout:
+            raise ValueError(
+                (done.stderr.strip().splitlines() or ["its login starts no shell"])[-1]
+            )
+        return done.stdout
 
     @property
     def _ssh_options(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Paths on every host, said once; what stands in ``ollama_dir`` is the settings' to say."""
+"""Paths on every host, declared once; those in ``ollama_dir`` are in the settings."""
 
 UNITS = "/etc/systemd/system"
 

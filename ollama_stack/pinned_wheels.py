@@ -41,7 +41,7 @@ def unpacked(requirements: Path, machine: str = MACHINE, source: Path | None = N
     They are for Linux on that ``machine``, whatever the controller is. ``source``: a folder that has the wheels,
     instead of an index.
 
-    DeployError with pip's words if they cannot be had, or do not match their hashes.
+    DeployError with pip's output if they cannot be had, or do not match their hashes.
     """
     return _fetched(requirements, "3.11", machine, source, unpack=True)
 
@@ -59,9 +59,9 @@ def pinned(requirements: str) -> dict[str, str]:
 
 
 def newest(names: Iterable[str], python: str, machine: str = MACHINE) -> dict[str, str]:
-    """The newest versions there are, each by itself, as the index of this machine's pip has them.
+    """The newest versions there are, each alone, as the index of this machine's pip has them.
 
-    DeployError with pip's words if it cannot say.
+    DeployError with pip's output if it cannot say.
     """
     with tempfile.TemporaryDirectory() as temp:
         report = Path(temp) / "report.json"

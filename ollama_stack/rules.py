@@ -44,7 +44,7 @@ def _checked(inventory: Inventory, path: str) -> dict[str, list[str]]:
 
 
 def run_faults(hosts: Hosts, groups: Iterable[str], inventory: str = "") -> dict[str, list[str]]:
-    """Faults by file and by host; what a file is told is not told of each host.
+    """Faults by file and by host; a fault of a file is not repeated for each host.
 
     ``hosts``: groups and data by name; ``groups``: all those of the inventory, whose file is ``inventory``.
     """

@@ -1,4 +1,4 @@
-"""Commands as the hosts' shells run them, and what an operator is told when one fails."""
+"""Commands as the hosts' shells run them, and the operator's message when one fails."""
 
 from __future__ import annotations
 

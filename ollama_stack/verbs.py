@@ -148,7 +148,7 @@ def bundle(inventory: str, limit: Sequence[str], out: str, machine: Machine) -> 
         digest = make(
             [read_settings(target.data) for target in targets], machine, path, Console(stderr=True)
         )
-    except DeployError as error:  # pip's words
+    except DeployError as error:  # pip's output
         raise ValueError(str(error)) from error
     sys.stdout.write(f"{path} is written, {path.stat().st_size / 1e6:.0f} MB, {digest}\n")
     return 0
@@ -187,7 +187,7 @@ def load(
 
 
 def sizing(inventory: str, limit: Sequence[str], as_json: bool) -> int:
-    """What each host carries; hosts that nobody can measure are told too."""
+    """What each host carries; hosts that nobody can measure have a line too."""
     from ollama_stack.reports.load import EXIT
     from ollama_stack.reports.sizing import find_sizing, keep_speeds, show_sizing
 

@@ -45,7 +45,7 @@ def _memory(settings: Settings, measured: Measured) -> Iterator[str]:
     parallel, num_ctx = settings.ollama_num_parallel, settings.model_num_ctx
     total = memory_sum(settings, measured)
     if not total and "model_name" not in measured.to_pull:
-        return  # it is on a server that does not say now; a deploy may be what mends it
+        return  # it is on a server that does not answer now; a deploy may repair it
     if not total:
         yield (
             f"model_name: how much memory {settings.model_name} needs is not known before it is on "
@@ -191,7 +191,7 @@ def _disk(settings: Settings, measured: Measured) -> Iterator[str]:
 
 
 def _conflicts(settings: Settings, measured: Measured) -> Iterator[str]:
-    """What of somebody else's stands where ours should be."""
+    """What of somebody else's is where ours should be."""
     project = settings.ollama_project
     for name, owner in measured.container_owners.items():
         if owner != project:

@@ -12,7 +12,7 @@ LOADED = (WEIGHTS, "application/vnd.ollama.image.projector", "application/vnd.ol
 
 @dataclass(frozen=True)
 class Manifest:
-    """HTTP status, 0 without an answer; bytes of all layers, and of what of a model is in memory, if said."""
+    """HTTP status, 0 without an answer; bytes of all layers, and of what of a model is in memory, if the manifest has it."""
 
     status: int
     size: int | None = None

@@ -41,7 +41,7 @@ class Measured:
     container_owners: dict[str, str]
     """Compose project ("" for none) of each container that has a name of ours."""
     port_owners: dict[str, str]
-    """Who else has a port that is to be ours, by setting."""
+    """The programs that have a port which is to be ours, by setting."""
     missing_addresses: list[str]
     """Settings whose address the host does not have."""
     to_pull: dict[str, Manifest]
@@ -53,13 +53,13 @@ class Measured:
     ollama: str | None = None
     """Version of the server that runs there."""
     no_packages: str = ""
-    """Why the controller cannot download what the page is to be built from; pip's words."""
+    """Why the controller cannot download what the page is to be built from, by pip's output."""
     bundle_faults: list[str] = field(default_factory=list)
     """Why the bundle cannot make of the host what is declared, each with its way out."""
     system_faults: list[str] = field(default_factory=list)
     """What the host itself cannot do, each with its way out."""
     other_engine: str | None = None
-    """What stands where Docker should: snap or Podman."""
+    """What is there instead of Docker: snap or Podman."""
     image_root: str | None = None
     """Where images go, if that is another disk than data_root's: Docker 29 keeps them with containerd."""
     image_free: int = 0

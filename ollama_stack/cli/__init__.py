@@ -35,7 +35,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=click.Command)  # it stays where the caller stands, for the key's path
+@cli.command(cls=click.Command)  # it stays in the caller's folder, for the key's path
 @click.argument("name")
 @click.option(
     "--host",

@@ -1,4 +1,4 @@
-"""What a verb says, where somebody may not hear it: streams that are not there, full disks, closed pipes."""
+"""A verb's output where nobody may read it: streams that are not there, full disks, closed pipes."""
 
 from __future__ import annotations
 

@@ -384,7 +384,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
 
     @property
     def model_parameters(self) -> dict[str, int]:
-        """What the tuned model carries, whatever Ollama would choose by itself."""
+        """What the tuned model carries, whatever Ollama would choose."""
         return {
             "num_ctx": self.model_num_ctx,
             "num_predict": self.model_num_predict,

@@ -229,7 +229,7 @@ class Compose(FactBase[ComposeProject | None]):
 
 
 class PortOwner(FactBase[str | None]):
-    """Who listens on a TCP port of the host, as ``ss`` names it; None if it is free.
+    """The program that listens on a TCP port of the host, as ``ss`` names it; None if it is free.
 
     A bare host may lack ``ss``; the kernel's own table has no names.
     """

@@ -30,7 +30,7 @@ class TokenDigest(FactBase[str | None]):
 
 
 class CertificateIssuer(FactBase[str]):
-    """Who signed the certificate in a PEM file, by common name; "" if nothing there says so. No key is read."""
+    """The issuer of the certificate in a PEM file, by common name; "" if there is none. No key is read."""
 
     default = str
 

@@ -44,13 +44,10 @@ class MemTotal(FactBase[int]):
 
     @override
     def process(self, output: list[str]) -> int:
-        sizes = {name: int(rest.split()[0]) for name, colon, rest in map(_parts, output) if colon}
+        parts = (line.partition(":") for line in output)
+        sizes = {name: int(rest.split()[0]) for name, colon, rest in parts if colon}
         limits = [int(line) for line in output if line.isdecimal()]
         return min((sizes["MemTotal"] - sizes.get("Hugetlb", 0)) * 1024, *limits, 2**63)
-
-
-def _parts(line: str) -> tuple[str, str, str]:
-    return line.partition(":")
 
 
 class Unbounded(FactBase[list[str]]):

@@ -75,7 +75,7 @@ def known(fact: type[FactBase[T]], **arguments: Any) -> T:
 
 
 def look(wanted: Sequence[Wanted]) -> None:
-    """Read many facts of the current host by one command; ``known`` asks by itself for what that misses."""
+    """Read many facts of the current host by one command; ``known`` asks for what that misses."""
     memory = _memory()
     if memory is not None:
         memory.looked[host.name] = time.monotonic()
@@ -136,7 +136,7 @@ class Look(FactBase[dict[Key, Any]]):
                 lines.pop()
             number, status = map(int, marks)
             for fact, key in readers[number] if status == 0 else ():
-                with suppress(Exception):  # whoever needs it asks again, and is told then
+                with suppress(Exception):  # whoever needs it asks again, and gets the error then
                     found[key] = fact.process(list(lines)) if lines else fact.default()
             lines = []
         return found

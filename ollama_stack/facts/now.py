@@ -1,4 +1,4 @@
-"""What a host's service does at this moment. Whoever logs in may ask: as root, by ``sudo -n`` or in the group docker."""
+"""What a host's service does at this moment. Any login may ask: as root, by ``sudo -n`` or in the group docker."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Places(FactBase[tuple[int, int]]):
     def process(self, output: list[str]) -> tuple[int, int]:
         if not any(line.startswith("haproxy_backend_current_queue") for line in output):
             raise ValueError("these are no metrics of a gateway")
-        # A token's own places stand before the common ones, the page's before both.
+        # A token's own places are in front of the common ones, the page's in front of both.
         queue = r'haproxy_backend_current_queue\{proxy="(?:generations|share-[^"]*)"\}|app_waiting'
         server = r'haproxy_server_current_sessions\{proxy="generations",[^}]*\}'
         return _total(output, server), _total(output, queue)
@@ -249,7 +249,7 @@ class ShownCertificate(FactBase[x509.Certificate | None]):
 
 class GoodRelease(FactBase[list[str]]):
     """Five lines: number and record of the last good release, whether its files are in place, whether a change is
-    unconfirmed, and why the host came back to it by itself; nothing without one."""
+    unconfirmed, and why the host came back to it automatically; nothing without one."""
 
     default = list
 

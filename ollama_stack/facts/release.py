@@ -12,7 +12,7 @@ from ollama_stack.paths import LOCK
 
 
 class LastRun(FactBase[str]):
-    """Who had the host's lock last, as the lock's file has it, and is gone; else ``at work``."""
+    """The run that had the host's lock last, as the lock's file has it, and is gone; else ``at work``."""
 
     default = str
 
@@ -35,7 +35,7 @@ class Current:
     unconfirmed: bool = False
     """A change has begun that nobody has found good."""
     returned: str = ""
-    """When and why the host went back to it by itself, if it did."""
+    """When and why the host went back to it automatically, if it did."""
 
 
 class CurrentRelease(FactBase[Current]):

@@ -1,4 +1,4 @@
-"""What is not said on the command line is asked for at the terminal; then the files are written."""
+"""Asks at the terminal for what the command line does not have; then writes the files."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def ask(name: str, given: Given, here: Path) -> Answers:
 def _tls(given: Given, here: Path, hosts: Sequence[answers.NewHost]) -> str:
     way = _answer(
         given.tls,
-        "Its certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
+        "The page's certificate: own (an authority of yours), acme (Let's Encrypt), or the file of a ready PEM",
         partial(answers.tls, here=here, hosts=hosts),
         "own",
     )

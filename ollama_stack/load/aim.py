@@ -31,7 +31,7 @@ LOOK = 5.0  # seconds for a look at a certificate
 
 @dataclass(frozen=True)
 class Task:
-    """What Locust is told; the secrets are in no representation."""
+    """What Locust gets; the secrets are in no representation."""
 
     base: str
     metrics: str

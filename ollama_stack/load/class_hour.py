@@ -170,7 +170,7 @@ class Rude(Client):
 
 
 def end_with(parent: int) -> None:
-    """A class of which nobody hears any more is over at once: the verb may have been killed."""
+    """A class whose verb has ended is over at once: the verb may have been killed."""
     while os.getppid() == parent:
         gevent.sleep(STEP)
     os._exit(1)
@@ -195,7 +195,7 @@ def places(metrics: str) -> tuple[int, int] | None:
     flight = re.findall(
         r'^haproxy_server_current_sessions\{proxy="generations".*\} (\d+)', metrics, re.M
     )
-    # A token's own places stand before the common ones.
+    # A token's own places are in front of the common ones.
     queue = re.findall(
         r'^haproxy_backend_current_queue\{proxy="(?:generations|share-[^"]*)"\} (\d+)',
         metrics,

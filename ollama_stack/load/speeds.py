@@ -34,23 +34,10 @@ def measure(target: Target, settings: Settings) -> Speeds:
     texts += [(ENGLISH, RUSSIAN)[number % 2] for number in range(settings.ollama_num_parallel)]
     script = "\n".join(_script(settings, mark, [f"{token_hex(3)} {text}" for text in texts]))
     try:
-        done = subprocess.run(  # noqa: S603 ssh's arguments as a list, no shell of ours
-            target.shell,
-            input=script,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=5 * settings.smoke_seconds,
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
-        ) from error
+        output = target.run(script, mark, 5 * settings.smoke_seconds)
     except subprocess.TimeoutExpired as error:
         raise ValueError("its answers do not end; look at it with status") from error
-    lines = [line[len(mark) :] for line in done.stdout.splitlines() if line.startswith(mark)]
-    if not lines:
-        raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
+    lines = [line[len(mark) :] for line in output.splitlines() if line.startswith(mark)]
     return _speeds(settings, [Answer.parse(line.strip()) for line in lines])
 
 

@@ -38,7 +38,7 @@ def built(image: str, base: str, python: str, folder: str) -> Commands:
     yield from _unpacked(context, place)
     yield or_explain(
         _in_the_end(_build(image, base, folder, f"{place}/page"), place),
-        f"app_base_image: the page cannot be built on {base}, what runs is untouched; Docker's words are above. It "
+        f"app_base_image: the page cannot be built on {base}, what runs is untouched; Docker's output is above. It "
         f"must have Python {python} (app_base_python) with pip, and not be Alpine's; or name a ready image in "
         "app_image (docs/page.md)",
     )

@@ -46,7 +46,7 @@ def loaded(image: str, bundle: str, folder: str) -> Commands:
             f"| {DOCKER} load --quiet >/dev/null && {DOCKER} image inspect",
             *(QuoteString(packed.name), ">/dev/null && rm -rf", QuoteString(place)),
         ),
-        f"bundle: Docker does not take {packed.name}, see its words above; what runs is untouched",
+        f"bundle: Docker does not take {packed.name}, see its output above; what runs is untouched",
     )
 
 
@@ -63,7 +63,7 @@ def model_carried(
     """Have a model of the bundle's under the tag ``pristine``, in the volume of the server that runs.
 
     Its manifest is the registry's, so its digest is that of a pulled one. ``digest``: the only one that is taken.
-    ``begun``: what the host is told before. ``folder``: ours on the host.
+    ``begun``: the command that goes before. ``folder``: ours on the host.
     """
     models = known(Models)
     if has(models, pristine, digest):

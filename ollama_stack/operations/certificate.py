@@ -1,4 +1,4 @@
-"""A certificate that the host gets from an ACME authority, and renews by itself."""
+"""A certificate that the host gets from an ACME authority, and renews without a deploy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ordered(folder: str, called: list[str], directory: str, email: str) -> Comma
         yield or_explain(
             _order(called, directory, email),
             f"gateway_tls: {directory} gave no certificate for {', '.join(called)}, and what runs is as before; "
-            "see certbot's words above. Each name has to lead to this host, whose port 80 has to be free and "
+            "see certbot's output above. Each name has to lead to this host, whose port 80 has to be free and "
             "open to that authority, and no other certbot may be at work (its timer's takes minutes); run again once "
             "it is so: authorities count what fails",
         )

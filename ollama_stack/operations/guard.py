@@ -36,7 +36,7 @@ def closed(path: str, rules: str, revision: str, unit: str) -> Commands:
         yield "systemctl daemon-reload && systemctl enable ollama-stack-guard.service"
     yield or_explain(
         StringCommand("nft --file", QuoteString(path)),
-        "ollama_bind: the kernel takes no nftables rules (its own words are above), and without them every "
+        "ollama_bind: the kernel takes no nftables rules (its output is above), and without them every "
         "user of the host, and with Docker before 28 its neighbours, pass the gateway by; load the kernel's "
         "module nf_tables, and run again",
     )

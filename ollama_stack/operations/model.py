@@ -34,7 +34,7 @@ def pulled(
 ) -> Commands:
     """Have ``model`` from ``source``, and under the tag ``pristine`` just as it was pulled.
 
-    ``seconds``: for one attempt. ``begun``: what the host is told before. ``insecure``: the source's
+    ``seconds``: for one attempt. ``begun``: the command that goes before. ``insecure``: the source's
     registry speaks plain HTTP. ``digest``: the only one that is taken.
     """
     models = known(Models)
@@ -145,7 +145,7 @@ def tuned(
 ) -> Commands:
     """Have ``model`` carry these parameters over the weights of ``pristine``, in so many seconds.
 
-    ``begun``: what the host is told before. The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
+    ``begun``: the command that goes before. The only thread setting that every Ollama version honours (api/types.go, Runner.NumThread).
     """
     live = known(Model, model=model)
     origin = known(Model, model=pristine)

@@ -84,7 +84,7 @@ def _alertmanager(text: str) -> Commands:
     yield from written(draft, text, "prometheus")
     yield or_explain(
         StringCommand("amtool check-config", QuoteString(draft), ">&2"),
-        "monitoring_alertmanager: amtool does not understand the file, see its words above; what runs is as "
+        "monitoring_alertmanager: amtool does not understand the file, see its output above; what runs is as "
         "before; correct the file, and run again",
     )
     yield renamed(draft, ALERTMANAGER)

@@ -84,7 +84,7 @@ def mended(proxy: str = "") -> Commands:
     yield from unlocked(
         or_explain(
             StringCommand(CONFIGURE),
-            f"apt: dpkg cannot finish {', '.join(half)}; see its words above, correct or remove what it "
+            f"apt: dpkg cannot finish {', '.join(half)}; see its output above, correct or remove what it "
             "names, then run again",
         )
     )
@@ -108,7 +108,7 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
     yield from unlocked(
         or_explain(
             apt(proxy, INSTALL, "--no-install-recommends", *names),
-            f"apt: {', '.join(missing)} cannot be installed, see its words above; where it would remove "
+            f"apt: {', '.join(missing)} cannot be installed, see its output above; where it would remove "
             "packages of this host: remove them yourself, or keep the engine that they are of",
         )
     )
@@ -148,7 +148,7 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
     yield or_explain(
         StringCommand(f"apt-cache policy >/dev/null || {{ rm -f {SOURCES}; false; }}"),
         f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
-        "taken out again; see apt's words above, correct that entry, or set docker_source = distro",
+        "taken out again; see apt's output above, correct that entry, or set docker_source = distro",
     )
 
 
@@ -176,7 +176,7 @@ def _tried(url: str, suite: str, key_sha256: str, proxy: str, staged: str, new: 
             f" -o Dir::Etc::sourceparts=- -o Dir::State::lists={new}/lists -o Dir::Cache={new}",
         ),
         f"docker_repository: {url} has nothing for {suite} that is signed with its key; Docker was not "
-        "installed; see apt's words above, correct the mirror, or set docker_repository",
+        "installed; see apt's output above, correct the mirror, or set docker_repository",
     )
 
 

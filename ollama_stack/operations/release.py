@@ -90,7 +90,7 @@ def staged(
     compose = StringCommand(COMMAND, "--file", QuoteString(f"{new}/{COMPOSE_FILE}"))
     yield or_explain(
         StringCommand(compose, "config --quiet"),
-        "release: Compose refuses the new file, the old one is untouched; see its words above",
+        "release: Compose refuses the new file, the old one is untouched; see its output above",
     )
     yield or_explain(StringCommand(compose, "--progress quiet pull --policy missing"), pull_failed)
     if declared.gateway:
@@ -100,7 +100,7 @@ def staged(
                 *(f"--user {CONTAINER.users} --volume", QuoteString(f"{new}/gateway:{INSIDE}:ro")),
                 *(QuoteString(image), "haproxy -c -dW -dD -f", f"{INSIDE}/{CONFIG}"),
             ),
-            "gateway: HAProxy refuses the new configuration, the old one is untouched; see its words above",
+            "gateway: HAProxy refuses the new configuration, the old one is untouched; see its output above",
         )
     yield at_once("stage", folder)
 
@@ -211,12 +211,12 @@ def back(folder: str, patience: Patience, number: str) -> Commands:
     """Have a kept release run: by its ``number``, or ``previous``."""
     yield or_explain(
         on_host("back", folder, patience, number),
-        "release: the rollback failed; the words above say what runs now, and so does ollama-stack status",
+        "release: the rollback failed; the output above says what runs now, and so does ollama-stack status",
     )
 
 
 def return_to_good(state: State, host: Host, folder: str, patience: Patience) -> bool:
-    """Have the current release run and answer, at once; its words as they come."""
+    """Have the current release run and answer, at once; its output as it comes."""
     command = StringCommand(
         *("if test -L", QuoteString(f"{folder}/releases/current"), "; then"),
         *(on_host("back", folder, patience, "current"), "; else echo there is none yet; fi"),
@@ -230,7 +230,7 @@ def begun(folder: str, patience: Patience) -> StringCommand:
 
 
 def on_host(verb: str, folder: str, patience: Patience, *arguments: str) -> StringCommand:
-    """The program at work on the host, even if nobody listens any more; its words as they come."""
+    """The program at work on the host, even if nobody reads any more; its output as it comes."""
     return StringCommand(
         *(f"(umask 077; : >{RELEASE_LOG}); setsid env", *patience.variables),
         *(at_once(verb, folder, *arguments), f">>{RELEASE_LOG} 2>&1 </dev/null & change=$!;"),

@@ -34,7 +34,7 @@ def protected(unit: str, memory_low: int) -> Commands:
     yield StringCommand("systemctl daemon-reload && systemctl start", QuoteString(unit))
     shown = f"$(systemctl show --property MemorySwapMax --value {unit})"
     shown += f" $(systemctl show --property MemoryLow --value {unit})"
-    # systemd leaves as it is what somebody wrote to the kernel itself: so the kernel is told by us, too.
+    # systemd leaves what somebody wrote to the kernel directly: so this writes to the kernel, too.
     yield or_explain(
         StringCommand(
             *(f'test "{shown}" =', QuoteString(" ".join(figures)), "&&"),

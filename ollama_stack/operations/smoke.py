@@ -208,7 +208,7 @@ def _faults(answers: list[Answer], requests: int) -> list[str]:
 
 
 def _judged(host: Host, model: str, faults: list[str]) -> bool:
-    """Whether there are none; each is said."""
+    """Whether there are none; logs each."""
     for fault in faults:
         fail(
             host,

@@ -1,1 +1,1 @@
-"""What people and machines are told: plan, status, audit."""
+"""Reports for people and machines: plan, status, audit."""

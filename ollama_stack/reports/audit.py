@@ -60,7 +60,7 @@ class Result(_Frozen):
     evidence: list[Evidence] = []
     waiver: Waiver | None = None
     steady: bool = True
-    """Whether another live value is a change; a figure that moves by itself is none."""
+    """Whether another live value is a change; a figure that moves all the time is none."""
 
 
 class HostAudit(_Frozen):
@@ -72,7 +72,7 @@ class HostAudit(_Frozen):
 
 
 class Change(_Frozen):
-    """What a control of a host said before, and says now; without a control: the host itself."""
+    """A control's result on a host before, and now; without a control: the host itself."""
 
     host: str
     control: str

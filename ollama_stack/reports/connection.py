@@ -1,4 +1,4 @@
-"""Pure: why a host cannot be reached, from pyinfra's words to a setting, a problem and a way out."""
+"""Pure: why a host cannot be reached, from pyinfra's message to a setting, a problem and a way out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ORDER = (
 
 
 def explain(message: str, target: Target) -> str:
-    """``setting: problem; way out`` for what pyinfra said of a host; its own words if they are new."""
+    """``setting: problem; way out`` for pyinfra's message about a host; the message itself if it is new."""
     for pattern, reason in KINDS:
         if found := re.search(pattern, message):
             if callable(reason):

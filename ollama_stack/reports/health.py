@@ -1,4 +1,4 @@
-"""Pure: how a host is, from what it said of itself, in words for whoever has to do something."""
+"""Pure: a host's state, from its own answers, in sentences for the operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Problem = tuple[State, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a host said; None for what it did not say."""
+    """A host's answers; None for those that it did not give."""
 
     states: dict[str, dict[str, Any]] | None
     load: Load | None

@@ -90,7 +90,7 @@ class DryRun:
     changes: Mapping[str, list[str]] | None
 
     def silence(self, host: str) -> list[str]:
-        """Why nothing is known of a host, in pyinfra's words."""
+        """Why nothing is known of a host, by pyinfra's message."""
         # A question for a key's passphrase that nobody has answered stays on the line.
         asked = r"(?:Enter password for private key: .*: )?"
         lines = re.findall(rf"^{asked}\s*\[{re.escape(host)}\]\s+(.+)$", self.log, re.MULTILINE)

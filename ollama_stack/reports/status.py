@@ -45,7 +45,7 @@ class Release(BaseModel, frozen=True):
     unconfirmed: bool
     """Whether a change has begun that nobody has found good: without that, the host comes back to this release."""
     returned: str
-    """When and why the host came back to it by itself; empty if it did not."""
+    """When and why the host came back to it automatically; empty if it did not."""
 
 
 class Now(BaseModel, frozen=True):
@@ -123,29 +123,16 @@ def host_status(target: Target) -> HostStatus:
 
 
 def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
-    """Facts by their class, those that the host told; ValueError says why it told nothing."""
+    """Facts by their class, those that the host gave; ValueError says why it gave none."""
     look = Look()
     script = f"export LC_ALL=C\n{AS_WHO_MAY}{look.command(asked)}\n"
     try:
-        done = subprocess.run(  # noqa: S603 ssh's arguments as a list, no shell of ours
-            target.shell,
-            input=script,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE,
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{error.filename} cannot be started here ({error.strerror}): install openssh-client"
-        ) from error
+        output = target.run(script, look.end, PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ValueError(
             f"the host has said nothing for {PATIENCE} s: it hangs, or its login does"
         ) from error
-    if look.end not in done.stdout:
-        raise ValueError((done.stderr.strip().splitlines() or ["its login starts no shell"])[-1])
-    return {fact: answer for (fact, *_), answer in look.process(done.stdout.splitlines()).items()}
+    return {fact: answer for (fact, *_), answer in look.process(output.splitlines()).items()}
 
 
 def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> HostStatus:

@@ -1,1 +1,1 @@
-"""What is declared, said once."""
+"""What is declared, in one place."""

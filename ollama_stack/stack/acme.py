@@ -1,4 +1,4 @@
-"""Pure: a certificate of an ACME authority, which a host keeps and renews by itself."""
+"""Pure: a certificate of an ACME authority, which a host keeps and renews without a deploy."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ NOT_UNDERSTOOD = (TypeError, ValueError, UnsupportedAlgorithm)
 
 @dataclass(frozen=True)
 class Authority:
-    """Who signs; its key is in no repr, log or diff."""
+    """The signing authority; its key is in no repr, log or diff."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey

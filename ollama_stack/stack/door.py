@@ -1,4 +1,4 @@
-"""Pure: who has which share of the gateway, and what its look at bodies is told."""
+"""Pure: who has which share of the gateway, and the settings of its look at bodies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Places:
 
 
 def half(settings: Settings) -> Places:
-    """The share of everybody for whom nothing else is said; a half that is none is rounded up."""
+    """The share of everybody who has no other one; a half that is none is rounded up."""
     return Places((settings.ollama_num_parallel + 1) // 2, (settings.ollama_max_queue + 1) // 2)
 
 

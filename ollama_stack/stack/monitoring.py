@@ -22,7 +22,7 @@ def configurations(declared: Monitor) -> dict[str, str]:
 
 
 def alertmanager(declared: Monitor) -> str:
-    """Who is told; ValueError if the site's own file cannot be read."""
+    """Alertmanager's configuration; ValueError if the site's own file cannot be read."""
     if not declared.monitoring_alertmanager:
         return (OURS / "quiet.yml").read_text()
     try:

@@ -29,7 +29,7 @@ FOLDER = ROOT / "templates"
 TEMPLATES = Environment(  # noqa: S701 none of them is HTML
     loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
 )
-VERSION = "@version@"  # stands in its place until the digest of all files is known
+VERSION = "@version@"  # a placeholder until the digest of all files is known
 MTU = 1500  # Docker's own, whatever the way out takes
 
 

@@ -39,7 +39,7 @@ from ollama_stack.tasks import system
 from ollama_stack.tasks.secrets import GATEWAY_TOKEN
 
 HOST: tuple[type[FactBase[Any]], ...] = (
-    LastRun,  # first: what another run changes later on is told by another answer (operations/lock.py)
+    LastRun,  # first: what another run changes later on shows in another answer (operations/lock.py)
     *(Arch, Processors, Groups, InitSystem, LinuxDistribution, MemTotal, UplinkMtu, GuardRules),
     *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, OtherEngine),
     *(ClientProxies, OwnCompose, Unbounded),

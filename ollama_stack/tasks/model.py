@@ -14,7 +14,7 @@ from ollama_stack.operations import bundle, model
 def keep_models(settings: Settings, begun: StringCommand) -> list[OperationMeta]:
     """Each model under its own tag as tuned, and under a second tag as pulled; the first in memory.
 
-    ``begun``: what the host is told before the first change. Returns what says whether one has changed.
+    ``begun``: the command that goes before the first change. Returns what says whether one has changed.
     """
     served = host.loop(settings.served_models)
     kept = [keep_model(settings=settings, served=one, begun=begun) for one in served]

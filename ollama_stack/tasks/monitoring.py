@@ -53,7 +53,7 @@ def watch_site(declared: Monitor, path: str) -> None:
 
 
 def _user() -> str:
-    """Who logs in here, and from here to the servers."""
+    """The user who logs in here, and from here to the servers."""
     name: str = host.get_fact(Command, command="id -un", _sudo=False)
     return name
 

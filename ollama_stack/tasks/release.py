@@ -33,7 +33,7 @@ INVENTORIES = ROOT / "inventories"
 
 @dataclass(eq=False)
 class WayBack(BaseStateCallback):
-    """Who fails once he has the lock goes back to his last good release, and stops no other.
+    """A host that fails once it has the lock goes back to its last good release, and stops no other.
 
     What fails otherwise than by an operation (the run is killed, the line is lost) is the host's own affair:
     host/release.
@@ -73,7 +73,7 @@ class WayBack(BaseStateCallback):
 def begin_change(settings: Settings) -> StringCommand:
     """Take the host's lock; whatever fails from here on ends with the last good release.
 
-    Returns what the host is told before the first change: to go back, unless that is confirmed.
+    Returns the command before the first change: the host goes back, unless the change is confirmed.
     """
     handlers = host.state.callback_handlers
     way_back = next((each for each in handlers if isinstance(each, WayBack)), None)
@@ -163,7 +163,7 @@ def stage_release(settings: Settings, declared: release.Declared) -> None:
         image=settings.gateway_image_ref,
         pull_failed=(
             f"ollama_image: {settings.ollama_image_ref} cannot be pulled; check the name and that its "
-            "registry answers (mirror); the old compose file is untouched. If the words above are "
+            "registry answers (mirror); the old compose file is untouched. If the output above is "
             f"about {' or '.join(others.values())}: the same goes for {' and '.join(others)}"
         ),
     )
@@ -206,7 +206,7 @@ def commit_release(settings: Settings, declared: release.Declared) -> None:
 
 
 def record() -> dict[str, str]:
-    """Who changes it, when, and by which commit."""
+    """The record of a change: by whom, when, and by which commit."""
     return {
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "by": operator(),
@@ -226,7 +226,7 @@ def go_back(settings: Settings) -> None:
 
 
 def operator() -> str:
-    """Who runs this, and where."""
+    """The user who runs this, and the machine."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # as in a CI container, whose user has no name

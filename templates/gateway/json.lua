@@ -41,6 +41,7 @@ end
 
 local SPACES = { [" "] = true, ["\t"] = true, ["\r"] = true, ["\n"] = true }
 
+-- The next character that is no space.
 function Reader:space()
     local found = self.text:sub(self.at, self.at)
     if SPACES[found] then
@@ -50,23 +51,26 @@ function Reader:space()
     return found
 end
 
-local PLAIN = '^[^\0-\31"\\]*()' -- anchored: a search begins anew at each byte, which takes three times as long
+function Reader:step()
+    self.at = self.at + 1
+    return self:space()
+end
 
 function Reader:string()
     local text, start, at = self.text, self.at + 1, self.at + 1
     while true do
-        local stop = text:match(PLAIN, at)
+        local stop = text:match('^[^\0-\31"\\]*()', at) -- find() takes three times as long
         local found = text:sub(stop, stop)
         if found == '"' then
             self.at = stop + 1
             if stop - start > #LONG_TEXT then
-                return LONG_TEXT
+                return LONG_TEXT, true
             end
             local written = text:sub(start, stop - 1)
             if at == start or #written > NAME then
-                return written
+                return written, at ~= start
             end
-            return unescaped(written)
+            return unescaped(written), true
         elseif found ~= "\\" then
             self:wrong(found == "" and "a string without an end" or "a control character")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
@@ -94,12 +98,12 @@ end
 -- A key without escapes is read at once, with its colon: a conversation has two for each message.
 local KEY = '^"()[^\0-\31"\\]*()"[ \t\r\n]*:()'
 
-function Reader:key()
+function Reader:key(first)
     local from, to, after = self.text:match(KEY, self.at)
     if from and to - from <= NAME then
         self.at = after
         return self.text:sub(from, to - 1)
-    elseif self:space() ~= '"' then
+    elseif first ~= '"' then
         self:wrong("no key")
     end
     local key = self:string()
@@ -113,45 +117,41 @@ function Reader:key()
 end
 
 function Reader:object(depth)
-    local fields, first = {}, true
-    self.at = self.at + 1
-    while self:space() ~= "}" or not first do
-        local key = self:key()
+    local fields, next = {}, self:step()
+    local more = next ~= "}"
+    while more do
+        local key = self:key(next)
         if fields[key] ~= nil then
             self:wrong("a key for the second time")
         end
         fields[key] = self:value(depth)
-        first = false
-        local next = self:space()
-        if next == "}" then
-            break
-        elseif next ~= "," then
-            self:wrong("no comma")
-        end
-        self.at = self.at + 1
+        next, more = self:after("}")
     end
     self.at = self.at + 1
     return { fields = fields }
 end
 
+-- What stands after a value and its comma, and whether there was one.
+function Reader:after(close)
+    local next = self:space()
+    if next == "," then
+        return self:step(), true
+    elseif next ~= close then
+        self:wrong("no comma")
+    end
+end
+
 function Reader:array(depth)
     local array = { items = {}, n = 0, from = self.places and {}, to = self.places and {} }
-    self.at = self.at + 1
-    while self:space() ~= "]" or array.n > 0 do
+    local more = self:step() ~= "]"
+    while more do
         array.n = array.n + 1
-        self:space()
         local from = self.at
         array.items[array.n] = self:value(depth)
         if self.places then
             array.from[array.n], array.to[array.n] = from, self.at - 1
         end
-        local next = self:space()
-        if next == "]" then
-            break
-        elseif next ~= "," then
-            self:wrong("no comma")
-        end
-        self.at = self.at + 1
+        _, more = self:after("]")
     end
     self.at = self.at + 1
     return array

@@ -39,7 +39,7 @@ class Output:
 
     @property
     def last_line(self) -> str:
-        """Why it failed, in its own words."""
+        """Why it failed: the last line that it printed."""
         lines = (self.error.strip() or self.text.strip()).splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +142,16 @@ class Door:
 
 
 Opener = Callable[..., Door]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A ready PEM, for gateway_tls_cert."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    (folder / "tls.pem").write_text((folder / "crt").read_text() + (folder / "key").read_text())
+    return str(folder / "tls.pem")
 
 
 @pytest.fixture(scope="module")

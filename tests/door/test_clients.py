@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import subprocess
-from pathlib import Path
 
 import httpx
 import ollama
@@ -137,12 +135,8 @@ def test_no_proxy_keeps_answers_back(door: Door) -> None:
     assert page.headers["X-Accel-Buffering"] == "no"
 
 
-def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, tmp_path: Path) -> None:
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    pem = tmp_path / "tls.pem"
-    pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
-    door = opened(app_enabled=True, gateway_tls_cert=str(pem))
+def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, certificate: str) -> None:
+    door = opened(app_enabled=True, gateway_tls_cert=certificate)
     for port in (door.api, door.page):
         url = f"https://127.0.0.1:{port}/"
         answer = httpx.get(url, verify=False, trust_env=False)  # noqa: S501 its own

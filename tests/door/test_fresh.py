@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,14 +109,10 @@ def test_who_leaves_before_the_answer_is_logged_up_to_the_same_rate(
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_silent_handshake_gives_its_connection_back(
-    opened: Opener, tmp_path: Path, sent: bytes
+    opened: Opener, certificate: str, sent: bytes
 ) -> None:
     """It held it for 30 s, where half a request's head holds one for 5."""
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    pem = tmp_path / "tls.pem"
-    pem.write_text((tmp_path / "crt").read_text() + (tmp_path / "key").read_text())
-    door = opened(app_enabled=True, gateway_tls_cert=str(pem))
+    door = opened(app_enabled=True, gateway_tls_cert=certificate)
     with door.connect(door.api) as one, door.connect(door.page) as two:
         for stranger in (one, two):
             stranger.sendall(sent)

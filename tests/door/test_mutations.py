@@ -11,11 +11,9 @@ from ollama_stack.config.settings import read_settings
 from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import TOKENS
 from tests.door.haproxy import unpacked
-from tests.door.test_rendered import certificate
 from tests.lab.mutations import LOCKED, OPEN
 from tests.unit.conftest import group_data
 
-__all__ = ["certificate"]
 TABLES = [(name, table) for table in (OPEN, LOCKED) for name in table if table[name].gateway]
 
 

@@ -17,15 +17,6 @@ from tests.unit.conftest import group_data
 SHARE = {"gateway_token_limits": {"one": {"parallel": 1, "queue": 2, "per_minute": 60}}}
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout key -out crt"
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    (folder / "tls.pem").write_text((folder / "crt").read_text() + (folder / "key").read_text())
-    return str(folder / "tls.pem")
-
-
 @pytest.mark.parametrize("app", [False, True])
 @pytest.mark.parametrize("own", [{}, TOKENS, TOKENS | SHARE, {"gateway_hosts": ["a.example"]}])
 @pytest.mark.parametrize("tls", [False, True])

@@ -39,6 +39,11 @@ def cgroup(proc: str, **changed: str) -> Cgroup:
     """A container's groups; ``cpu_max="max 100000"`` changes the file whose name that is."""
     names = {name.replace("_", "."): text for name, text in changed.items()}
     files = {path: names.get(path.rpartition("/")[2], text) for path, text in FILES.items()}
+    return of(proc, files)
+
+
+def of(proc: str, files: dict[str, str]) -> Cgroup:
+    """As these files have it."""
 
     def cat(paths: str) -> Reading:
         text = "\n".join(files[path] for path in paths.split())
@@ -83,12 +88,7 @@ def test_the_least_figure_up_to_the_root_is_what_the_kernel_keeps(
     group = f"/{name}/docker-{ID}.scope"
     files = {f"/sys/fs/cgroup{group}/{file}": text for file, text in scope.items()}
     files |= {f"/sys/fs/cgroup/{name}/{file}": text for file, text in parent.items()}
-
-    def cat(paths: str) -> Reading:
-        text = "\n".join(files[path] for path in paths.split())
-        return Reading(text, f"cat {paths}", text)
-
-    live = Cgroup.of(f"0::{group}", cat)
+    live = of(f"0::{group}", files)
     assert (size(live.swap.value), size(live.reservation.value)) == (swap, low)
     assert f"/{name} {parent['memory.low']}" in live.reservation.line
 

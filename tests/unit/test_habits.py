@@ -49,15 +49,16 @@ def test_a_release_has_the_version_s_own_notes(tag: str, code: int, tmp_path: Pa
     program.write_text(f"#!/bin/sh\necho 'ollama-stack, version {__version__}'\n")
     program.chmod(0o755)
     (tmp_path / "CHANGELOG.md").write_text(
-        f"## Unreleased\n\nlater\n\n## {__version__} - 2026-11-28\n\nnow\n\n## 0.0.1 - 2026-01-01\n\nold\n"
+        f"## Unreleased\n\nlater\n\n## {__version__} - 2026-11-28\n\n[now](a.md#b) https://c/d\n\n## 0.0.1 - 2026-01-01\n\nold\n"
     )
     shell = ["bash", "-e", "-o", "pipefail", "-c", script]  # as GitHub runs a step
-    done = subprocess.run(
-        shell, cwd=tmp_path, env={"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"}
-    )
+    given = {"SERVER_URL": "https://host", "REPOSITORY": "us/stack", "REF_NAME": tag}
+    environment = {f"GITHUB_{name}": value for name, value in given.items()}
+    done = subprocess.run(shell, cwd=tmp_path, env=environment | {"PATH": "/usr/bin:/bin"})
     assert done.returncode == code
     if code == 0:
-        assert (tmp_path / "notes.md").read_text().split() == ["now"]
+        link = f"[now](https://host/us/stack/blob/{tag}/a.md#b)"
+        assert (tmp_path / "notes.md").read_text().split() == [link, "https://c/d"]
 
 
 def test_what_updates_the_pins_finds_every_image() -> None:

@@ -41,7 +41,9 @@ def test_what_dpkg_left_half_done_is_finished_before_anything_else() -> None:
     assert " update" in refresh
     assert reinstall.endswith(" install --reinstall containerd")
     assert " --configure --pending || " in configure
-    assert "apt: dpkg cannot finish docker.io, containerd, man-db; see its words above" in configure
+    assert (
+        "apt: dpkg cannot finish docker.io, containerd, man-db; see its output above" in configure
+    )
     whole = {"dpkg-query": ["ii \tcurl", "rc \tnginx", "un \tdocker.io", "hi \tkept"]}
     assert plan(packages.mended, whole) == []
     assert plan(packages.mended) == []
