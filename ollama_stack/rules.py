@@ -110,6 +110,13 @@ def warnings(data: Mapping[str, Any]) -> list[str]:
             f"students: {settings.students} at once find {places} places (ollama_num_parallel + "
             "ollama_max_queue); the others have to ask again"
         )
+    buffers = settings.gateway_buffers
+    if settings.gateway_enabled and settings.gateway_source_connections >= buffers:
+        unusual.append(
+            f"gateway_source_connections: one address may hold all {buffers} buffers that bodies of "
+            f"{settings.gateway_max_body} leave (gateway_max_body), and nobody else is answered then; "
+            f"{buffers // 4} are enough, unless a class comes by one address"
+        )
     served = len({*settings.allowed_models})
     if settings.gateway_enabled and served > settings.ollama_max_loaded_models:
         several = "models" if settings.models[1:] else "gateway_models"

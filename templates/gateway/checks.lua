@@ -199,8 +199,10 @@ local FATAL = {
     "erroroutofmemory",
 }
 
+local SHORTEST = 13 -- bytes of the first
+
 local function harmless(value, name)
-    if type(value) == "string" then
+    if type(value) == "string" and #value >= SHORTEST then
         if #value >= #json.LONG_TEXT then
             refuse(400, "%s: has a text of more than 64 KB", name)
         end

@@ -89,7 +89,7 @@ local openai = {
     reasoning = is.any,
     reasoning_effort = is.text,
     n = is.whole(1, 1),
-    logprobs = is.any,
+    logprobs = is.flag,
     top_logprobs = small,
     logit_bias = is.any,
     user = is.text,
@@ -124,6 +124,7 @@ local ROUTES = {
         prompt = prompts,
         suffix = is.text,
         echo = is.flag,
+        logprobs = small, -- here it is a number, and Ollama's top_logprobs
         best_of = is.whole(1, 1),
     }),
     ["/v1/embeddings"] = is.object({

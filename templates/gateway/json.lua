@@ -15,8 +15,18 @@ local function escaped(kind, rest)
     return kind == "u" and utf8.char(tonumber(rest, 16)) or (CONTROLS[kind] or kind) .. rest
 end
 
+-- UTF-16's halves: two are one letter, one alone is none, as Go reads them.
+local function joined(high, low)
+    local first, second = utf8.codepoint(high .. low, 1, -1, true)
+    return utf8.char(0x10000 + (first & 0x3FF) * 0x400 + (second & 0x3FF))
+end
+
 local function unescaped(text)
-    return (text:gsub("\\(.)(%x?%x?%x?%x?)", escaped))
+    text = text:gsub("\\(.)(%x?%x?%x?%x?)", escaped)
+    if text:find("\xED[\xA0-\xBF]") then
+        text = text:gsub("(\xED[\xA0-\xAF].)(\xED[\xB0-\xBF].)", joined):gsub("\xED[\xA0-\xBF].", "\u{FFFD}")
+    end
+    return text
 end
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }
@@ -85,22 +95,35 @@ function Reader:number()
     return value
 end
 
+-- A key without escapes is read at once, with its colon: a conversation has two for each message.
+local KEY = '^"()[^\0-\31"\\]*()"[ \t\r\n]*:()'
+
+function Reader:key(first)
+    local from, to, after = self.text:match(KEY, self.at)
+    if from and to - from <= NAME then
+        self.at = after
+        return self.text:sub(from, to - 1)
+    elseif first ~= '"' then
+        self:wrong("no key")
+    end
+    local key = self:string()
+    if key:find('[\0-\31"\\]') then
+        self:wrong("a control character, a quote or a backslash in a key")
+    elseif self:space() ~= ":" then
+        self:wrong("no colon")
+    end
+    self.at = self.at + 1
+    return key
+end
+
 function Reader:object(depth)
     local fields, next = {}, self:step()
     local more = next ~= "}"
     while more do
-        if next ~= '"' then
-            self:wrong("no key")
-        end
-        local key, escapes = self:string()
-        if escapes and key:find('[\0-\31"\\]') then
-            self:wrong("a control character, a quote or a backslash in a key")
-        elseif fields[key] ~= nil then
+        local key = self:key(next)
+        if fields[key] ~= nil then
             self:wrong("a key for the second time")
-        elseif self:space() ~= ":" then
-            self:wrong("no colon")
         end
-        self.at = self.at + 1
         fields[key] = self:value(depth)
         next, more = self:after("}")
     end

@@ -3,7 +3,18 @@ local is = require("checks")
 local schema = require("schema")
 
 -- A part of a conversation that is no text has to be decoded, which takes memory nobody has counted.
-local MEDIA = { image_url = 1, images = 1, input_audio = 1, audio = 1, source = 1, file = 1, video_url = 1 }
+local MEDIA = {
+    image_url = 1,
+    images = 1,
+    input_audio = 1,
+    audio = 1,
+    source = 1,
+    video_url = 1,
+    file = 1,
+    file_data = 1,
+    file_id = 1,
+    file_url = 1,
+}
 local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
 
 local function conversation(value, name)

@@ -42,7 +42,8 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/v1/chat/completions", CHAT | {"response_format": {"json_schema": {"schema": SCHEMA}}}),
         ("/v1/chat/completions", CHAT | {"functions": None, "service_tier": None}),
         ("/v1/responses", {"model": MODEL, "input": "a", "previous_response_id": None}),
-        ("/v1/completions", {"model": MODEL, "prompt": ["a"], "max_tokens": 8}),
+        ("/v1/completions", {"model": MODEL, "prompt": ["a"], "max_tokens": 8, "logprobs": 5}),
+        ("/v1/chat/completions", CHAT | {"logprobs": True, "top_logprobs": 5}),
         ("/v1/embeddings", {"model": MODEL, "input": "a", "encoding_format": "base64"}),
         ("/v1/responses", {"model": MODEL, "input": "a", "max_output_tokens": 8}),
         ("/v1/messages", CHAT | {"max_tokens": 8, "system": "s"}),
@@ -147,6 +148,8 @@ TIGHT = json.dumps(question(), separators=(",", ":"))[1:]
         '{"MODEL":"x",' + TIGHT,
         '{"\\u006dodel":"x",' + TIGHT,
         '{"format":{"$defs":{"a":{},"\\u0061":{}}},' + TIGHT,
+        '{"format":{"properties":{"😀":{},"\\ud83d\\uDE00":{}}},' + TIGHT,
+        '{"think":{"\\ud800":1,"\\udfff":2},' + TIGHT,  # Go reads both as U+FFFD
         '{"format":{"properties":{"a\\"b":{}}},' + TIGHT,
         '{"option\u017f":{"num_ctx":1},' + TIGHT,  # Go folds it to an s
         '{"\u212aeep_alive":0,' + TIGHT,
@@ -194,6 +197,9 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
         ("/v1/responses", {"model": MODEL, "input": "a", "tools": [{"type": "web_search"}]}, 403),
         ("/api/chat", CHAT | {"tools": [[]]}, 400),
         ("/v1/responses", {"model": MODEL, "input": "a", "text": {"format": {"schema": DEEP}}}, 400),
+        ("/v1/responses", {"model": MODEL, "input": [{"content": [{"type": "input_file", "file_data": "a"}]}]}, 403),
+        ("/v1/chat/completions", CHAT | {"logprobs": 21}, 400),
+        ("/v1/completions", {"model": MODEL, "prompt": "a", "logprobs": 21}, 400),
         ("/v1/embeddings", {"model": MODEL, "input": ["a"] * 33}, 400),
         ("/api/chat", CHAT | {"messages": [{"role": "user", "Content": "x"}]}, 400),
         ("/api/chat", CHAT | {"messages": [{"role": "user", "content": "x", "images": ["a"]}]}, 403),

@@ -168,6 +168,17 @@ def test_where_buffers_are_few_an_address_has_few_connections(opened: Opener) ->
         assert time.monotonic() - began < SOON
 
 
+def test_of_a_head_ollama_hears_what_it_heeds(locked: Door) -> None:
+    """Go's server answers ``Expect: foo`` itself, with 417: Ollama never hears of the question."""
+    more = ("Expect", "Content-Encoding", "Cookie", "X-Waited", "X-HTTP-Method-Override", "Trailer")
+    headers = bearer("one") | dict.fromkeys(more, "foo") | {"X-Forwarded-For": "10.0.0.1"}
+    assert locked.client.post("/api/generate", json=question(), headers=headers).status_code == 200
+    came = {name.lower(): value for name, value in locked.ollama.came[-1][1].items()}
+    heeded = ["content-length", "content-type", "host", "user-agent", "x-forwarded-for"]
+    assert sorted(came) == heeded
+    assert came["x-forwarded-for"] == "127.0.0.1"
+
+
 def test_an_answer_that_is_read_slowly_ends_in_time(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,18 @@ def test_more_students_than_places_are_warned_of() -> None:
     ]
 
 
+def test_an_address_that_may_hold_every_buffer_is_warned_of() -> None:
+    data = group_data("all", "medium") | {"gateway_max_body": "10M", "gateway_fields": ["images"]}
+    assert faults(["medium"], data) == []
+    assert warnings(data) == [
+        "gateway_source_connections: one address may hold all 64 buffers that bodies of 10M leave "
+        "(gateway_max_body), and nobody else is answered then; 16 are enough, unless a class comes "
+        "by one address"
+    ]
+    assert warnings(data | {"gateway_source_connections": 16}) == []
+    assert warnings(data | {"gateway_enabled": False}) == []
+
+
 def test_models_that_take_turns_in_memory_are_warned_of() -> None:
     data = group_data("all", "medium") | {"gateway_models": ["nomic-embed-text:v1.5"]}
     assert faults(["medium"], data) == []
