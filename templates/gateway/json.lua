@@ -64,13 +64,13 @@ function Reader:string()
         if found == '"' then
             self.at = stop + 1
             if stop - start > #LONG_TEXT then
-                return LONG_TEXT, true
+                return LONG_TEXT
             end
             local written = text:sub(start, stop - 1)
             if at == start or #written > NAME then
-                return written, at ~= start
+                return written
             end
-            return unescaped(written), true
+            return unescaped(written)
         elseif found ~= "\\" then
             self:wrong(found == "" and "a string without an end" or "a control character")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
