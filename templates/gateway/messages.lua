@@ -1,4 +1,5 @@
 -- What is said to a model: conversations, the tools that it may ask for, and the form of its answer.
+local json = require("json")
 local is = require("checks")
 local schema = require("schema")
 
@@ -15,7 +16,22 @@ local MEDIA = {
     file_id = 1,
     file_url = 1,
 }
+local ROLES = { user = 1, assistant = 1, system = 1, tool = 1 }
 local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
+
+-- Arguments as a text are JSON that Ollama reads, which takes 10,000 levels, and llama.cpp walks.
+local function shallow(text, name)
+    local depth, meant = 0, #text > json.NAME and json.unescaped(text) or text
+    for found in meant:gsub("\\.", ""):gsub('"[^"]*"', ""):gmatch("[%[%]{}]") do
+        depth = depth + ((found == "[" or found == "{") and 1 or -1)
+        if depth > 32 then
+            is.refuse(400, "%s: too deep a nest (32)", name)
+        end
+    end
+    if #text >= #json.LONG_TEXT then
+        is.refuse(400, "%s: has a text of more than 64 KB", name)
+    end
+end
 
 local function conversation(value, name)
     if type(value) ~= "table" then
@@ -25,12 +41,16 @@ local function conversation(value, name)
         conversation(item, name)
     end
     for field, given in pairs(value.fields or {}) do
-        if not field:find("^[a-z_]+$") then
+        if field == "content" and type(given) == "string" or field == "role" and ROLES[given] then
+            -- as nearly all are: there is nothing to look at
+        elseif not field:find("^[a-z_]+$") then
             is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
         elseif MEDIA[field] then
             is.closed("images")(given, name .. "." .. field)
         elseif field == "role" then
             is.harmless(given, name .. ".role") -- templates of models repeat one that they do not know
+        elseif field == "arguments" and type(given) == "string" then
+            shallow(given, name .. ".arguments")
         elseif not FREE[field] then
             conversation(given, name)
         end

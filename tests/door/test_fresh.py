@@ -188,3 +188,19 @@ def test_an_answer_that_is_read_slowly_ends_in_time(
     with door.start(prompt="for ever"):
         until(lambda: door.places() == (1, 0))
         until(lambda: door.places() == (0, 0), 6)
+
+
+@pytest.mark.parametrize("long", ["", "x" * 9000, '"' * 5000])
+@pytest.mark.parametrize("depth", [20, 33, 9000])
+def test_arguments_as_a_text_have_a_bottom(door: Door, depth: int, long: str) -> None:
+    """The body is one text deep, and what Ollama makes of it is as deep as it likes."""
+    arguments = json.dumps({"said": "[" * 50 + long, "a": json.loads("[" * 19 + "]" * 19)})
+    arguments = arguments.replace("[" * 19 + "]" * 19, "[" * (depth - 1) + "]" * (depth - 1))
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    item = {"type": "function_call", "call_id": "a", "name": "f", "arguments": arguments}
+    for path, more in (
+        ("/v1/chat/completions", {"messages": [{"role": "assistant", "tool_calls": [call]}]}),
+        ("/v1/responses", {"input": [item]}),
+    ):
+        answer = door.client.post(path, json={"model": double.MODEL, **more})
+        assert answer.status_code == (200 if depth <= 32 else 400), answer.text
