@@ -229,6 +229,7 @@ def test_each_control_turns_red_alone(
     turns_red({id_: OPEN[id_]}, as_deployed, lab_targets, tmp_path)
 
 
+@pytest.mark.long("three audits, each a program of its own")
 def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_path: Path) -> None:
     as_deployed.compose_is({})
     audit(INVENTORY, tmp_path / "before")

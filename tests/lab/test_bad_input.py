@@ -181,6 +181,7 @@ def test_a_port_that_is_taken_by_somebody_else_is_not_moved_to() -> None:
     assert "@local: ollama_port: 11999 is taken by " in output
 
 
+@pytest.mark.long("a refused run, and one that makes two containers anew")
 def test_a_port_and_a_container_of_somebody_else_are_left_alone() -> None:
     sh("docker rm --force ollama ollama-gateway")
     theirs = f"--label {LABEL} --name ollama --entrypoint sleep"

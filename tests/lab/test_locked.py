@@ -98,6 +98,7 @@ def raw(trusted: ssl.SSLContext, request: str) -> int:
         return status(one)
 
 
+@pytest.mark.long("the first in this file: the run that gives tokens and TLS")
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong-wrong-wrong-wrong"}, {"Authorization": f"Basic {ADMIN}"}, {"Authorization": ""}])  # fmt: skip
 def test_without_a_token_nobody_passes(headers: dict[str, str], door: httpx.Client) -> None:
     for path in ("/", "/api/version", "/api/tags", "/v1/models", "/nowhere"):
