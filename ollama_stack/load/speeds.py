@@ -20,7 +20,7 @@ from ollama_stack.load.sizing import Pace, Speeds
 
 KEPT = ROOT / ".speeds.json"  # which git ignores
 KNOWN = TypeAdapter(dict[str, Speeds])
-TOKENS = 32  # of an answer
+TOKENS = 32  # of an answer, where the model may write so many
 SHORT = "Hi"
 ENGLISH, RUSSIAN = "".join(TEXTS[0])[:600], "".join(TEXTS[1])[:300]
 KNOCK = 10  # seconds for a look at what is in memory
@@ -65,8 +65,8 @@ def _script(settings: Settings, mark: str, texts: Sequence[str]) -> Iterator[str
         f" | tr -d '\\n'); printf '%s %s\\n' {mark} \"$answer\";"
         " case $answer in *' 200 '*) ;; *) exit 1;; esac; }"
     )
+    options = {"num_predict": min(TOKENS, settings.model_num_predict), "temperature": 0}
     for number, text in enumerate(texts):
-        options = {"num_predict": TOKENS, "temperature": 0}
         body = {"model": settings.model_name, "prompt": text, "stream": False, "options": options}
         yield f"ask {quote(json.dumps(body))}" + (" &" if number > 2 else "")
     yield "wait"

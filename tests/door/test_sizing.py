@@ -87,6 +87,17 @@ def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) ->
     assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
 
 
+def test_no_answer_is_longer_than_the_model_may_write(
+    opened: Opener, tmp_path: Path, kept: Path
+) -> None:
+    """The gateway refused 32 tokens where `model_num_predict` is less, and nothing was measured."""
+    short = {"model_num_predict": 16}
+    door = opened(gateway_tokens={"one": "env:A"}, **short)
+    door.ollama.RequestHandlerClass = Clocked
+    found = sized(door, tmp_path, **short)
+    assert found.verdict == "held", found.reasons
+
+
 def test_too_many_students_break_the_bound(clocked: Door, tmp_path: Path, kept: Path) -> None:
     found = sized(clocked, tmp_path, students=15)
     assert found.verdict == "broken"
