@@ -216,6 +216,7 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
         parallel=together(there).ollama_num_parallel,
         seconds=settings.smoke_seconds,
         changed=changed.did_change,
+        longest=settings.model_num_predict,
     )
     change.committed(name="Keep it as a release", wanted=wanted, seen=seen)
 

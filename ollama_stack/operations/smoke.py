@@ -28,14 +28,17 @@ def answers(
     seconds: int,
     changed: Callable[[], bool],
     header_file: str = "",
+    longest: int = TOKENS,
 ) -> Generator[FunctionCommand, None, None]:
     """One timed request, then ``parallel`` at once if something has changed; what is no answer fails the host.
 
     ``seconds``: for each. ``changed``: asked when it is this operation's turn. ``header_file``: on the host, with the token where one is needed.
+    ``longest``: tokens that the gateway lets pass.
 
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
-    yield FunctionCommand(ask, (url, model, parallel, seconds, changed, header_file), {})
+    arguments = (url, model, parallel, seconds, changed, header_file, longest)
+    yield FunctionCommand(ask, arguments, {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server where something has changed.")
@@ -46,13 +49,14 @@ def other_answers(
     changed: Callable[[], bool],
     header_file: str = "",
     page_tokens: int = 0,
+    longest: int = TOKENS,
 ) -> Generator[FunctionCommand, None, None]:
     """A model beside the first does what it can, chat or embed, if something has changed.
 
     Where nothing has, it is left alone: its load may take the first one's place in memory.
-    ``page_tokens``: the most of its context that one question of the page takes; 0 if students cannot choose it.
+    ``page_tokens``: the most of its context that one question of the page takes; 0 if students cannot choose it. ``longest``: tokens that the gateway lets pass.
     """
-    arguments = (url, model, seconds, changed, header_file, page_tokens)
+    arguments = (url, model, seconds, changed, header_file, page_tokens, longest)
     yield FunctionCommand(ask_other, arguments, {})
 
 
@@ -87,10 +91,11 @@ def ask(
     seconds: int,
     changed: Callable[[], bool],
     header_file: str = "",
+    longest: int = TOKENS,
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     new = changed()
-    curl = _curl(url, model, seconds, header_file, TOKENS if new else FEW)
+    curl = _curl(url, model, seconds, header_file, min(longest, TOKENS if new else FEW))
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
     several = []
@@ -121,6 +126,7 @@ def ask_other(
     changed: Callable[[], bool],
     header_file: str = "",
     page_tokens: int = 0,
+    longest: int = TOKENS,
 ) -> bool:
     """Ask one that chats for a few tokens, one that embeds for a vector."""
     if not changed():
@@ -129,7 +135,7 @@ def ask_other(
     if page_tokens and (why := _not_for_students(shown, page_tokens)):
         return fail(host, f"app_models: {model} {why}")
     if not _embeds(shown):
-        curl = _curl(url, model, seconds, header_file, FEW)
+        curl = _curl(url, model, seconds, header_file, min(longest, FEW))
         faults = _faults(_patiently(state, host, curl, 1), 1)
     else:
         post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)

@@ -29,6 +29,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
             seconds=settings.smoke_seconds,
             changed=changed,
             page_tokens=settings.app_tokens if other.name in chosen else 0,
+            longest=settings.model_num_predict,
         )
     smoke.answers(
         name="Ask the model",
@@ -38,6 +39,7 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
         parallel=settings.ollama_num_parallel,
         seconds=settings.smoke_seconds,
         changed=changed,
+        longest=settings.model_num_predict,
     )
     if settings.app_enabled:
         smoke.page(name="Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)

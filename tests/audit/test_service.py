@@ -186,7 +186,7 @@ def test_the_model_answers_a_real_prompt(live: Live) -> Finding:
     """The whole way of a student's question, with an answer that has words in it."""
     body = {
         **{"model": live.settings.model_name, "prompt": "Say hello.", "stream": False},
-        "options": {"num_predict": 16},
+        "options": {"num_predict": min(16, live.settings.model_num_predict)},
     }
     output = live.published("/api/generate", body, seconds=300)
     text, _, code = output.text.rstrip().rpartition("\n")

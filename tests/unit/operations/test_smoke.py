@@ -61,6 +61,13 @@ def test_where_nothing_has_changed_one_is_enough() -> None:
         assert f'"num_predict": {smoke.FEW}' in command
 
 
+def test_no_more_is_asked_for_than_the_gateway_lets_pass() -> None:
+    with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
+        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes, longest=2)
+        commands = list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
+        assert all('"num_predict": 2' in command for command in commands)
+
+
 def test_an_answer_that_never_came_fails_the_host() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
         assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
