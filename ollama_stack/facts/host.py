@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -68,28 +67,6 @@ class MountPoint(FactBase[str | None]):
     @override
     def process(self, output: list[str]) -> str | None:
         return output[0] if output else None
-
-
-class Userland(FactBase[str | None]):
-    """What its programs are built for, as dpkg has it (``amd64``): the kernel under them may be for more."""
-
-    @override
-    def command(self) -> str:
-        return "dpkg --print-architecture"
-
-
-class ClockOffset(FactBase[float]):
-    """Seconds that the host's clock is ahead of this machine's; 0 if it does not say."""
-
-    default = float
-
-    @override
-    def command(self) -> str:
-        return "date +%s"
-
-    @override
-    def process(self, output: list[str]) -> float:
-        return int(output[0]) - time.time()
 
 
 class UplinkMtu(FactBase[int]):

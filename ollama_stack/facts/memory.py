@@ -136,7 +136,7 @@ class Look(FactBase[dict[Key, Any]]):
                 lines.pop()
             number, status = map(int, marks)
             for fact, key in readers[number] if status == 0 else ():
-                with suppress(Exception):  # whoever needs it asks again, and gets the error then
+                with suppress(Exception):  # the caller that needs it asks again, and gets the error
                     found[key] = fact.process(list(lines)) if lines else fact.default()
             lines = []
         return found

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyinfra.api import FactBase
-from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.deb import DebArch, DebPackages
 from pyinfra.facts.docker import DockerContainer, DockerImage
 from pyinfra.facts.files import File, FileContents
-from pyinfra.facts.server import Arch, Groups, LinuxDistribution, Which
+from pyinfra.facts.server import Arch, Date, Groups, LinuxDistribution, Which
 
 from ollama_stack.config.settings import Settings
 from ollama_stack.containers import CONTAINERS
@@ -27,7 +27,7 @@ from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnComp
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import ClockOffset, FreeDisk, HalfInstalled, Room, UplinkMtu, Userland
+from ollama_stack.facts.host import FreeDisk, HalfInstalled, Room, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
@@ -42,8 +42,8 @@ HOST: tuple[type[FactBase[Any]], ...] = (
     LastRun,  # first: what another run changes later on shows in another answer (operations/lock.py)
     *(
         Arch,
-        Userland,
-        ClockOffset,
+        DebArch,
+        Date,
         Processors,
         Groups,
         InitSystem,

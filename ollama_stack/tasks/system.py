@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
+from pyinfra.facts.deb import DebArch
 from pyinfra.facts.files import File
-from pyinfra.facts.server import Arch, Which
+from pyinfra.facts.server import Arch, Date, Which
 
 from ollama_stack.capacity.budget import IMAGES
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import host_of
 from ollama_stack.facts.docker import DaemonConfig, Engine, EngineFlags
 from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnCompose
-from ollama_stack.facts.host import ClockOffset, Room, Userland
+from ollama_stack.facts.host import Room
 from ollama_stack.facts.kernel import Unbounded
 from ollama_stack.facts.memory import known
 from ollama_stack.operations.docker import OLDEST_COMPOSE, is_new_enough
@@ -47,7 +49,7 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
 
 def _userland() -> Iterator[str]:
     """A kernel of 64 bits may run a system of 32, for which no image is built."""
-    built_for = known(Userland)
+    built_for = known(DebArch)
     if built_for and built_for != {"x86_64": "amd64", "aarch64": "arm64"}.get(
         known(Arch), built_for
     ):
@@ -58,7 +60,7 @@ def _userland() -> Iterator[str]:
 
 
 def _clock() -> Iterator[str]:
-    off = known(ClockOffset)
+    off = (known(Date).astimezone() - datetime.now().astimezone()).total_seconds()
     if abs(off) > CLOCK:
         yield (
             f"clock: this host's clock is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} this machine's, "

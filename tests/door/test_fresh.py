@@ -187,7 +187,7 @@ def test_an_answer_that_is_read_slowly_ends_in_time(
     door = opened(gateway_answer_limit="2s")
     with door.start(prompt="for ever"):
         until(lambda: door.places() == (1, 0))
-        until(lambda: door.places() == (0, 0), 6)
+        until(lambda: door.places() == (0, 0), 12)
 
 
 @pytest.mark.parametrize("long", ["", "x" * 9000, '"' * 5000])

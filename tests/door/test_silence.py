@@ -111,14 +111,14 @@ def test_a_silent_body_ends_in_time(locked: Door, mine: list[socket.socket]) -> 
 
 
 def test_who_fills_the_metrics_keeps_nobody_from_the_gateway_s_health(
-    locked: Door, mine: list[socket.socket]
+    patient: Door, mine: list[socket.socket]
 ) -> None:
     """Its check ends what gives no answer: 50 connections of any user's ended the gateway."""
     for _ in range(60):
-        mine.append(locked.connect(locked.metrics))
+        mine.append(patient.connect(patient.metrics))
         mine[-1].sendall(f"GET /alive HTTP/1.1\r\n{HEAD}\r\n".encode())
     time.sleep(0.3)
-    alive = httpx.get(f"http://127.0.0.1:{locked.health}/alive", trust_env=False, timeout=SOON)
+    alive = httpx.get(f"http://127.0.0.1:{patient.health}/alive", trust_env=False, timeout=SOON)
     assert alive.text == "alive"
 
 
@@ -199,9 +199,9 @@ def flood(locked: Door, mine: list[socket.socket], raw: bytes) -> None:
                 sent[one] += one.send(raw[sent[one] :])
 
 
-def test_memory_stays_below_its_bound(locked: Door, mine: list[socket.socket]) -> None:
+def test_memory_stays_below_its_bound(patient: Door, mine: list[socket.socket]) -> None:
     """Attack 2: answers that nobody reads, bodies and heads as large as they may be."""
-    locked.ollama.large = b"x" * 1_200_000
+    patient.ollama.large = b"x" * 1_200_000
     body = json.dumps({"model": MODEL})
     question = f"POST /api/show HTTP/1.1\r\n{HEAD}{SENT}Content-Length: "
     kinds = {
@@ -209,21 +209,21 @@ def test_memory_stays_below_its_bound(locked: Door, mine: list[socket.socket]) -
         "bodies": f"{question}130000\r\n\r\n".encode() + b" " * 129_000,
         "heads": b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 20,
     }
-    most = begun = locked.process.memory
+    most = begun = patient.process.memory
     for raw in kinds.values():
-        flood(locked, mine, raw)
+        flood(patient, mine, raw)
         began = time.monotonic()
-        assert locked.client.get("/api/version", headers=bearer("two")).status_code == 200
+        assert patient.client.get("/api/version", headers=bearer("two")).status_code == 200
         assert time.monotonic() - began < SOON
-        most = max(most, locked.process.memory)
+        most = max(most, patient.process.memory)
         for one in mine:
             one.close()
         mine.clear()
     assert most > begun + 20 * 2**20  # it was a flood
-    settings = locked.settings
+    settings = patient.settings
     buffers = settings.gateway_buffers * settings.gateway_bufsize
     assert most < 24 * 2**20 + 16 * 2**20 + buffers + 800 * 52 * 1024
-    assert locked.process.process.poll() is None
+    assert patient.process.process.poll() is None
 
 
 def test_one_token_has_so_many_requests_at_once(locked: Door, mine: list[socket.socket]) -> None:

@@ -21,7 +21,7 @@ def ask(client: FlaskClient, prompt: str = "one two", **more: Any) -> Any:
 def test_an_answer_is_whole(client: FlaskClient) -> None:
     answer = ask(client).get_json()
     assert (answer["answer"], answer["cut"], answer["tokens"]) == ("onetwo", False, 2)
-    assert 0 <= answer["waited"] <= answer["took"] < 60
+    assert 0 <= answer["waited"] <= answer["took"]
 
 
 def test_an_answer_is_streamed(client: FlaskClient) -> None:

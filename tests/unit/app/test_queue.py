@@ -197,5 +197,5 @@ def test_an_answer_that_takes_too_long_is_given_up(model: Double) -> None:
 def test_the_median_wait_is_that_of_those_whose_turn_came(queue: AnswerQueue) -> None:
     assert queue.median_wait is None
     heard(queue)
-    assert 0 <= (queue.median_wait or 0) < 60
+    assert queue.median_wait is not None
     assert queue.last_text

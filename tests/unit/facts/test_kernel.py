@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from ollama_stack.facts.docker import EngineFlags, OtherEngine
 from ollama_stack.facts.docker_client import ClientProxies, OwnCompose
-from ollama_stack.facts.host import ClockOffset, Room, Space, UplinkMtu
+from ollama_stack.facts.host import Room, Space, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 
 pytestmark = pytest.mark.process
@@ -134,12 +133,6 @@ def test_proxies_of_the_docker_command_are_found(
     config.parent.mkdir()
     config.write_text('{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}}')
     assert fact.process(output(fact.command(), tmp_path, {})) == ["httpProxy"]
-
-
-def test_a_clock_s_offset_is_by_this_machine_s(tmp_path: Path) -> None:
-    fact = ClockOffset()
-    assert abs(fact.process(output(fact.command(), tmp_path, {}))) < 60
-    assert fact.process([str(int(time.time()) - 86400)]) < -86000
 
 
 def test_an_engine_s_flags_are_those_of_the_one_that_runs(tmp_path: Path) -> None:
