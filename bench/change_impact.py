@@ -28,8 +28,13 @@ CHANGES = {
 
 def deploy(*data: str) -> None:
     """deploy.py with settings changed; RuntimeError if it fails."""
+    run("deploy.py", *data)
+
+
+def run(program: str, *data: str) -> None:
+    """A program of pyinfra's on the lab; RuntimeError if it fails."""
     options = [argument for pair in data for argument in ("--data", pair)]
-    command = [sys.executable, "-m", "pyinfra", "-y", "inventories/lab.py", "deploy.py", *options]
+    command = [sys.executable, "-m", "pyinfra", "-y", "inventories/lab.py", program, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 no shell
     if done.returncode:
         raise RuntimeError(done.stderr)

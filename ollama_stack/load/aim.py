@@ -139,7 +139,7 @@ def hold(task: Task) -> Iterator[dict[str, Any]]:
             input=json.dumps(asdict(task) | {"parent": os.getpid()}),
             capture_output=True,
             text=True,
-            timeout=task.seconds + 2 * LEAVE_OVER,
+            timeout=task.seconds + task.patience + LEAVE_OVER,
         )
     except subprocess.TimeoutExpired as error:
         raise ValueError(

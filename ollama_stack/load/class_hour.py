@@ -25,7 +25,6 @@ import requests
 from ollama_stack.load import UNTRUSTED, corpus
 
 RAMP = 30.0  # seconds in which a lesson's students begin, one after the other
-PATIENCE = 60.0  # seconds that students wait for answers at the end
 CONNECT = 10.0  # seconds
 STEP = 0.5  # seconds between two looks at the gateway's places
 GIVES_UP = (0.5, 5.0)  # seconds after which a client leaves
@@ -42,12 +41,13 @@ def tell(**line: Any) -> None:
 
 
 class Client(HttpUser):  # type: ignore[misc] # Locust lives in another environment than mypy
-    """Somebody with a session of their own, whose questions and lengths follow from their number."""
+    """Somebody with a session of their own, whose lengths and pauses follow from their number."""
 
     abstract = True
     work: ClassVar[Line] = {}
     began = 0.0
     numbers: Iterator[int] = iter(())
+    questions = corpus.questions()
 
     def on_start(self) -> None:
         """Neither proxy nor netrc of this machine counts; each client has the next token."""
@@ -150,7 +150,7 @@ class Student(Client):
         """One of the corpus."""
         leaves = self.work["scenario"] == "leave" and self.chance.random() < LEAVES
         most = corpus.length(self.chance, self.work["most"])
-        self.ask("student", corpus.question(self.chance, self.number), most, leaves)
+        self.ask("student", next(self.questions), most, leaves)
 
 
 class Rude(Client):
@@ -241,7 +241,8 @@ def main() -> None:
     Client.host, Client.began = work["base"], time.monotonic()
     classes = [Student, Rude] if work["scenario"] == "rude" else [Student]
     clients = work["students"] + len(classes) - 1
-    environment = Environment(user_classes=classes, stop_timeout=PATIENCE)
+    # Who has asked stays for the answer.
+    environment = Environment(user_classes=classes, stop_timeout=work["patience"])
     runner = environment.create_local_runner()
     at_once = work["scenario"] in ("burst", "cold")
     ramp = min(RAMP, work["seconds"] / 4)

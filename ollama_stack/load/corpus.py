@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from math import log
 from random import Random
 
 MEDIAN_THINK, SPREAD_THINK, LONGEST_THINK = 25.0, 0.7, 180.0  # seconds, sigma, seconds
 MEDIAN_ANSWER, SPREAD_ANSWER, LEAST_ANSWER = 120, 0.6, 16  # tokens, sigma, tokens
-SHARES = (60, 25, 15)  # percent: short questions, tasks, pasted texts
 
 SHORT = (
     "Why is the sky blue?",
@@ -73,15 +74,20 @@ at the whole of it, from the spring to the mouth, and at the people on both bank
 )
 
 
-def question(chance: Random, student: int) -> str:
-    """A question; its first words differ, so that no answer comes out of another one's prompt cache."""
-    kind = chance.choices(("short", "task", "text"), SHARES)[0]
-    if kind == "text":
-        wish, text = chance.choice(TEXTS)
-        prompt = wish + " ".join(text.split())
-    else:
-        prompt = chance.choice(SHORT if kind == "short" else TASKS)
-    return f"{student}.{chance.randrange(1000)}. {prompt}"
+# Of 100 questions 61 are short, 24 are tasks, and 15 have a pasted text.
+DECK = (*4 * SHORT, *4 * TASKS, *5 * [wish + " ".join(text.split()) for wish, text in TEXTS])
+
+
+def questions() -> Iterator[str]:
+    """What a class asks, one after the other: decks that are shuffled, the same ones each time.
+
+    By dice, one class would have twice the long texts of another. The first words differ, so that no answer comes out
+    of another one's prompt cache.
+    """
+    chance, number = Random(0), count(1)  # noqa: S311 no secret
+    while True:
+        for prompt in chance.sample(DECK, len(DECK)):
+            yield f"{next(number)}. {prompt}"
 
 
 def think(chance: Random) -> float:

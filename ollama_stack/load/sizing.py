@@ -19,13 +19,6 @@ SAMPLES = 1000  # questions whose mean stands for the class
 DOUBLED = 1.4
 
 
-class Pace(BaseModel, frozen=True):
-    """Tokens a second of one answer."""
-
-    read: float
-    write: float
-
-
 class Speeds(BaseModel, frozen=True):
     """What was measured on a host, and what it then ran; time in UTC."""
 
@@ -34,9 +27,14 @@ class Speeds(BaseModel, frozen=True):
     model: str
     cpus: float
     parallel: int
-    alone: Pace
-    together: Pace
-    """Of each of ``parallel`` at once."""
+    read: float
+    """Tokens a second, of the first ones of a text."""
+    growth: float
+    """Seconds that n tokens take beyond that, for each of n squared: what was read before is looked at again."""
+    alone: float
+    """Tokens a second that are written, of one answer."""
+    together: float
+    """Of each of ``parallel`` at once, while nothing is read."""
     overhead: float
     """Tokens of a question beside its text."""
     latin: float
@@ -55,16 +53,19 @@ class Speeds(BaseModel, frozen=True):
 
     def doubled(self) -> Speeds:
         """With twice the CPUs, by estimate."""
-        alone, together = (
-            Pace(read=pace.read * DOUBLED, write=pace.write * DOUBLED)
-            for pace in (self.alone, self.together)
+        faster = {name: DOUBLED * getattr(self, name) for name in ("read", "alone", "together")}
+        return self.model_copy(
+            update=faster | {"cpus": 2 * self.cpus, "growth": self.growth / DOUBLED}
         )
-        return self.model_copy(update={"cpus": 2 * self.cpus, "alone": alone, "together": together})
 
     def tokens(self, text: str) -> float:
         """Of a question."""
         latin = sum(map(str.isascii, text))
         return self.overhead + self.latin * latin + self.cyrillic * (len(text) - latin)
+
+    def reading(self, tokens: float) -> float:
+        """Seconds."""
+        return tokens / self.read + self.growth * tokens**2
 
 
 @cache
@@ -72,19 +73,19 @@ def _class(most: int) -> list[tuple[str, int, float]]:
     """Questions, the lengths of their answers and the seconds of thinking after them."""
     chances = [Random(number) for number in range(SAMPLES)]  # noqa: S311 no secret
     return [
-        (corpus.question(one, number), corpus.length(one, most), corpus.think(one))
-        for number, one in enumerate(chances)
+        (question, corpus.length(one, most), corpus.think(one))
+        for question, one in zip(corpus.questions(), chances, strict=False)
     ]
 
 
 def demand(speeds: Speeds, most: int) -> Demand:
-    """Of a class whose answers have at most so many tokens."""
-    asked = [(speeds.tokens(text), length) for text, length, _ in _class(most)]
+    """Of a class whose answers have at most so many tokens.
 
-    def seconds(pace: Pace) -> list[float]:
-        return [read / pace.read + write / pace.write for read, write in asked]
-
-    alone, together = seconds(speeds.alone), seconds(speeds.together)
+    Texts are read one after the other, and nobody's answer goes on meanwhile; answers are written side by side.
+    """
+    asked = [(speeds.reading(speeds.tokens(text)), length) for text, length, _ in _class(most)]
+    alone = [read + length / speeds.alone for read, length in asked]
+    together = [speeds.parallel * read + length / speeds.together for read, length in asked]
     return Demand(
         think=mean(think for *_, think in _class(most)),
         alone=mean(alone),

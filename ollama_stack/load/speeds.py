@@ -16,22 +16,23 @@ from ollama_stack.config.settings import Settings
 from ollama_stack.generate_response import Answer
 from ollama_stack.inventory import Target
 from ollama_stack.load.corpus import TEXTS
-from ollama_stack.load.sizing import Pace, Speeds
+from ollama_stack.load.sizing import Speeds
 
 KEPT = ROOT / ".speeds.json"  # which git ignores
 KNOWN = TypeAdapter(dict[str, Speeds])
 TOKENS = 32  # of an answer, where the model may write so many
 SHORT = "Hi"
-ENGLISH, RUSSIAN = "".join(TEXTS[0])[:600], "".join(TEXTS[1])[:300]
+ENGLISH, RUSSIAN = "".join(TEXTS[0])[:600], "".join(TEXTS[1])[:900]
 KNOCK = 10  # seconds for a look at what is in memory
 BUSY = 1.0  # seconds of wait, which somebody else has caused
+UNSTEADY = "its figures contradict each other; measure while nothing else computes there"
 
 
 def measure(target: Target, settings: Settings) -> Speeds:
     """Seconds on most hosts; ValueError says why there are no figures."""
     mark = token_hex(8)  # which nothing on a host can foresee
     texts = [SHORT, ENGLISH, RUSSIAN]  # the first one has the model loaded
-    texts += [(ENGLISH, RUSSIAN)[number % 2] for number in range(settings.ollama_num_parallel)]
+    texts += [SHORT] * settings.ollama_num_parallel
     script = "\n".join(_script(settings, mark, [f"{token_hex(3)} {text}" for text in texts]))
     try:
         output = target.run(script, mark, 5 * settings.smoke_seconds)
@@ -86,27 +87,51 @@ def _speeds(settings: Settings, answers: Sequence[Answer]) -> Speeds:
     cyrillic = (russian - short - latin * (len(RUSSIAN) - letters)) / letters
     if min(short, latin, cyrillic) <= 0:
         raise ValueError("it does not say how many tokens it has read; update Ollama")
-    return Speeds(
+    read, growth = _reading(*answers[1:3])
+    found = Speeds(
         at=datetime.now(timezone.utc),
         image=settings.ollama_image_ref,
         model=settings.model_name,
         cpus=settings.ollama_cpus,
         parallel=settings.ollama_num_parallel,
-        alone=_pace(answers[1:3]),
-        together=_pace(answers[3:]),
+        read=read,
+        growth=growth,
+        alone=_written(answers[:3]) / sum(_seconds(answer, "eval") for answer in answers[:3]),
+        together=1.0,
         overhead=short,
         latin=latin,
         cyrillic=cyrillic,
     )
+    return found.model_copy(update={"together": _together(found, answers[3:])})
 
 
-def _pace(answers: Sequence[Answer]) -> Pace:
-    read, write = (
-        sum(answer.body[f"{part}_count"] for answer in answers)
-        / sum(answer.body[f"{part}_duration"] / 1e9 for answer in answers)
-        for part in ("prompt_eval", "eval")
-    )
-    return Pace(read=read, write=write)
+def _seconds(answer: Answer, part: str) -> float:
+    return float(answer.body[f"{part}_duration"]) / 1e9
+
+
+def _written(answers: Sequence[Answer]) -> int:
+    return sum(int(answer.body["eval_count"]) for answer in answers)
+
+
+def _reading(shorter: Answer, longer: Answer) -> tuple[float, float]:
+    """Speed and growth by two texts: the longer one's tokens take as long as the shorter one's, or longer."""
+    few, many = (float(answer.body["prompt_eval_count"]) for answer in (shorter, longer))
+    quick, slow = (_seconds(answer, "prompt_eval") for answer in (shorter, longer))
+    growth = max(0.0, (slow / many - quick / few) / (many - few))
+    first = quick / few - growth * few if growth else (quick + slow) / (few + many)
+    if first <= 0:
+        raise ValueError(UNSTEADY)
+    return 1 / first, growth
+
+
+def _together(speeds: Speeds, answers: Sequence[Answer]) -> float:
+    """Tokens a second of each: what all of them read comes first, and is in everybody's time."""
+    read = sum(speeds.reading(float(answer.body["prompt_eval_count"])) for answer in answers)
+    spent = sum(_seconds(answer, "prompt_eval") + _seconds(answer, "eval") for answer in answers)
+    writing = spent - len(answers) * read
+    if writing <= 0:
+        raise ValueError(UNSTEADY)
+    return _written(answers) / writing
 
 
 def kept() -> dict[str, Speeds]:

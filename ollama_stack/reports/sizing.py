@@ -17,7 +17,7 @@ from ollama_stack.capacity.budget import least_profile
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.load.sizing import Pace, Speeds, carried, expected, holds, too_many, wait_text
+from ollama_stack.load.sizing import Speeds, carried, expected, holds, too_many, wait_text
 from ollama_stack.reports.load import EXIT, Verdict
 
 STUDENTS = (1, 3, 5, 10, 15, 20, 30)
@@ -174,10 +174,8 @@ def _cell(row: Row, most: int) -> str:
 
 
 def _speeds(found: Speeds) -> str:
-    def pace_text(pace: Pace) -> str:
-        return f"reads {pace.read:.1f} and writes {pace.write:.1f} tok/s"
-
+    long = 1000 / found.reading(1000)
     return (
-        f"{found.model} on {found.cpus:g} CPUs {pace_text(found.alone)} alone; each of {found.parallel} at once "
-        f"{pace_text(found.together)}"
+        f"{found.model} on {found.cpus:g} CPUs reads {found.read:.1f} tok/s ({long:.1f} where there are 1000) and "
+        f"writes {found.alone:.1f}, or {found.together:.1f} each of {found.parallel}"
     )

@@ -22,9 +22,11 @@ OVERHEAD, LATIN, CYRILLIC = 30, 4, 2  # tokens, and characters a token
 
 
 class Clocked(Handler):
-    """Says how long it would have taken, and answers soon."""
+    """Says how long it would have taken, and answers soon: it reads texts one after the other."""
 
     waited = 0.0  # seconds
+    growth = 0.0
+    power = 2
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -36,7 +38,8 @@ class Clocked(Handler):
         prompt = asked["prompt"]
         latin = sum(map(str.isascii, prompt))
         read = round(OVERHEAD + latin / LATIN + (len(prompt) - latin) / CYRILLIC)
-        spent = {"prompt_eval": read / READ * beside, "eval": 32 / WRITE * beside}
+        reading = read / READ + self.growth * read**self.power
+        spent = {"prompt_eval": reading * beside, "eval": 32 / WRITE * beside}
         spent["total"] = sum(spent.values()) + self.waited
         took = {f"{name}_duration": int(1e9 * seconds) for name, seconds in spent.items()}
         counts = {"prompt_eval_count": read, "eval_count": 32}
@@ -74,10 +77,8 @@ def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) ->
     assert found.verdict == "held", found.reasons
     measured = found.speeds
     assert measured is not None
-    assert (measured.alone.read, measured.alone.write) == pytest.approx((READ, WRITE), rel=0.01)
-    assert (measured.together.read, measured.together.write) == pytest.approx(
-        (READ / 3, WRITE / 3), rel=0.01
-    )
+    assert (measured.read, measured.growth) == pytest.approx((READ, 0.0), rel=0.01, abs=1e-9)
+    assert (measured.alone, measured.together) == pytest.approx((WRITE, WRITE / 3), rel=0.01)
     # A prompt's own number before it is counted with what stands beside every prompt.
     assert measured.overhead == pytest.approx(OVERHEAD, abs=4)
     assert measured.latin == pytest.approx(1 / LATIN, rel=0.05)
@@ -85,6 +86,25 @@ def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) ->
     assert speeds.kept() == {"x.py @local": measured}
     prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came if body]
     assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
+
+
+def test_long_texts_that_are_read_more_slowly_are_seen(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clocked, "growth", 2e-5)
+    measured = sized(clocked, tmp_path).speeds
+    assert measured is not None
+    assert (measured.read, measured.growth) == pytest.approx((READ, 2e-5), rel=0.01)
+    assert measured.together == pytest.approx(WRITE / 3, rel=0.02)
+
+
+def test_figures_that_cannot_be_are_not_kept(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clocked, "growth", 1.0)
+    monkeypatch.setattr(Clocked, "power", 4)  # by which the first tokens take less than no time
+    (why,) = sized(clocked, tmp_path).reasons
+    assert why == ("its figures contradict each other; measure while nothing else computes there")
 
 
 def test_no_answer_is_longer_than_the_model_may_write(

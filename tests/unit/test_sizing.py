@@ -15,7 +15,7 @@ from ollama_stack.check import Checked
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.inventory import Target
 from ollama_stack.load import speeds
-from ollama_stack.load.sizing import Pace, Speeds, carried, demand, expected, holds, too_many
+from ollama_stack.load.sizing import Speeds, carried, demand, expected, holds, too_many
 from ollama_stack.reports.plan import make_plan
 from ollama_stack.reports.sizing import Sizing, _host_sizing, show_sizing
 from tests.unit.conftest import group_data
@@ -34,8 +34,10 @@ def measured(**own: Any) -> Speeds:
         "model": "qwen2.5:1.5b",
         "cpus": 2.0,
         "parallel": 3,
-        "alone": Pace(read=120, write=45),
-        "together": Pace(read=40, write=15),
+        "read": 120.0,
+        "growth": 0.0,
+        "alone": 45.0,
+        "together": 15.0,
         "overhead": 30,
         "latin": 0.25,
         "cyrillic": 0.5,
@@ -53,13 +55,28 @@ def test_a_question_takes_what_it_reads_and_writes() -> None:
     assert demand(measured(), 64).alone < class_hour.alone
 
 
+def test_the_longer_a_text_the_longer_each_of_its_tokens() -> None:
+    slower = measured(growth=1e-5)
+    assert slower.reading(1000) == pytest.approx(1000 / 120 + 10)
+    assert demand(slower, 512).alone > demand(measured(), 512).alone
+    assert slower.doubled().reading(1000) == pytest.approx(slower.reading(1000) / 1.4)
+
+
+def test_what_one_reads_all_wait_for_and_what_one_writes_nobody() -> None:
+    """Three texts take as long as one after the other; three answers as long as one, where all are as quick."""
+    side_by_side = demand(measured(together=45.0), 512)
+    reads = 2 * (side_by_side.together - side_by_side.alone) / (3 - 1) / 2
+    alone = demand(measured(alone=1e9, together=1e9), 512).alone
+    assert reads == pytest.approx(alone)
+
+
 def test_what_a_host_carries_is_where_its_bounds_still_hold() -> None:
     most = carried(measured(), settings())
     assert 5 < most < 15
     for students, true in ((most, True), (most + 1, False)):
         assert holds(expected(students, measured(), settings()), settings()) is true
     assert carried(measured().doubled(), settings()) > most
-    assert carried(measured(alone=Pace(read=1, write=0.1), together=Pace(read=1, write=0.1)), settings()) == 3  # fmt: skip
+    assert carried(measured(read=1, alone=0.1, together=0.1), settings()) == 3
 
 
 def test_refusals_break_a_bound_as_waits_do() -> None:
@@ -74,7 +91,7 @@ def test_too_many_students_are_told_with_the_way_out() -> None:
     assert too_many(measured(), settings(students=3)) == ""
     fault = too_many(measured(), settings(students=15))
     assert fault.startswith("students: 15 at once wait 4")
-    slower = measured(together=Pace(read=4, write=1.5))
+    slower = measured(read=12, together=1.5)
     assert "15 at once wait over 120 s at p95" in too_many(slower, settings(students=15))
     assert "(slo_p95_wait: 30 s)" in fault
     assert "by the speeds measured on 2026-11-28; this host carries " in fault

@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import comb, factorial
 from random import Random
 from statistics import mean, quantiles, variance
+from typing import Any
 
 import pytest
 
@@ -75,14 +76,14 @@ def test_fewer_students_than_places_do_not_wait() -> None:
 
 @dataclass
 class Class:
-    """Students before a server, event by event, whose pace is shared by those who are served."""
+    """Students before a server, event by event: it reads one text at a time, and all it answers share its pace."""
 
     students: int
     think: Draw
-    work: Draw
-    """Seconds alone."""
+    work: Callable[[Random], tuple[float, float]]
+    """Seconds alone: of reading, of writing."""
     slower: float
-    """How much longer a question takes while all places are taken."""
+    """How much longer writing takes while all places are taken."""
     parallel: int
     queue: int
 
@@ -91,29 +92,40 @@ class Class:
         chance, now, waited = Random(1), 0.0, list[float | None]()  # noqa: S311 no secret
         asks = [(self.think(chance), number) for number in range(self.students)]
         heapq.heapify(asks)
-        served: dict[int, float] = {}
+        read: dict[int, float] = {}  # in the order in which they came
+        write: dict[int, float] = {}
         line: list[tuple[float, int]] = []
+
+        def begin(who: int, wait: float) -> None:
+            waited.append(wait)
+            read[who], write[who] = self.work(chance)
+
         while now < until:
-            beside = max(0, len(served) - 1) / (self.parallel - 1)
+            reader = next((who for who, left in read.items() if left), None)
+            beside = max(0, len(write) - 1) / (self.parallel - 1)
             pace = 1 / (1 + (self.slower - 1) * beside)
-            ends = min(served.values()) / pace if served else float("inf")
+            least = min(write.values(), default=float("inf")) / pace
+            ends = least if reader is None else read[reader]
             comes = asks[0][0] - now if asks else float("inf")
             step = min(ends, comes)
-            served = {who: left - step * pace for who, left in served.items()}
             now += step
+            if reader is not None:
+                read[reader] = 0.0 if ends < comes else read[reader] - step
+            else:
+                write = {who: left - step * pace for who, left in write.items()}
+            if ends < comes and reader is not None:
+                continue
             if ends < comes:
-                done = min(served, key=served.__getitem__)
-                del served[done]
+                done = min(write, key=write.__getitem__)
+                del read[done], write[done]
                 heapq.heappush(asks, (now + self.think(chance), done))
                 if line:
                     came, who = line.pop(0)
-                    waited.append(now - came)
-                    served[who] = self.work(chance)
+                    begin(who, now - came)
                 continue
             _, who = heapq.heappop(asks)
-            if len(served) < self.parallel:
-                waited.append(0.0)
-                served[who] = self.work(chance)
+            if len(read) < self.parallel:
+                begin(who, 0.0)
             elif len(line) < self.queue:
                 line.append((now, who))
             else:
@@ -137,7 +149,7 @@ def test_a_class_by_chance_alone_is_met_as_reckoned(
     held = Class(
         students,
         lambda chance: chance.expovariate(1 / 30),
-        lambda chance: chance.expovariate(1 / 5),
+        lambda chance: (0.0, chance.expovariate(1 / 5)),
         *(slower, parallel, queue),
     )
     seen, expected = met(held), waits(students, Demand(30, 5, 5 * slower, 1.0), parallel, queue)
@@ -145,22 +157,20 @@ def test_a_class_by_chance_alone_is_met_as_reckoned(
     assert expected.p95 == pytest.approx(seen.p95, rel=0.07, abs=1)
 
 
-def seconds(read: float, write: float) -> Draw:
-    """What a question of the corpus takes alone, at so many characters and tokens a second."""
-    return lambda chance: (
-        len(corpus.question(chance, 1)) / read + corpus.length(chance, 512) / write
-    )
-
-
-def samples(draw: Draw) -> Iterator[float]:
-    return (draw(Random(number)) for number in range(2000))  # noqa: S311 no secret
+def samples(draw: Callable[[Random], Any]) -> Iterator[Any]:
+    chance = Random(0)  # noqa: S311 no secret
+    return (draw(chance) for _ in range(20_000))
 
 
 @pytest.mark.parametrize(("read", "write"), [(60.0, 40.0), (400.0, 45.0)], ids=["lab", "usual"])
 @pytest.mark.parametrize("students", [8, 15, 30])
 def test_a_class_of_the_corpus_is_met_as_reckoned(students: int, read: float, write: float) -> None:
-    work = seconds(read, write)
-    alone, think = list(samples(work)), mean(samples(corpus.think))
+    """At so many characters and tokens a second."""
+
+    def work(chance: Random) -> tuple[float, float]:
+        return len(chance.choice(corpus.DECK)) / read, corpus.length(chance, 512) / write
+
+    alone, think = [sum(one) for one in samples(work)], mean(samples(corpus.think))
     demand = Demand(think, mean(alone), 3 * mean(alone), variance(alone) / mean(alone) ** 2)
     seen = met(Class(students, corpus.think, work, 3.0, 3, 15))
     expected = waits(students, demand, 3, 15)
