@@ -64,12 +64,18 @@ def test_a_fault_is_told_once_and_bounded(tmp_path: Path) -> None:
     door.end()
 
 
+def heavy() -> str:
+    """A body that takes as much memory to look at as one can."""
+    message = {"role": "user", "content": "x" * 110_000, "tool_calls": [[]] * 2980}
+    return json.dumps({"model": MODEL, "messages": [message]}, separators=(",", ":"))
+
+
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
     """28 of 140 were a 500 and two lines of HAProxy's own, "out of memory error"."""
     door = opened(**(TOKENS if locked else {}))
     door.ollama.hold.clear()
-    body = json.dumps(question(prompt="x" * 110_000, think=[[]] * 2990), separators=(",", ":"))
+    body = heavy()
     with ExitStack() as stack:
         mine = [stack.enter_context(door.connect()) for _ in range(100)]
         for number, one in enumerate(mine):
@@ -77,7 +83,7 @@ def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
             head = (
                 f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
             )
-            one.sendall(f"POST /api/generate HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+            one.sendall(f"POST /api/chat HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
         until(lambda: len(select(mine, [], [], 0)[0]) >= len(mine) - 18)
         refused = []
         for one in mine:
