@@ -1,6 +1,7 @@
 -- Which requests pass, by what is in them; HAProxy asks once it has the whole body.
 local json = require("json")
 local is = require("checks")
+local room = require("room")
 local said = require("messages")
 is.declare({ ... })
 
@@ -185,7 +186,8 @@ local BUSY = { status = 503, message = "too many bodies are looked at; please tr
 local told = {} -- each once: whoever finds a fault may come back to it as often as he likes
 
 local function look(txn, whole, values)
-    if not json.fits(whole, values) then
+    local owner = txn:get_var("txn.owner") -- only a token's name: others have no queue of their own
+    if not room.enter(owner, whole, values) then
         return BUSY
     end
     local body, refusal, name = txn.sf:req_body(), nil, nil
@@ -194,7 +196,7 @@ local function look(txn, whole, values)
     else
         refusal, name = check(txn.sf:path(), body, values, txn:get_var("txn.token") == "admin")
     end
-    json.done()
+    room.leave(owner)
     return refusal, name
 end
 

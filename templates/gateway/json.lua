@@ -191,30 +191,7 @@ local function read(text, values, places)
     return value
 end
 
--- What is read at once has to fit into `tune.lua.maxmem`: by reader, bytes. Who left is collected.
-local ROOM, VALUE = 12 * 2 ^ 20, 200
-local reading = setmetatable({}, { __mode = "k" })
-
--- Whether there is room for one more body; ``done`` gives it back.
-local function fits(size, values)
-    local sum, mine = 0, 2 * size + VALUE * math.min(size // 2, values)
-    for _, bytes in pairs(reading) do
-        sum = sum + bytes
-    end
-    if sum > 0 and sum + mine > ROOM then
-        return false
-    end
-    reading[coroutine.running()] = mine
-    return true
-end
-
-local function done()
-    reading[coroutine.running()] = nil
-end
-
 return {
-    done = done,
-    fits = fits,
     null = NULL,
     read = read,
     unescaped = unescaped,

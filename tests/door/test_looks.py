@@ -97,6 +97,22 @@ def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
     assert door.ask(who="two" if locked else "").status_code == 200
 
 
+def test_a_token_s_bodies_are_looked_at_one_after_another(opened: Opener) -> None:
+    """All at once they took the time of everybody else's looks and words."""
+    door = opened(gateway_token_limits={"one": {"parallel": 20, "queue": 40}}, **TOKENS)
+    door.ollama.hold.clear()
+    body = heavy()
+    head = f"Host: x\r\nAuthorization: Bearer {SECRETS['one']}\r\nContent-Length: {len(body)}"
+    with ExitStack() as stack:
+        mine = [stack.enter_context(door.connect()) for _ in range(40)]
+        for one in mine:
+            one.sendall(f"POST /api/chat HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+        until(lambda: len(select(mine, [], [], 0)[0]) == len(mine) - 18)
+        refused = [one.recv(1000) for one in select(mine, [], [], 0)[0]]
+    assert all(b"503 " in answer for answer in refused)
+    assert not any(b"too many bodies are looked at" in answer for answer in refused)
+
+
 def test_a_crowded_door_leaves_the_page_all_places(opened: Opener) -> None:
     """An address has 20 connections there; a class's page has more places on a large host."""
     door = opened(**group_data("high"), app_enabled=True, **TOKENS)
