@@ -1,5 +1,8 @@
 -- How many bodies are looked at at once: of one owner one after another, of all what fits into memory.
-local ROOM, VALUE = 12 * 2 ^ 20, 200 -- bytes, of `tune.lua.maxmem`
+local json = require("json")
+local is = require("checks")
+
+local ROOM, VALUE = 12 * 2 ^ 20, 200 -- bytes of `tune.lua.maxmem`, beside the largest body
 local reading = setmetatable({}, { __mode = "k" }) -- by reader, bytes; one whose client left is collected
 
 local TURN = 200 -- ms: longer than the worst look takes; one whose client left may never end
@@ -15,11 +18,11 @@ local function enter(owner, size, values)
     while owner and turns[owner] and now() - turns[owner] < TURN do
         core.msleep(2)
     end
-    local sum, mine = 0, 2 * size + VALUE * math.min(size // 2, values)
+    local sum, mine = 0, size + math.min(size, json.PIECES) + VALUE * math.min(size // 2, values)
     for _, bytes in pairs(reading) do
         sum = sum + bytes
     end
-    if sum > 0 and sum + mine > ROOM then
+    if sum > 0 and sum + mine > ROOM + tonumber(is.declared.max_body) then
         return false
     end
     reading[coroutine.running()] = mine

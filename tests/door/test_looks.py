@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from select import select
@@ -172,6 +173,30 @@ def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     assert door.ask(images=["A" * (10 * 2**20 - 200)]).status_code == 200
     assert refused(door, "/api/generate", question(keep_alive="0" * 2**17 + "5m"))[0] == 403
     assert refused(door, "/api/generate", question(format={"enum": ["x" * 2**17]}))[0] == 400
+
+
+def test_the_largest_body_takes_nobody_s_room(opened: Opener) -> None:
+    """One was told to try again for ever, and others as long as it was looked at: for seconds."""
+    door = opened(gateway_max_body="10M", gateway_fields=["images"], **TOKENS)
+    large = {"Authorization": f"Bearer {SECRETS['one']}"}
+    call = {"function": {"arguments": "x" * 60_000}}
+    for more, words in (
+        ({"content": "\n" * 300_000}, "too many escapes"),
+        ({"tool_calls": [call] * 150}, "too much text in pieces"),
+    ):
+        chat = {"model": MODEL, "messages": [{"role": "user"} | more]}
+        answer = door.client.post("/api/chat", json=chat, headers=large)
+        assert (answer.status_code, words in answer.text) == (400, True), answer.text
+    picture = json.dumps(question(images=["A" * (9 * 2**20)], prompt="\n" * 240_000))
+    with ThreadPoolExecutor() as pool:
+        asked = [
+            pool.submit(door.client.post, "/api/generate", content=picture, headers=large)
+            for _ in range(4)
+        ]
+        others = [door.ask(who="two", prompt="x" * 100_000).status_code]
+        while not all(one.done() for one in asked):
+            others.append(door.ask(who="two", prompt="x" * 100_000).status_code)
+        assert (set(others), {one.result().status_code for one in asked}) == ({200}, {200})
 
 
 @pytest.mark.parametrize(
