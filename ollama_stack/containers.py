@@ -38,5 +38,5 @@ METRICS, RUNTIME, ALIVE = (
 APP_MEMORY = "256M"
 
 CONFIG = "haproxy.cfg"
-PROGRAMS = ("door.lua", "messages.lua", "schema.lua", "checks.lua", "json.lua")  # what it loads
+PROGRAMS = ("door.lua", "messages.lua", "schema.lua", "checks.lua", "json.lua", "room.lua")
 INSIDE = "/usr/local/etc/haproxy"  # where the gateway sees both

@@ -28,7 +28,7 @@ from ollama_stack.config.types import (
 # Memory of the gateway, in MiB but for the last: docs/door.md has the sum, tests/door measures it.
 WORKERS = 2  # the one before a reload ends with its last answer
 PROCESS = 24  # HAProxy itself, and its master
-LUA = 16  # at most, for what looks at bodies
+LUA = 16  # at most, for what looks at bodies, beside the largest one
 BUFFERS = 112  # bodies and answers on their way, as long as that makes enough buffers
 FEWEST_BUFFERS = 64
 HEADERS = 32  # KiB beside a body
@@ -216,8 +216,13 @@ class GatewaySettings(BaseModel):
         return max(FEWEST_BUFFERS, BUFFERS * 2**20 // self.gateway_bufsize)
 
     @property
+    def gateway_lua(self) -> int:
+        """MiB for what looks at bodies: the largest one takes the room of no others."""
+        return LUA + self.max_body_bytes // 2**20
+
+    @property
     def gateway_memory(self) -> int:
         """The container's limit in MiB: all that its workers can come to hold."""
         buffers = self.gateway_buffers * self.gateway_bufsize / 2**20
-        worker = LUA + buffers + CONNECTIONS * CONNECTION / 2**10
+        worker = self.gateway_lua + buffers + CONNECTIONS * CONNECTION / 2**10
         return max(LEAST_MEMORY, ceil(PROCESS + WORKERS * worker))

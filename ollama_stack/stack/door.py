@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ollama_stack.config.gateway import CONNECTIONS, LUA
+from ollama_stack.config.gateway import CONNECTIONS
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import seconds
 
@@ -13,7 +13,6 @@ WITHIN, METRICS, HEALTH = 50, 40, 10
 # What the configuration has beside the settings.
 LIMITS = {
     "connections": CONNECTIONS,
-    "lua_memory": LUA,
     "requests": 48,  # of one token at once, whatever they ask
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
     "light": 200,  # requests of one token in 10 s, after which none passes that has Ollama read files

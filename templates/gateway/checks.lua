@@ -42,8 +42,6 @@ end
 
 local text, flag = typed("string"), typed("boolean")
 
-local function any() end
-
 local function number(value, name)
     if type(value) ~= "number" or value < -1e6 or value > 1e6 then -- math.abs(mininteger) is below 0
         refuse(400, "%s: is no number from -1000000 to 1000000", name)
@@ -76,15 +74,16 @@ local function fields(value, name)
     return value.fields
 end
 
-local function texts(most)
+-- One text, or at most ``most``; ``check`` each.
+local function texts(most, check)
     return function(value, name)
         if type(value) == "string" then
-            return
+            return check(value, name)
         elseif items(value, name) and value.n > most then
             refuse(400, "%s: has more than %d values", name, most)
         end
         for _, item in ipairs(value.items) do
-            text(item, name)
+            check(item, name)
         end
     end
 end
@@ -221,8 +220,35 @@ local function harmless(value, name)
     end
 end
 
+-- A word that no model reads.
+local LABEL = 1024
+local function label(value, name)
+    text(value, name)
+    if #value > LABEL then
+        refuse(400, "%s: has more than %d letters", name, LABEL)
+    end
+end
+
+-- What Ollama reads little of, or nothing: in any form, as large as a client has reason to send it.
+local VALUES, LETTERS = 1000, 16384
+local function weight(value)
+    local values, letters = 1, type(value) == "string" and #value or 0
+    for key, given in pairs(type(value) == "table" and (value.fields or value.items) or {}) do
+        local more, longer = weight(given)
+        values, letters = values + more, letters + longer + (type(key) == "string" and #key or 0)
+    end
+    return values, letters
+end
+
+local function little(value, name)
+    local values, letters = weight(value)
+    if values > VALUES or letters > LETTERS then
+        refuse(400, "%s: is too large (%d values, %d letters)", name, VALUES, LETTERS)
+    end
+    harmless(value, name)
+end
+
 return {
-    any = any,
     as_it_runs = as_it_runs,
     closed = closed,
     declare = declare,
@@ -233,6 +259,8 @@ return {
     harmless = harmless,
     items = items,
     keep_alive = keep_alive,
+    label = label,
+    little = little,
     model = model,
     null = NULL,
     number = number,

@@ -1,12 +1,13 @@
 -- Which requests pass, by what is in them; HAProxy asks once it has the whole body.
 local json = require("json")
 local is = require("checks")
+local room = require("room")
 local said = require("messages")
 is.declare({ ... })
 
 local count = is.whole(-1, 1000000) -- llama.cpp takes 4 bytes for each of repeat_last_n
 local small = is.whole(0, 20)
-local prompts = is.texts(32) -- the runner takes each as a question, and others wait behind all
+local prompts = is.texts(32, is.text) -- the runner takes each as a question, and others wait behind all
 
 local known = is.object({
     num_predict = is.tokens,
@@ -17,7 +18,7 @@ local known = is.object({
     typical_p = is.number,
     tfs_z = is.number,
     seed = is.whole(-2 ^ 53, 2 ^ 53),
-    stop = is.texts(16),
+    stop = is.texts(16, is.label),
     repeat_last_n = count,
     repeat_penalty = is.number,
     presence_penalty = is.number,
@@ -60,7 +61,7 @@ local ollama = { model = is.model, options = options, keep_alive = is.keep_alive
 
 local answering = {
     stream = is.flag,
-    think = is.any,
+    think = is.little,
     format = said.format,
     logprobs = is.flag,
     top_logprobs = small,
@@ -71,29 +72,29 @@ local answering = {
 local openai = {
     model = is.model,
     stream = is.flag,
-    stream_options = is.any,
+    stream_options = is.little,
     max_tokens = is.tokens,
     max_completion_tokens = is.tokens,
     max_output_tokens = is.tokens,
     temperature = is.number,
     top_p = is.number,
-    stop = is.texts(16),
+    stop = is.texts(16, is.label),
     seed = is.whole(-2 ^ 53, 2 ^ 53),
     presence_penalty = is.number,
     frequency_penalty = is.number,
     response_format = said.response_format,
     text = said.text,
     tools = said.tools,
-    tool_choice = is.any,
+    tool_choice = is.little,
     parallel_tool_calls = is.flag,
-    reasoning = is.any,
-    reasoning_effort = is.text,
+    reasoning = is.little,
+    reasoning_effort = is.label,
     n = is.whole(1, 1),
     logprobs = is.flag,
     top_logprobs = small,
-    logit_bias = is.any,
-    user = is.text,
-    metadata = is.any,
+    logit_bias = is.little,
+    user = is.label,
+    metadata = is.little,
     store = is.flag,
 }
 
@@ -102,7 +103,7 @@ local ROUTES = {
         prompt = is.text,
         suffix = is.text,
         system = is.text,
-        user = is.text, -- Moodle sends it; Ollama has no such field
+        user = is.label, -- Moodle sends it; Ollama has no such field
         images = is.closed("images"),
         template = is.closed("template", ""),
         raw = is.closed("raw", false),
@@ -131,14 +132,14 @@ local ROUTES = {
         model = is.model,
         input = prompts,
         dimensions = count,
-        encoding_format = is.text,
-        user = is.text,
+        encoding_format = is.label,
+        user = is.label,
     }),
     ["/v1/responses"] = object_of(openai, {
         input = said.spoken,
         instructions = is.text,
-        truncation = is.text,
-        include = is.any,
+        truncation = is.label,
+        include = is.little,
     }),
     ["/v1/messages"] = is.object({
         model = is.model,
@@ -149,11 +150,11 @@ local ROUTES = {
         temperature = is.number,
         top_p = is.number,
         top_k = count,
-        stop_sequences = is.texts(16),
+        stop_sequences = is.texts(16, is.label),
         tools = said.tools,
-        tool_choice = is.any,
-        thinking = is.any,
-        metadata = is.any,
+        tool_choice = is.little,
+        thinking = is.little,
+        metadata = is.little,
     }),
 }
 
@@ -185,7 +186,8 @@ local BUSY = { status = 503, message = "too many bodies are looked at; please tr
 local told = {} -- each once: whoever finds a fault may come back to it as often as he likes
 
 local function look(txn, whole, values)
-    if not json.fits(whole, values) then
+    local owner = txn:get_var("txn.owner") -- only a token's name: others have no queue of their own
+    if not room.enter(owner, whole, values) then
         return BUSY
     end
     local body, refusal, name = txn.sf:req_body(), nil, nil
@@ -194,7 +196,7 @@ local function look(txn, whole, values)
     else
         refusal, name = check(txn.sf:path(), body, values, txn:get_var("txn.token") == "admin")
     end
-    json.done()
+    room.leave(owner)
     return refusal, name
 end
 

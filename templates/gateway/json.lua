@@ -9,6 +9,10 @@ local LONG_TEXT = ("\0"):rep(2 ^ 16)
 
 local NAME = 8192 -- bytes as written: longer than the name of anything, or all the words of a schema
 
+-- Texts that are copied, together, and escapes: more of them only what is made for it has, however large a
+-- body may be; pictures have neither.
+local PIECES, ESCAPES = 2 * 2 ^ 20, 250000
+
 local CONTROLS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
 local function escaped(kind, rest)
@@ -66,6 +70,10 @@ function Reader:string()
             if stop - start > #LONG_TEXT then
                 return LONG_TEXT
             end
+            self.pieces = self.pieces - (stop - start)
+            if self.pieces < 0 then
+                self:wrong("too much text in pieces")
+            end
             local written = text:sub(start, stop - 1)
             if at == start or #written > NAME then
                 return written
@@ -73,6 +81,10 @@ function Reader:string()
             return unescaped(written)
         elseif found ~= "\\" then
             self:wrong(found == "" and "a string without an end" or "a control character")
+        end
+        self.escapes = self.escapes - 1
+        if self.escapes == 0 then
+            self:wrong("too many escapes")
         elseif text:find('^["\\/bfnrt]', stop + 1) then
             at = stop + 2
         elseif text:find("^u%x%x%x%x", stop + 1) then
@@ -180,7 +192,8 @@ end
 
 -- ``places``: whether arrays tell where in the text each item is.
 local function read(text, values, places)
-    local reader = setmetatable({ text = text, at = 1, left = values, places = places }, Reader)
+    local reader = { text = text, at = 1, left = values, places = places, pieces = PIECES, escapes = ESCAPES }
+    setmetatable(reader, Reader)
     if not utf8.len(text) then
         reader:wrong("no UTF-8")
     end
@@ -191,35 +204,13 @@ local function read(text, values, places)
     return value
 end
 
--- What is read at once has to fit into `tune.lua.maxmem`: by reader, bytes. Who left is collected.
-local ROOM, VALUE = 12 * 2 ^ 20, 200
-local reading = setmetatable({}, { __mode = "k" })
-
--- Whether there is room for one more body; ``done`` gives it back.
-local function fits(size, values)
-    local sum, mine = 0, 2 * size + VALUE * math.min(size // 2, values)
-    for _, bytes in pairs(reading) do
-        sum = sum + bytes
-    end
-    if sum > 0 and sum + mine > ROOM then
-        return false
-    end
-    reading[coroutine.running()] = mine
-    return true
-end
-
-local function done()
-    reading[coroutine.running()] = nil
-end
-
 return {
-    done = done,
-    fits = fits,
     null = NULL,
     read = read,
     unescaped = unescaped,
     LONG = LONG,
     LONG_TEXT = LONG_TEXT,
     NAME = NAME,
+    PIECES = PIECES,
     SHORT = SHORT,
 }

@@ -16,6 +16,9 @@ local MEDIA = {
     file_id = 1,
     file_url = 1,
 }
+-- Templates of models repeat a role that they do not know; the others' words no error is known to repeat.
+local LABELS =
+    { role = 1, type = 1, id = 1, name = 1, tool_name = 1, tool_call_id = 1, call_id = 1, tool_use_id = 1 }
 local ROLES = { user = 1, assistant = 1, system = 1, tool = 1 }
 local FREE = { arguments = 1, input = 1, parameters = 1, input_schema = 1 } -- a tool's own words
 
@@ -47,8 +50,8 @@ local function conversation(value, name)
             is.refuse(400, "%s: no field is spelt %s", name, is.quoted(field))
         elseif MEDIA[field] then
             is.closed("images")(given, name .. "." .. field)
-        elseif field == "role" then
-            is.harmless(given, name .. ".role") -- templates of models repeat one that they do not know
+        elseif LABELS[field] and type(given) == "string" then
+            is.harmless(given, name .. "." .. field)
         elseif field == "arguments" and type(given) == "string" then
             shallow(given, name .. ".arguments")
         elseif not FREE[field] then
@@ -136,14 +139,14 @@ local function format(value, name)
     end
 end
 
-local answer = { type = is.text, name = is.text, description = is.text, schema = schema, strict = is.flag }
+local answer = { type = is.label, name = is.label, description = is.text, schema = schema, strict = is.flag }
 
 return {
     format = format,
     messages = messages,
-    response_format = is.object({ type = is.text, json_schema = is.object(answer), schema = schema }),
+    response_format = is.object({ type = is.label, json_schema = is.object(answer), schema = schema }),
     short_enough = short_enough,
     spoken = spoken,
-    text = is.object({ format = is.object(answer), verbosity = is.text }),
+    text = is.object({ format = is.object(answer), verbosity = is.label }),
     tools = tools,
 }

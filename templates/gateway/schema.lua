@@ -164,7 +164,7 @@ end
 local KEYWORDS = {
     ["type"] = kind,
     properties = properties,
-    required = alone(is.texts(NODES)),
+    required = alone(is.texts(NODES, is.text)),
     additionalProperties = schema_or_flag,
     items = schema_or_list,
     prefixItems = list,

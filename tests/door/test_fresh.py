@@ -14,6 +14,7 @@ from tests.door import double
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     PATIENT,
+    SECRETS,
     SOON,
     TOKENS,
     Door,
@@ -177,6 +178,26 @@ def test_of_a_head_ollama_hears_what_it_heeds(locked: Door) -> None:
     heeded = ["content-length", "content-type", "host", "user-agent", "x-forwarded-for"]
     assert sorted(came) == heeded
     assert came["x-forwarded-for"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["", "Host: {x}|\r\n", "Host: x\r\nUser-Agent: a\x01b\r\n", "Host: x\r\nContent-Type: a\x7fb\r\n"],
+)  # fmt: skip
+def test_no_head_is_refused_by_go_alone(locked: Door, head: str) -> None:
+    """With 400, before Ollama hears of the question: it had no rate."""
+    body = json.dumps(question())
+    head += f"Authorization: Bearer {SECRETS['one']}\r\nContent-Length: {len(body)}"
+    with locked.connect() as one:
+        one.sendall(f"POST /api/generate HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+        assert status(one) == 200
+    came = {name.lower(): value for name, value in locked.ollama.came[-1][1].items()}
+    ours = {"content-length", "content-type", "host", "x-forwarded-for"}
+    assert (set(came), came["host"], came["content-type"]) == (
+        ours,
+        "localhost",
+        "application/json",
+    )
 
 
 def test_an_answer_that_is_read_slowly_ends_in_time(

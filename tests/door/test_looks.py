@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from select import select
@@ -64,12 +65,18 @@ def test_a_fault_is_told_once_and_bounded(tmp_path: Path) -> None:
     door.end()
 
 
+def heavy() -> str:
+    """A body that takes as much memory to look at as one can."""
+    message = {"role": "user", "content": "x" * 110_000, "tool_calls": [[]] * 2980}
+    return json.dumps({"model": MODEL, "messages": [message]}, separators=(",", ":"))
+
+
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
     """28 of 140 were a 500 and two lines of HAProxy's own, "out of memory error"."""
     door = opened(**(TOKENS if locked else {}))
     door.ollama.hold.clear()
-    body = json.dumps(question(prompt="x" * 110_000, think=[[]] * 2990), separators=(",", ":"))
+    body = heavy()
     with ExitStack() as stack:
         mine = [stack.enter_context(door.connect()) for _ in range(100)]
         for number, one in enumerate(mine):
@@ -77,7 +84,7 @@ def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
             head = (
                 f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
             )
-            one.sendall(f"POST /api/generate HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+            one.sendall(f"POST /api/chat HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
         until(lambda: len(select(mine, [], [], 0)[0]) >= len(mine) - 18)
         refused = []
         for one in mine:
@@ -89,6 +96,22 @@ def test_a_crowd_of_bodies_is_told_so(opened: Opener, locked: bool) -> None:
     door.lines()
     assert all(line.startswith("{") for line in door.process.log.read_text().splitlines())
     assert door.ask(who="two" if locked else "").status_code == 200
+
+
+def test_a_token_s_bodies_are_looked_at_one_after_another(opened: Opener) -> None:
+    """All at once they took the time of everybody else's looks and words."""
+    door = opened(gateway_token_limits={"one": {"parallel": 20, "queue": 40}}, **TOKENS)
+    door.ollama.hold.clear()
+    body = heavy()
+    head = f"Host: x\r\nAuthorization: Bearer {SECRETS['one']}\r\nContent-Length: {len(body)}"
+    with ExitStack() as stack:
+        mine = [stack.enter_context(door.connect()) for _ in range(40)]
+        for one in mine:
+            one.sendall(f"POST /api/chat HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+        until(lambda: len(select(mine, [], [], 0)[0]) == len(mine) - 18)
+        refused = [one.recv(1000) for one in select(mine, [], [], 0)[0]]
+    assert all(b"503 " in answer for answer in refused)
+    assert not any(b"too many bodies are looked at" in answer for answer in refused)
 
 
 def test_a_crowded_door_leaves_the_page_all_places(opened: Opener) -> None:
@@ -150,6 +173,30 @@ def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     assert door.ask(images=["A" * (10 * 2**20 - 200)]).status_code == 200
     assert refused(door, "/api/generate", question(keep_alive="0" * 2**17 + "5m"))[0] == 403
     assert refused(door, "/api/generate", question(format={"enum": ["x" * 2**17]}))[0] == 400
+
+
+def test_the_largest_body_takes_nobody_s_room(opened: Opener) -> None:
+    """One was told to try again for ever, and others as long as it was looked at: for seconds."""
+    door = opened(gateway_max_body="10M", gateway_fields=["images"], **TOKENS)
+    large = {"Authorization": f"Bearer {SECRETS['one']}"}
+    call = {"function": {"arguments": "x" * 60_000}}
+    for more, words in (
+        ({"content": "\n" * 300_000}, "too many escapes"),
+        ({"tool_calls": [call] * 150}, "too much text in pieces"),
+    ):
+        chat = {"model": MODEL, "messages": [{"role": "user"} | more]}
+        answer = door.client.post("/api/chat", json=chat, headers=large)
+        assert (answer.status_code, words in answer.text) == (400, True), answer.text
+    picture = json.dumps(question(images=["A" * (9 * 2**20)], prompt="\n" * 240_000))
+    with ThreadPoolExecutor() as pool:
+        asked = [
+            pool.submit(door.client.post, "/api/generate", content=picture, headers=large)
+            for _ in range(4)
+        ]
+        others = [door.ask(who="two", prompt="x" * 100_000).status_code]
+        while not all(one.done() for one in asked):
+            others.append(door.ask(who="two", prompt="x" * 100_000).status_code)
+        assert (set(others), {one.result().status_code for one in asked}) == ({200}, {200})
 
 
 @pytest.mark.parametrize(
