@@ -16,7 +16,14 @@ from ollama_stack import ROOT
 # Without pyinfra_cli: its import replaces the sockets of whoever imports it.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["ollama_stack.reports.plan", "ollama_stack.reports.status", "ollama_stack.tasks.preflight"]
+    [
+        "tests.unit.entry_points",  # before whoever asks for them
+        "click",
+        *(f"gevent.{name}" for name in ("events", "select", "signal", "ssl", "threading", "time")),
+        *(f"pyinfra.{name}" for name in ("api.connect", "api.connectors", "operations.server")),
+        *(f"ollama_stack.reports.{name}" for name in ("plan_monitoring", "status_table")),
+        *(f"ollama_stack.{name}" for name in ("bundle.file", "cluster.story", "tasks.monitoring")),
+    ]
 )
 
 
