@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,18 +29,29 @@ FORKS.set_forkserver_preload(
 )
 
 
+PDEATHSIG = 1  # of prctl: it ends with the process that it is a fork of
+
+
 def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m MODULE WORDS`` in the project's folder, its output kept; no terminal at its input."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_run, args=(module, arguments, *files))
+        process = FORKS.Process(target=_run, args=(module, arguments, dict(os.environ), *files))
         process.start()
-        process.join()
+        try:
+            process.join()
+        finally:
+            process.kill()  # of a test that was interrupted
         texts = [path.read_text() for path in files]
     return subprocess.CompletedProcess([module, *arguments], process.exitcode or 0, *texts)
 
 
-def _run(module: str, arguments: tuple[str, ...], stdout: Path, stderr: Path) -> NoReturn:
+def _run(
+    module: str, arguments: tuple[str, ...], environment: dict[str, str], stdout: Path, stderr: Path
+) -> NoReturn:
+    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
+    os.environ.clear()
+    os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate((stdout, stderr), 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
