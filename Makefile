@@ -176,7 +176,7 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 # Locust, of which the verb load alone has need: an environment of its own, as its gevent and pytest are its own.
 .venv/load: requirements-load.txt .venv/ok
 	@python3 -m venv --clear $(@D)/locust
-	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --requirement $<
 	@touch $@
 
 # What the lab, the tests and the benchmarks need besides. The list is whole, so pip resolves nothing; most of it is
