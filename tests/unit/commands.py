@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,7 +30,7 @@ FORKS.set_forkserver_preload(
 )
 
 
-PDEATHSIG = 1  # of prctl: it ends with the process that it is a fork of
+PDEATHSIG = 1  # of prctl
 
 
 def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,9 @@ def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _run(
     module: str, arguments: tuple[str, ...], environment: dict[str, str], stdout: Path, stderr: Path
 ) -> NoReturn:
+    # It ends with the forkserver, and that with the test's process: no fork may hold what tells that of its life.
     ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
