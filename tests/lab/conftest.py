@@ -34,16 +34,18 @@ INVENTORY = "inventories/lab.py"
 COMPOSE_FILE = Path("/opt/ollama-lab/docker-compose.yml")
 URL = "http://127.0.0.1:11434"
 
+FORKED = {".venv/bin/pyinfra": "pyinfra", ".venv/bin/ollama-stack": "ollama_stack.cli"}
+
 Done = subprocess.CompletedProcess[str]
 
 
 def run(*arguments: str | Path) -> Done:
     """A command from the project's folder, its output kept; it ends with this process.
 
-    pyinfra's is a fork of a process that has imported it, which takes a second less.
+    Ours are forks of a process that has imported them, which takes a second less; make starts them anew.
     """
-    if arguments[0] == ".venv/bin/pyinfra":
-        return command("pyinfra", *map(str, arguments[1:]))
+    if module := FORKED.get(str(arguments[0])):
+        return command(module, *map(str, arguments[1:]))
     ends = ["setpriv", "--pdeathsig", "KILL"]
     return subprocess.run(
         [*ends, *map(str, arguments)],
