@@ -15,7 +15,7 @@ export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest -p xdist tests/lab --numprocesses 2 --dist loadscope
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,7 +49,7 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint unit process door
+	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint units door
 
 claims:
 	@$(LAB_TESTS) -m "not slow"
@@ -80,6 +80,10 @@ unit: .venv/dev .venv/load
 # Those that start pyinfra, the host's programs or ssh, or wait as people do.
 process: .venv/dev .venv/load
 	@$(UNIT) -m process
+
+# Both in one start: to import and collect them takes each worker five seconds.
+units: .venv/dev .venv/load
+	@$(UNIT)
 
 coverage: .venv/dev .venv/load ## branches that no unit test takes; a figure to look at, not to reach
 	@$(RUN)/coverage erase && $(RUN)/coverage run -m pytest --quiet -p xdist \
@@ -172,7 +176,7 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 # Locust, of which the verb load alone has need: an environment of its own, as its gevent and pytest are its own.
 .venv/load: requirements-load.txt .venv/ok
 	@python3 -m venv --clear $(@D)/locust
-	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --requirement $<
 	@touch $@
 
 # What the lab, the tests and the benchmarks need besides. The list is whole, so pip resolves nothing; most of it is

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
-from ollama_stack.bundle.file import Machine
+
+if TYPE_CHECKING:  # --help does not wait for pydantic
+    from ollama_stack.bundle.file import Machine
 
 
 @click.command(cls=Verb)

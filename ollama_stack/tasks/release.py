@@ -9,7 +9,7 @@ import shlex
 import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
+from functools import lru_cache, partial
 
 from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand, deploy
@@ -210,8 +210,14 @@ def record() -> dict[str, str]:
     return {
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "by": operator(),
-        "commit": revision(INVENTORIES),
+        "commit": _commit(host.state),
     }
+
+
+@lru_cache(maxsize=1)
+def _commit(run: State) -> str:
+    """The same for all hosts of a run."""
+    return revision(INVENTORIES)
 
 
 @deploy("Release")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
+from pyinfra import state
 from pyinfra.api import DeployError
 
 
@@ -33,4 +35,13 @@ def check_start(argv: list[str]) -> Start:
         raise DeployError("--no-wait: pyinfra then exits 0 when operations fail; leave it out")
     if not (given["yes"] or given["dry"] or given["json_output"] or sys.stdin.isatty()):
         raise DeployError("there is no terminal to confirm at; add -y to change, --dry to look")
+    if story := state.current_exec_filename:
+        make_known(Path(story).resolve())
     return Start(given["inventory"])
+
+
+def make_known(story: Path) -> None:
+    """As a module; else whoever asks for a line's, as pyinfra does for every operation, searches all there are."""
+    module = ModuleType(story.name)
+    module.__file__ = str(story)
+    sys.modules[story.name] = module

@@ -27,17 +27,25 @@ from tests.lab.lanes import (  # noqa: F401 hooks
     pytest_sessionfinish,
     pytest_xdist_make_scheduler,
 )
+from tests.unit.commands import command
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = "inventories/lab.py"
 COMPOSE_FILE = Path("/opt/ollama-lab/docker-compose.yml")
 URL = "http://127.0.0.1:11434"
 
+FORKED = {".venv/bin/pyinfra": "pyinfra", ".venv/bin/ollama-stack": "ollama_stack.cli"}
+
 Done = subprocess.CompletedProcess[str]
 
 
 def run(*arguments: str | Path) -> Done:
-    """A command from the project's folder, its output kept; it ends with this process."""
+    """A command from the project's folder, its output kept; it ends with this process.
+
+    Ours are forks of a process that has imported them, which takes a second less; make starts them anew.
+    """
+    if module := FORKED.get(str(arguments[0])):
+        return command(module, *map(str, arguments[1:]))
     ends = ["setpriv", "--pdeathsig", "KILL"]
     return subprocess.run(
         [*ends, *map(str, arguments)],

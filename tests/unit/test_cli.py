@@ -55,6 +55,13 @@ def test_help_of_a_bundle_has_an_example_and_the_exit_statuses() -> None:
     assert "Exit: 0 " in shown
 
 
+def test_help_and_completion_wait_for_no_big_library() -> None:
+    imported = [sys.executable, "-c", "import sys, ollama_stack.cli; print(*sys.modules)"]
+    modules = subprocess.run(imported, capture_output=True, text=True).stdout.split()
+    assert "click" in modules
+    assert not {"cryptography", "pydantic", "pyinfra", "rich"} & set(modules)
+
+
 def test_help_lists_the_verbs_in_the_order_of_need() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output.partition("Commands:")[2]
     verbs = [

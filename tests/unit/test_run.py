@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import socketserver
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from ollama_stack import ROOT
+from ollama_stack.tasks.start import make_known
 from tests.unit.test_plan import BARE, as_fakes, pyinfra
 
 pytestmark = pytest.mark.process
@@ -82,3 +85,11 @@ def test_a_wrong_override_on_the_command_line_is_refused(tmp_path: Path) -> None
     run = pyinfra(fakes, "deploy.py", "-y", "--data", "ollama_num_parallel=5")
     assert run.returncode == 1
     assert "ollama_num_parallel: 5 is more than 2 per CPU" in run.stderr
+
+
+def test_a_line_of_a_story_has_its_module(tmp_path: Path) -> None:
+    story = tmp_path / "story.py"
+    make_known(story)
+    found: dict[str, object] = {"inspect": inspect}
+    exec(compile("it = inspect.getmodule(inspect.currentframe())", str(story), "exec"), found)  # noqa: S102 as pyinfra has it
+    assert found["it"] is sys.modules.pop(story.name)
