@@ -15,7 +15,7 @@ export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest -p xdist tests/lab --numprocesses 2 --dist loadscope
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check dashboard bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -134,6 +134,10 @@ load-app: lab ## 30 students at once on the companion app; table in docs/benchma
 
 pictures: lab-able .venv/dev ## make lab as a picture that moves, plan, status and the audit's page, in docs/pictures
 	@$(RUN)/python -m bench.pictures
+
+# No lab.
+dashboard: .venv/dev ## Grafana's dashboard over a made lesson, as Grafana's components draw it, in docs/pictures
+	@$(RUN)/python -m bench.dashboard
 
 pages: lab ## the app's pages in a real browser: weight, axe-core, screenshots; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.browser_pages

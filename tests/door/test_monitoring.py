@@ -14,6 +14,7 @@ import pytest
 from lab.packages import program
 from ollama_stack import ROOT
 from ollama_stack.config.monitoring import read_monitor
+from ollama_stack.reports.health import WORST_FIRST
 from ollama_stack.reports.metrics import refuse_others, write_metrics
 from ollama_stack.reports.status import HostStatus, Now, Status
 from ollama_stack.stack.monitoring import configurations
@@ -114,3 +115,16 @@ def test_the_dashboard_is_what_grafana_takes() -> None:
     panels = json.loads((FILES / "dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert all(panel["targets"] and panel["title"] for panel in panels)
+    # Where a figure has no bounds of its own, Grafana's turns red at 80.
+    own = [panel["fieldConfig"]["defaults"] for panel in panels if panel["type"] == "stat"]
+    assert all("thresholds" in one or "mappings" in one for one in own)
+
+
+def test_the_dashboard_names_every_state_by_its_number() -> None:
+    first = json.loads((FILES / "dashboard.json").read_text())["panels"][0]
+    (states,) = first["fieldConfig"]["defaults"]["mappings"]
+    shown = {int(number): one["text"] for number, one in states["options"].items()}
+    assert shown == dict(enumerate(reversed(WORST_FIRST)))
+    assert len({one["color"] for one in states["options"].values()}) == len(WORST_FIRST)
+    asked = re.findall(r'(?:(\d) \* )?ollama_state\{host=~"\$host", state="(\w+)"\}', first["targets"][0]["expr"])  # fmt: skip
+    assert {int(number or 1): state for number, state in asked} | {0: "serving"} == shown
