@@ -16,7 +16,7 @@ import pytest
 from lab import cluster, cluster_faults
 from lab.cluster import HOSTS, TOKEN, address, class_at_work, deploy, on, settled
 from lab.cluster_mutations import CLUSTER, SHARED, Broken
-from lab.fleet import Member
+from lab.fleet import MEMBERS, Member
 from ollama_stack.inventory import read_inventory
 from tests.audit.controls import specs
 from tests.audit.looking import look
@@ -37,14 +37,14 @@ def test_two_bare_servers_answer_at_one_address(tmp_path: Path) -> None:
     inventory = tmp_path / "lab_cluster.py"
     three = (ROOT / cluster.INVENTORY).read_text()
     inventory.write_text(three.replace('    ("host-3", {**_ssh, "ssh_port": 2303}),\n', ""))
-    with bare(HOSTS[:2]):
+    with bare(MEMBERS[:2]):
         done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
         assert done.returncode == 0, done.stderr
-        with class_at_work(4) as seen:
+        with class_at_work(4, MEMBERS[1:2]) as seen:
             pass
         assert seen.count(200) == len(seen.rows) > 4
         asked = f"docker logs $({cluster.LOCAL}) 2>&1 | grep -c 'POST .*/api/generate'"
-        assert all(int(on(member, asked)) for member in HOSTS[:2])
+        assert all(int(on(member, asked)) for member in MEMBERS[:2])
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_managers_without_a_quorum_say_so_and_one_goes_on_alone(tmp_path: Path) 
     alone = tmp_path / "alone" / "lab_cluster.py"
     lines = (ROOT / cluster.INVENTORY).read_text().splitlines(keepends=True)
     alone.write_text(
-        "".join(line for line in lines if '"host-2"' not in line and '"host-3"' not in line)
+        "".join(line for line in lines if '"host-2"' not in line and '"host-1"' not in line)
     )
     run("docker", "kill", *(member.container for member in HOSTS[1:]))
     until(lambda: "no quorum" in " ".join(hosts_of(alone)[0]["problems"]), 60)
