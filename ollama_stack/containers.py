@@ -36,7 +36,6 @@ METRICS, RUNTIME, ALIVE = (
     8406,
 )  # the gateway's: Prometheus; HAProxy's own API; its health
 APP_MEMORY = "256M"
-DOOR_MEMORY = "256M"  # of the HAProxy that each manager of a cluster has at its address
 
 CONFIG = "haproxy.cfg"
 PROGRAMS = ("door.lua", "messages.lua", "schema.lua", "checks.lua", "json.lua")  # what it loads

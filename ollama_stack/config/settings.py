@@ -38,7 +38,7 @@ from ollama_stack.config.types import (
     seconds,
     setting,
 )
-from ollama_stack.containers import APP, APP_MEMORY, DOOR_MEMORY, GATEWAY, OLLAMA
+from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
 from ollama_stack.page_image import built_name
 
 DOCKER_HUB = "https://registry-1.docker.io"
@@ -484,7 +484,6 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         """Memory limits of the declared containers, by compose service."""
         limits = {"ollama": self.ollama_memory}
         limits |= {"gateway": f"{self.gateway_memory}M"} if self.gateway_enabled else {}
-        limits |= {"door": DOOR_MEMORY} if self.cluster else {}  # any host may become a manager
         return limits | ({"app": APP_MEMORY} if self.app_enabled else {})
 
     @property
