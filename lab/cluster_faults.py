@@ -84,17 +84,17 @@ def host_killed() -> float:
     return _without_power(BYSTANDER, 30)
 
 
-def host_cut_off() -> float:
+def host_cut_off(victim: Member = BYSTANDER) -> float:
     """A server's cable is out for half a minute."""
     begun, out = time.monotonic(), "ip link set eth0 down; sleep 30; ip link set eth0 up"
-    on(BYSTANDER, f"{out}; ip route add default via 172.17.0.1")
+    on(victim, f"{out}; ip route add default via 172.17.0.1")
     time.sleep(15)
     return begun
 
 
-def host_frozen() -> float:
+def host_frozen(victim: Member = BYSTANDER) -> float:
     """A server takes packets and says nothing for half a minute."""
-    victim, begun = BYSTANDER, time.monotonic()
+    begun = time.monotonic()
     run("docker", "pause", victim.container)
     time.sleep(30)
     run("docker", "unpause", victim.container)
@@ -116,7 +116,7 @@ def gateway_host_killed() -> float:
     """The manager with the gateway loses its power; the next act gives it back."""
     begun = time.monotonic()
     run("docker", "kill", HOLDER.container)
-    time.sleep(60)
+    time.sleep(45)
     return begun
 
 
@@ -124,7 +124,7 @@ def gateway_host_back() -> float:
     """The manager that had the gateway has power again."""
     begun = time.monotonic()
     run("docker", "start", HOLDER.container)
-    time.sleep(60)
+    time.sleep(45)
     return begun
 
 
@@ -177,6 +177,8 @@ ACTS: dict[str, Callable[[], float | None]] = {
     "a host's Ollama loses the model": model_lost,
     "a host's Ollama has another model by that name": other_weights,
     "a host leaves the cluster, and joins again by a deploy": rejoined,
+    "the gateway's host is frozen for 30 s": lambda: host_frozen(HOLDER),
+    "the gateway's host is cut off from the others": lambda: host_cut_off(HOLDER),
     "the gateway's host loses its power": gateway_host_killed,
     "the gateway's host comes back": gateway_host_back,
 }
@@ -191,9 +193,9 @@ def main(chosen: list[str]) -> None:
             continue
         if act != gateway_host_back:  # it is away since the act before
             settled()
+        of_gateway = what.startswith("the gateway's host")
         # Who asks a manager that dies asks the next one: a name with several addresses.
-        asked = BYSTANDER if act in (gateway_host_killed, gateway_host_back) else HOLDER
-        with class_at_work(where=(asked,)) as seen:
+        with class_at_work(where=(BYSTANDER if of_gateway else HOLDER,)) as seen:
             begun = act()
         after = f"{seen.served_after(begun):.1f} s" if begun else ""
         print(  # noqa: T201

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from lab import cluster, cluster_faults
-from lab.cluster import HOSTS, TOKEN, address, class_at_work, deploy, on, settled
+from lab.cluster import BYSTANDER, HOSTS, TOKEN, address, class_at_work, deploy, on, settled
 from lab.cluster_mutations import CLUSTER, SHARED, Broken
 from lab.fleet import MEMBERS, Member
 from ollama_stack.inventory import read_inventory
@@ -142,6 +142,20 @@ def test_a_dead_host_fails_no_more_than_it_had_in_flight() -> None:
     assert seen.failed <= 2  # its ollama_num_parallel
     assert seen.gap < 10
     settled()
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+def test_the_next_gateway_answers_within_5_s_and_gives_back_without_a_cut() -> None:
+    settled()
+    with class_at_work(where=(BYSTANDER,)) as seen:
+        begun = cluster_faults.gateway_host_killed()
+    assert seen.served_after(begun) < 5
+    assert seen.failed <= 5  # the class, whose questions it had
+    with class_at_work(where=(BYSTANDER,)) as seen:
+        cluster_faults.gateway_host_back()
+        settled()
+    assert seen.failed == seen.count(503) == 0
 
 
 @pytest.mark.usefixtures("servers")
