@@ -156,17 +156,14 @@ class Managers:
         until(lambda: self.asked() == ["gateway"] * 2)
 
     def gateway(self, name: str) -> Cluster:
-        """At the name's address; all but the first are told that they stand by."""
+        """At the name's address."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         moved = {
             "    bind :11434": f"    bind {NAMES[name]}:{self.port}",
             "    bind :8404": f"    bind {NAMES[name]}:{self.metrics}\n    bind :8404",
         }
-        with pytest.MonkeyPatch.context() as environment:
-            if name != "gateway":
-                environment.setenv("STANDBY", "yes")
-            return Cluster(folder, 1, moved=moved)
+        return Cluster(folder, 1, moved=moved)
 
     def _door(self, dns: int, port: int) -> Process:
         folder, (health,) = self.folder / f"door-{port}", free_ports(1)
@@ -185,7 +182,7 @@ class Managers:
         return Process(unpacked(), folder, port)
 
     def client(self, door: int, seconds: float = PATIENCE) -> httpx.Client:
-        """Somebody who asks at a door, and keeps the connection."""
+        """Somebody who asks at a door, and would keep the connection."""
         url = f"http://127.0.0.1:{self.doors[door]}"
         return httpx.Client(base_url=url, timeout=seconds, trust_env=False, headers=bearer("one"))
 
