@@ -10,7 +10,7 @@ _ssh = {
 
 # One CPU each: they share this machine's, and threads beyond them collapse.
 low = [
-    ("host-1", {**_ssh, "ssh_port": 2301}),
-    ("host-2", {**_ssh, "ssh_port": 2302}),
     ("host-3", {**_ssh, "ssh_port": 2303}),
+    ("host-2", {**_ssh, "ssh_port": 2302}),
+    ("host-1", {**_ssh, "ssh_port": 2301}),
 ]

@@ -18,7 +18,9 @@ from lab.fleet import MEMBERS, Member
 from ollama_stack import ROOT
 
 INVENTORY = "inventories/lab_cluster.py"
-HOSTS = MEMBERS[:3]
+# As the inventory has them. The first one has the gateway, and both first keep their disks without power.
+HOSTS = MEMBERS[2::-1]
+HOLDER, BYSTANDER = HOSTS[:2]
 TOKEN = "LAB_CLASS_TOKEN"  # noqa: S105 the name of a variable
 MODEL = "smollm2:135m"
 BODY = {"model": MODEL, "prompt": "hi", "options": {"num_predict": 8}}
@@ -116,27 +118,18 @@ def class_at_work(students: int = 5, where: tuple[Member, ...] = HOSTS[:1]) -> I
             thread.join()
 
 
-def holder() -> Member:
-    """The manager that has the gateway."""
-    return next(member for member in HOSTS if on(member, f"{GATEWAY} | grep ."))
-
-
-def bystander() -> Member:
-    """One that has it not, and is not the one that the class asks."""
-    return next(m for m in HOSTS[1:] if m != holder())
-
-
-GATEWAY = "docker ps -q --filter label=com.docker.swarm.service.name=ollama_gateway"
 LOCAL = "docker ps -q --filter label=com.docker.swarm.service.name=ollama_ollama-low"
 
 
 def settled(seconds: float = 300) -> None:
-    """Wait until every host has its Ollama again, and no old gateway lets its waiters come to their turn."""
+    """Wait until every host has its Ollama and its gateway again, and no old one has answers."""
     end = time.monotonic() + seconds
     listed = "docker service ls --format '{{.Replicas}}'"
     while True:
         counts = on(HOSTS[0], listed).split()
-        if len(counts) == 3 and all(len(set(count.split("/"))) == 1 for count in counts):
+        if len(counts) == 2 + len(HOSTS) and all(
+            len(set(count.split("/"))) == 1 for count in counts
+        ):
             return
         if time.monotonic() > end:
             raise TimeoutError(f"the cluster does not settle: {counts}")

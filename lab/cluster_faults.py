@@ -9,14 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from lab.cluster import (
+    BYSTANDER,
+    HOLDER,
     HOSTS,
     INVENTORY,
     LOCAL,
     MODEL,
-    bystander,
     class_at_work,
     deploy,
-    holder,
     on,
     run,
     settled,
@@ -65,7 +65,7 @@ def back() -> None:
 def process_killed() -> float:
     """Ollama dies, and its host lives."""
     begun = time.monotonic()
-    on(bystander(), f"docker kill $({LOCAL})")
+    on(BYSTANDER, f"docker kill $({LOCAL})")
     time.sleep(30)
     return begun
 
@@ -81,20 +81,20 @@ def every_process_killed() -> float:
 
 def host_killed() -> float:
     """A server without the gateway loses its power for half a minute."""
-    return _without_power(bystander(), 30)
+    return _without_power(BYSTANDER, 30)
 
 
-def host_cut_off() -> float:
+def host_cut_off(victim: Member = BYSTANDER) -> float:
     """A server's cable is out for half a minute."""
     begun, out = time.monotonic(), "ip link set eth0 down; sleep 30; ip link set eth0 up"
-    on(bystander(), f"{out}; ip route add default via 172.17.0.1")
+    on(victim, f"{out}; ip route add default via 172.17.0.1")
     time.sleep(15)
     return begun
 
 
-def host_frozen() -> float:
+def host_frozen(victim: Member = BYSTANDER) -> float:
     """A server takes packets and says nothing for half a minute."""
-    victim, begun = bystander(), time.monotonic()
+    begun = time.monotonic()
     run("docker", "pause", victim.container)
     time.sleep(30)
     run("docker", "unpause", victim.container)
@@ -104,7 +104,7 @@ def host_frozen() -> float:
 
 def host_slow() -> float:
     """A host's Ollama has a tenth of a CPU for a minute."""
-    victim, begun = bystander(), time.monotonic()
+    victim, begun = BYSTANDER, time.monotonic()
     limit = on(victim, f"docker inspect --format '{{{{.HostConfig.NanoCpus}}}}' $({LOCAL})")
     on(victim, f"docker update --cpus 0.1 $({LOCAL})")
     time.sleep(60)
@@ -113,27 +113,38 @@ def host_slow() -> float:
 
 
 def gateway_host_killed() -> float:
-    """The manager with the gateway loses its power for 45 seconds."""
-    return _without_power(holder(), 45)
+    """The manager with the gateway loses its power; the next act gives it back."""
+    begun = time.monotonic()
+    run("docker", "kill", HOLDER.container)
+    time.sleep(45)
+    return begun
+
+
+def gateway_host_back() -> float:
+    """The manager that had the gateway has power again."""
+    begun = time.monotonic()
+    run("docker", "start", HOLDER.container)
+    time.sleep(45)
+    return begun
 
 
 def model_lost() -> None:
     """A host's Ollama has lost the model, and answers that."""
-    on(bystander(), f"docker exec $({LOCAL}) ollama rm {MODEL}")
+    on(BYSTANDER, f"docker exec $({LOCAL}) ollama rm {MODEL}")
     time.sleep(15)
     _deployed()
 
 
 def other_weights() -> None:
     """A host's Ollama has another model by that name, until the next deploy."""
-    on(bystander(), OTHER_WEIGHTS)
+    on(BYSTANDER, OTHER_WEIGHTS)
     time.sleep(15)
     _deployed()
 
 
 def rejoined() -> None:
     """A host leaves the cluster, and the next deploy has it in again."""
-    on(bystander(), "docker swarm leave --force")
+    on(BYSTANDER, "docker swarm leave --force")
     _deployed()
 
 
@@ -152,7 +163,6 @@ def _without_power(member: Member, seconds: int) -> float:
     return begun
 
 
-# The gateway's host is the last: if it is the first server, its disk is gone too, and it has to be made anew.
 ACTS: dict[str, Callable[[], float | None]] = {
     "a change of Ollama's settings, host by host": change,
     "a change that cannot serve, and goes back": bad_change,
@@ -167,7 +177,10 @@ ACTS: dict[str, Callable[[], float | None]] = {
     "a host's Ollama loses the model": model_lost,
     "a host's Ollama has another model by that name": other_weights,
     "a host leaves the cluster, and joins again by a deploy": rejoined,
+    "the gateway's host is frozen for 30 s": lambda: host_frozen(HOLDER),
+    "the gateway's host is cut off from the others": lambda: host_cut_off(HOLDER),
     "the gateway's host loses its power": gateway_host_killed,
+    "the gateway's host comes back": gateway_host_back,
 }
 
 
@@ -178,10 +191,11 @@ def main(chosen: list[str]) -> None:
     for what, act in ACTS.items():
         if chosen and not any(word in what for word in chosen):
             continue
-        settled()
+        if act != gateway_host_back:  # it is away since the act before
+            settled()
+        of_gateway = what.startswith("the gateway's host")
         # Who asks a manager that dies asks the next one: a name with several addresses.
-        asked = tuple(m for m in HOSTS if act != gateway_host_killed or m != holder())[:1]
-        with class_at_work(where=asked) as seen:
+        with class_at_work(where=(BYSTANDER if of_gateway else HOLDER,)) as seen:
             begun = act()
         after = f"{seen.served_after(begun):.1f} s" if begun else ""
         print(  # noqa: T201

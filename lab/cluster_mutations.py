@@ -10,7 +10,9 @@ from lab.cluster import LOCAL
 NODE = "$(docker info --format '{{.Swarm.NodeID}}')"
 STRANGER = "docker run --detach --name ols-stranger --label com.docker.swarm.service.id=x --entrypoint sleep"
 IMAGE = "172.17.0.1:5000/haproxy:3.0.11"
-HEALTHY = f"timeout 120 sh -c 'until docker inspect $({LOCAL}) | grep -q healthy; do sleep 1; done'"
+WAIT = "timeout 120 sh -c"
+HEALTHY = f"{WAIT} 'until docker inspect $({LOCAL}) | grep -q healthy; do sleep 1; done'"
+STANDBY = "docker ps --quiet --filter name=ollama_gateway-2 --filter health=healthy"
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,8 @@ CLUSTER = {
     "OLS-1412": Broken("echo SWMTKN-1-x >/opt/ollama/note", "rm /opt/ollama/note"),
     "OLS-1413": Broken(f"{STRANGER} {IMAGE} 600", "docker rm --force ols-stranger"),
     "OLS-1414": Broken(doubles=says("grep", "SwapTotal", "sed 's/ 0 kB/ 8 kB/'")),
+    "OLS-1415": Broken(
+        f"docker node update --label-rm gateway {NODE}; {WAIT} 'while {STANDBY} | grep -q .; do sleep 1; done'",
+        f"docker node update --label-add gateway=2 {NODE}; {WAIT} 'until {STANDBY} | grep -q .; do sleep 1; done'",
+    ),
 }

@@ -20,6 +20,8 @@ from ollama_stack.shell import or_explain
 from ollama_stack.stack.compose import COMMAND
 
 BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
+# mmdebstrap, killed, leaves /proc and /sys mounted there.
+CLEAR = f"grep -o '{BUILD}/[^ ]*' /proc/mounts | sort -r | xargs -r umount && rm -rf {BUILD}"
 PUBLISHER = "ollama-lab-publisher"
 LABEL = "ollama-lab-server"
 CAPABILITIES = (
@@ -91,7 +93,7 @@ def built(recipes: Sequence[Image], release: str, origin: str) -> Commands:
     if not missing:
         host.noop("all are already built from these recipes")
         return
-    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
+    yield f"{CLEAR} && mkdir --mode=700 {BUILD}"
     builds = [_build(recipe, recipe.codename or release, origin) for recipe in missing]
     yield or_explain(
         at_once(builds),
@@ -144,7 +146,7 @@ def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
     if _is_built(image, recipe):
         host.noop(f"{image} is already built from this recipe")
         return
-    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
+    yield f"{CLEAR} && mkdir --mode=700 {BUILD}"
     yield StringCommand(
         *("cp -R", QuoteString(str(root / "app")), QuoteString(str(root / ".dockerignore")), BUILD)
     )

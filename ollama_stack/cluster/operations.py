@@ -33,10 +33,16 @@ class Place:
     leader: Host
     project: str
     profile: str
-    manager: bool
+    rank: int
+    """Of a manager, from 1; 0 of a worker."""
     address: str
     pool: str
     """Of addresses for the networks between the hosts."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By which the stack's services find it: the profile's Ollama, and the rank's gateway."""
+        return {"profile": self.profile, "gateway": str(self.rank or "")}
 
 
 def view(state: State, leader: Host, project: str) -> View | None:
@@ -84,7 +90,7 @@ def joined(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
     """
     own = known(Node)
     there = next((node for node in nodes if own.id and node["ID"] == own.id), None)
-    role = "manager" if place.manager else "worker"
+    role = "manager" if place.rank else "worker"
     if there and own.state == "active" and there["Spec"]["Role"] == role:  # type: ignore[index] # the API's JSON
         host.noop("the host is in the cluster")
         return
@@ -207,14 +213,14 @@ def model_kept(wanted: ModelWanted, image: str, volume: str, program: str) -> Co
 
 @operation()
 def labelled(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
-    """Have the host known by its profile, so that the profile's Ollama runs there; and open for work."""
+    """Have the host known by its labels, so that its services run there; and open for work."""
     own = known(Node).id
     for node in nodes:
         spec: Mapping[str, object] = node["Spec"]  # type: ignore[assignment] # the API's JSON
-        labels: Mapping[str, str] = spec.get("Labels") or {}  # type: ignore[assignment] # the API's JSON
-        open_for_work = spec["Availability"] == "active"
-        if own and node["ID"] == own and labels.get("profile") == place.profile and open_for_work:
-            host.noop(f"the host is known as {place.profile}")
+        has: Mapping[str, str] = spec.get("Labels") or {}  # type: ignore[assignment] # the API's JSON
+        right = all(has.get(key, "") == value for key, value in place.labels.items())
+        if own and node["ID"] == own and right and spec["Availability"] == "active":
+            host.noop("the host is known as what it is")
             return
     yield FunctionCommand(label, (place,), {})
 
@@ -222,7 +228,8 @@ def labelled(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
 def label(state: State, host: Host, place: Place) -> bool:
     """Ask the leader to."""
     own = node_of(state, host).id
-    command = f"docker node update --availability active --label-add profile={place.profile} {own}"
+    added = " ".join(f"--label-add {key}={value}" for key, value in place.labels.items())
+    command = f"docker node update --availability active {added} {own}"
     ok, output = run_now(state, place.leader, StringCommand(f"{command} 2>&1"))
     return ok or fail(host, f"cluster: {' '.join(output)}")
 

@@ -47,7 +47,7 @@ def deploy_cluster(settings: Settings, site: str) -> None:
     seen = _seen(settings, place)
     operations.joined(name="Join the cluster", place=place, nodes=seen.nodes)
     _have_the_model(settings=settings)
-    operations.labelled(name="Say which profile it is of", place=place, nodes=seen.nodes)
+    operations.labelled(name="Say what it is", place=place, nodes=seen.nodes)
     if host == place.leader:
         _run_the_stack(settings, there, seen, _certificate(settings, there, site))
 
@@ -91,7 +91,7 @@ def _leader(there: list[Member]) -> Host:
 def _place(settings: Settings, there: list[Member]) -> Place:
     own = next(member for member in there if member.name == host.name)
     address = settings.cluster_address or known(OwnAddress)
-    return Place(_leader(there), settings.ollama_project, own.profile, own.manager, address, POOL)
+    return Place(_leader(there), settings.ollama_project, own.profile, own.rank, address, POOL)
 
 
 def _refuse_what_cannot_be(settings: Settings) -> None:

@@ -78,6 +78,8 @@ def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
         found.append("the gateway does not answer at this host's address")
     if seen.manager and not seen.nodes:
         found.append(no_quorum("this host", seen.address))
+    if seen.manager and not any("_gateway" in name for name in seen.containers):
+        found.append("no gateway runs on this host, which takes over if the others die; deploy")
     if "(healthy)" not in seen.containers.get(ollama, ""):
         found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
     found += [

@@ -13,7 +13,7 @@ import yaml
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import seconds
-from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, OLLAMA, PROGRAMS
+from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, METRICS, OLLAMA, PROGRAMS
 from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
@@ -35,8 +35,14 @@ class Member:
 
     name: str
     profile: str
-    manager: bool
+    rank: int
+    """Of a manager, from 1: in this order their gateways have the queue; 0 of a worker."""
     settings: Settings
+
+    @property
+    def manager(self) -> bool:
+        """Whether it is one."""
+        return self.rank > 0
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,17 @@ def members(hosts: Hosts, cluster: str) -> list[Member]:
         if data.get("cluster") == cluster and serves(groups)
     }
     chosen = [name for name, (groups, _) in own.items() if "managers" in groups]
-    first = list(own)[: MANAGERS if len(own) >= MANAGERS else 1]
+    chosen = chosen or list(own)[: MANAGERS if len(own) >= MANAGERS else 1]
+    ranks = {name: rank for rank, name in enumerate(chosen, 1)}
     return [
-        Member(name, profile_of(groups) or "", name in (chosen or first), read_settings(data))
+        Member(name, profile_of(groups) or "", ranks.get(name, 0), read_settings(data))
         for name, (groups, data) in own.items()
     ]
+
+
+def gateways(managers: int) -> list[str]:
+    """The services of the stack of which each is a manager's gateway, by rank."""
+    return [GATEWAY.service, *(f"{GATEWAY.service}-{rank}" for rank in range(2, managers + 1))]
 
 
 def pools(there: Sequence[Member]) -> list[Pool]:
@@ -110,10 +122,13 @@ def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "
     ``certificate``: PEM of the site's own authority; a ready one is read here.
     """
     settings, served = together(there), pools(there)
+    services = gateways(sum(member.manager for member in there))
     configs = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
     configs |= {
         CONFIG: haproxy_config(settings, settings.cluster, served),
-        "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(s=settings),
+        "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
+            s=settings, gateways=services, port=GATEWAY.port, metrics=METRICS
+        ),
         "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
             s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)
         ),
@@ -128,7 +143,7 @@ def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "
     text = TEMPLATES.get_template("cluster/stack.yml.j2").render(
         **{"s": settings, "pools": served, "named": named, "configs": configs, "secrets": secrets},
         **{"gateway": GATEWAY, "ollama": OLLAMA, "inside": INSIDE, "config": CONFIG},
-        **{"programs": PROGRAMS, "alive": ALIVE},
+        **{"programs": PROGRAMS, "alive": ALIVE, "gateways": services},
         answer_seconds=seconds(settings.gateway_answer_limit),
     )
     yaml.safe_load(text)

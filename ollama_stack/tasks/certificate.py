@@ -96,15 +96,15 @@ def _refuse_a_second(settings: Settings, folder: Path) -> None:
     """No other checkout makes another authority without a word: every device would lose its trust."""
     if settings.cluster:
         signer = known(ShownIssuer, address=settings.url.partition("://")[2])
-        gone = f"docker stack rm {settings.ollama_project}"
+        gone = f"docker stack rm {settings.ollama_project} on a manager, which ends what serves until you deploy"
     else:
         path = f"{settings.gateway_dir}/tls.pem"
-        signer, gone = known(CertificateIssuer, path=path), f"remove {path}"
+        signer, gone = known(CertificateIssuer, path=path), f"remove {path} on the host"
     if signer.startswith(OWN):
         fault = (
             f"gateway_tls: this host has a certificate of {signer}, and {folder} has no authority; copy that folder "
-            f"from the machine that deployed before, or, to begin anew, {gone} on the host: then every "
-            "client has to trust the new ca.crt"
+            f"from the machine that deployed before, or, to begin anew, {gone}; then every client has to trust "
+            "the new ca.crt"
         )
         refuse({host.name: [fault]})
 

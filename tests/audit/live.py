@@ -62,11 +62,6 @@ class Live(Conversation):
         return f"{self.settings.ollama_project}_{name}"
 
     @property
-    def services(self) -> tuple[str, ...]:
-        """Those that every cluster has, and this host's own."""
-        return ("gateway", "door", f"ollama-{profile_of(self.target.groups)}")
-
-    @property
     def manager(self) -> bool:
         """Whether a host of a cluster is one of its managers, by its own word."""
         said = self.ask(f"{self.sudo}docker info --format '{{{{.Swarm.ControlAvailable}}}}'")
@@ -76,7 +71,8 @@ class Live(Conversation):
     def inspect(self) -> str:
         """The command that shows all the containers there are to be."""
         if self.settings.cluster:
-            label = f"com.docker.swarm.service.name={self.service(self.services[-1])}"
+            own = self.service(f"ollama-{profile_of(self.target.groups)}")
+            label = f"com.docker.swarm.service.name={own}"
             return (
                 f"docker container inspect $({self.sudo}docker ps --quiet --filter label={label})"
             )

@@ -14,6 +14,7 @@ AES_GCM = (
     "unshare --net ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 1 mode transport"
     f" aead 'rfc4106(gcm(aes))' 0x{'00' * 20} 64"
 )
+STACK = "com.docker.stack.namespace"
 LEADERLESS = "does not have a leader"
 ADMIN = "docs.docker.com/engine/swarm/admin_guide"
 
@@ -134,7 +135,8 @@ def test_the_network_is_encrypted(live: Live) -> Finding:
 def test_no_change_is_under_way(live: Live) -> Finding:
     """A change that failed has gone back: the cluster does not run what is declared."""
     nodes(live)
-    services = " ".join(map(live.service, live.services))
+    label = f"label={STACK}={live.settings.ollama_project}"
+    services = f"$({live.sudo}docker service ls --quiet --filter {label})"
     form = "{{.Spec.Name}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{else}}completed{{end}}"
     output = live.run(f"docker service inspect --format '{form}' {services}")
     if output.code:
@@ -218,3 +220,22 @@ def test_the_host_has_no_swap(live: Live) -> Finding:
     """A model in swap answers so slowly that the class believes the server is dead, and Swarm has no bound for it."""
     output = live.ask("grep SwapTotal /proc/meminfo")
     return output.reading(output.text.split()[1], output.text).equals("0")
+
+
+@control(
+    *("OLS-1415", "Every manager runs a gateway and a door, and they are healthy", "high"),
+    reference=ADMIN,
+)
+def test_a_manager_runs_a_gateway(live: Live) -> Finding:
+    """A gateway that stands by is missed when the first manager is dead, and nobody has another."""
+    if not live.manager:
+        raise NotApplicable("the managers run them")
+    label = f"label={STACK}={live.settings.ollama_project}"
+    form = '{{.Label "com.docker.swarm.service.name"}} {{.Status}}'
+    output = live.ask(f"docker ps --filter {label} --format '{form}'")
+    healthy = [line.split()[0] for line in output.text.splitlines() if "(healthy)" in line]
+    parts = {live.service(part) for part in ("gateway", "door")}
+    found = {name for name in parts if any(one.startswith(name) for one in healthy)}
+    return output.reading(", ".join(sorted(found)) or "none", output.text).equals(
+        ", ".join(sorted(parts))
+    )

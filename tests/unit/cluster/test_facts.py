@@ -186,7 +186,8 @@ def test_a_status_says_what_is_wrong_with_a_host() -> None:
 
 
 def test_a_status_says_that_a_manager_has_no_quorum_and_no_gateway() -> None:
-    lines = ["active true 10.0.0.1", "= ollama_ollama-low Up 2 minutes (healthy)", "? answer 000"]
+    own = [f"= ollama_{name} Up 2 minutes (healthy)" for name in ("ollama-low", "gateway-2")]
+    lines = ["active true 10.0.0.1", *own, "? answer 000"]
     gateway, quorum = troubles(InCluster().process(lines), "ollama_ollama-low")
     assert gateway == "the gateway does not answer at this host's address"
     assert quorum.startswith("the managers have no quorum: ")
@@ -197,5 +198,8 @@ def test_a_status_says_that_a_manager_has_no_quorum_and_no_gateway() -> None:
     ]
     worker = ["active false", *lines[1:]]
     assert troubles(InCluster().process(worker), "ollama_ollama-low") == []
-    manager = [*lines[:2], "+ class-1 Ready Active", "? answer 401"]
+    manager = [*lines[:3], "+ class-1 Ready Active", "? answer 401"]
     assert troubles(InCluster().process(manager), "ollama_ollama-low") == []
+    assert troubles(InCluster().process([*manager[:2], *manager[3:]]), "ollama_ollama-low") == [
+        "no gateway runs on this host, which takes over if the others die; deploy"
+    ]

@@ -94,4 +94,7 @@ def test_another_checkout_makes_no_second_authority_for_a_cluster(
     fakes = cluster(tmp_path, 1, 0, **own, fake_responses=BARE | {"openssl s_client": shown})
     (reason,) = planned(fakes)["@fake/h0"]
     assert reason.startswith("gateway_tls: this host has a certificate of Ollama CA 20")
-    assert "or, to begin anew, docker stack rm ollama on the host" in reason
+    assert (
+        "or, to begin anew, docker stack rm ollama on a manager, which ends what serves until you deploy; "
+        in reason
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -58,7 +59,8 @@ def test_managers_are_the_first_three_or_the_group_s() -> None:
 
 def test_an_ollama_for_each_profile_runs_on_each_of_its_hosts() -> None:
     services = yaml.safe_load(made().text)["services"]
-    assert set(services) == {"ollama-low", "ollama-medium", "gateway", "door"}
+    gateways = {"gateway", "gateway-2", "gateway-3"}
+    assert set(services) == {"ollama-low", "ollama-medium", "door"} | gateways
     for profile in ("low", "medium"):
         deploy = services[f"ollama-{profile}"]["deploy"]
         assert deploy["mode"] == "global"
@@ -73,10 +75,33 @@ def test_an_ollama_for_each_profile_runs_on_each_of_its_hosts() -> None:
 def test_one_gateway_has_the_places_of_all() -> None:
     there = made()
     gateway = text_of("haproxy.cfg", there)
-    assert yaml.safe_load(there.text)["services"]["gateway"]["deploy"]["replicas"] == 1
     assert "queue(generations) ge 50 }" in gateway  # 10 + 10 + 15 + 15
     assert "server-template low- 2 ollama-low:11434 maxconn 2 " in gateway
     assert "server-template medium- 2 ollama-medium:11434 maxconn 3 " in gateway
+
+
+def test_each_manager_has_a_gateway_and_all_doors_the_same_order() -> None:
+    there = made()
+    services = yaml.safe_load(there.text)["services"]
+    for rank, name in enumerate(("gateway", "gateway-2", "gateway-3"), 1):
+        placement = services[name]["deploy"]["placement"]["constraints"]
+        assert placement == ["node.role == manager", f"node.labels.gateway == {rank}"]
+    door = re.findall(
+        r"server(?:-template)? (\S+) (?:2 )?(\S+) (backup)?", text_of("door.cfg", there)
+    )
+    assert door == [
+        ("gateway-", "gateway:11434", ""),
+        ("gateway-2-", "gateway-2:11434", "backup"),
+        ("gateway-3-", "gateway-3:11434", "backup"),
+        ("hold", "127.0.0.1:1", "backup"),
+    ]
+
+
+def test_a_manager_is_known_by_its_rank_and_one_alone_has_no_other() -> None:
+    assert [one.rank for one in members(four(), "school")] == [1, 2, 3, 0]
+    chosen = four() | {"d": host("medium", "managers")}
+    assert [one.rank for one in members(chosen, "school")] == [0, 0, 0, 1]
+    assert "gateway-2" not in made(chosen).text
 
 
 def test_nothing_is_published_but_the_door_on_each_manager_past_the_mesh() -> None:
@@ -85,7 +110,7 @@ def test_nothing_is_published_but_the_door_on_each_manager_past_the_mesh() -> No
     assert services["door"]["ports"] == [{"target": 11434, "published": 11434, "mode": "host"}]
 
 
-@pytest.mark.parametrize("service", ["ollama-low", "gateway", "door"])
+@pytest.mark.parametrize("service", ["ollama-low", "gateway", "gateway-2", "door"])
 def test_no_container_can_gain_anything(service: str) -> None:
     declared = yaml.safe_load(made().text)["services"][service]
     assert declared["read_only"]
@@ -180,7 +205,7 @@ def test_a_run_is_refused_for_what_hosts_cannot_be_together(monkeypatch: Any) ->
 def test_a_host_alone_knows_nothing_of_clusters(medium: Settings) -> None:
     assert medium.cluster == ""
     config = haproxy_config(medium, "v")
-    for keyword in ("server-template", "accept-proxy", "grace", "stopping", "retry-on"):
+    for keyword in ("server-template", "accept-proxy", "grace", "Connection close", "retry-on"):
         assert keyword not in config
     data = group_data("all", "medium") | {"cluster_encrypted": False}
     assert haproxy_config(read_settings(data), "v") == config
