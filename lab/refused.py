@@ -102,7 +102,7 @@ LINKED = Variant(
 PASSWORD = Variant(
     "sudo asks for a password",
     dirt=f"sed -i 's/NOPASSWD: //' /etc/sudoers.d/{USER}",
-    refused="_sudo: sudo does not work for this user without a password, see above; allow it",
+    refused="_sudo: sudo does not work for this user without a password and a terminal, see above; allow it",
     clean=f"sed -i 's/ALL$/NOPASSWD: ALL/' /etc/sudoers.d/{USER}",
 )
 NO_SSH = Variant(
