@@ -9,30 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import refused
 from lab.fleet import USER
-from lab.refused import (
-    CLIENT_PROXY,
-    CONTEXT,
-    DROPBEAR,
-    FOUND_STORE,
-    FULL,
-    GREETS,
-    LINKED,
-    NO_FILES,
-    NO_IPTABLES,
-    NO_JSON,
-    NO_SBIN,
-    NO_SSH,
-    NO_WAY_OUT,
-    OTHER_ENGINE,
-    OWN_COMPOSE,
-    PASSWORD,
-    PODMAN,
-    READ_ONLY,
-    STORE,
-    TCSH,
-    TLS,
-)
 from lab.tables import publish
 from lab.variant import APT, INSTALL, Variant
 
@@ -155,17 +133,20 @@ SERVERS = (
         0,
         first=f"{INSTALL} tcsh fish locales >/dev/null; rm -r /var/lib/apt/lists/*",
         refused=(
-            *(GREETS, OTHER_ENGINE, TLS, NO_SBIN, PASSWORD, NO_SSH, NO_JSON, TCSH),
-            *(CONTEXT, CLIENT_PROXY, STORE, FOUND_STORE, OWN_COMPOSE),
-            *(READ_ONLY, NO_FILES, FULL, NO_IPTABLES, LINKED),
+            *(refused.GREETS, refused.OTHER_ENGINE, refused.TLS, refused.NO_SBIN, refused.PASSWORD),
+            *(refused.TTY, refused.NO_GROUP, refused.NO_SUDO, refused.NO_SSH, refused.NO_SFTP),
+            *(refused.ONE_SESSION, refused.MASKED, refused.HELD, refused.TEST_CHANNEL),
+            *(refused.NO_JSON, refused.MARKED, refused.TCSH, refused.CONTEXT, refused.CLIENT_PROXY),
+            *(refused.STORE, refused.FOUND_STORE, refused.OWN_COMPOSE, refused.READ_ONLY),
+            *(refused.NO_FILES, refused.FULL, refused.NO_IPTABLES, refused.LINKED),
         ),
         serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
     ),
-    Server(1, first="", refused=(PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
+    Server(1, first="", refused=(refused.PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
     Server(
         2,
         first=f"{INSTALL} dropbear-bin >/dev/null; rm -r /var/lib/apt/lists/*",
-        refused=(DROPBEAR, NO_WAY_OUT),
+        refused=(refused.DROPBEAR, refused.NO_WAY_OUT),
         serves=(DOCKER_LIST, PROXIED),
     ),
 )
@@ -176,7 +157,7 @@ def table() -> str:
     lines = ["| what is found | a deploy | tried in the lab |", "|---|---|---|"]
     for server in SERVERS:
         for variant in (*server.refused, *server.serves):
-            refusal = re.sub(r"\\w[+*]|\\d\+|\[[^]]*\]\+", "...", variant.refused)
+            refusal = re.sub(r"\\w[+*]|\\d\+|\[[^]]*\]\+", "...", variant.refused).replace("\\", "")
             does = f"is refused: *{refusal}*" if refusal else "serves"
             how = f"{'bare' if refusal else 'deployed with the others there'}, server {server.number + 1}"
             lines.append(f"| {variant.what} | {does} | {how} |")
