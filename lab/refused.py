@@ -75,9 +75,9 @@ MASKED = Variant(
 )
 HELD = Variant(
     "containerd is on hold, and not there",
-    dirt="apt-mark hold containerd >/dev/null",
+    dirt=f"{APT} update; apt-mark hold containerd >/dev/null",
     refused="docker_source: containerd is on hold there, and would have to be installed; apt-mark unhold",
-    clean="apt-mark unhold containerd >/dev/null",
+    clean="apt-mark unhold containerd >/dev/null; rm -r /var/lib/apt/lists/*",
 )
 TEST_CHANNEL = Variant(
     "the site's entry of Docker's in apt names the channel `test` alone",
@@ -169,7 +169,7 @@ NO_JSON = Variant(
 )
 MARKED = Variant(
     "`daemon.json` begins with a byte order mark, as an editor of Windows leaves it",
-    dirt="mkdir /etc/docker; printf '\357\273\277{}' >/etc/docker/daemon.json",
+    dirt="mkdir /etc/docker; printf '\\357\\273\\277{}' >/etc/docker/daemon.json",
     refused=r"docker: /etc/docker/daemon.json is not a JSON object \(Unexpected UTF-8 BOM",
     clean="rm -r /etc/docker",
 )
