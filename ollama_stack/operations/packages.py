@@ -107,8 +107,9 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
     yield from unlocked(
         or_explain(
             apt(proxy, INSTALL, "--no-install-recommends", *names),
-            f"apt: {', '.join(missing)} cannot be installed, see its output above; where it would remove "
-            "packages of this host: remove them yourself, or keep the engine that they are of",
+            f"apt: {', '.join(missing)} cannot be installed, see its output above; where it finds none: correct its "
+            "sources in /etc/apt, or this host's way to them (DNS, network); where it would remove packages of this "
+            "host: remove them yourself, or keep the engine that they are of",
         )
     )
 

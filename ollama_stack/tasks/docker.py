@@ -68,7 +68,9 @@ def install_docker(settings: Settings) -> None:
     run_docker(settings.proxy_variables, settings.start_seconds)
     if settings.mirror.startswith("http://"):
         docker.insecure_registry(
-            name="Trust the mirror without TLS", registry=host_of(settings.mirror)
+            name="Trust the mirror without TLS",
+            registry=host_of(settings.mirror),
+            _retries=1,  # an upgrade of others' may restart the engine just then
         )
 
 

@@ -28,6 +28,7 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     assert mend.endswith(" --configure --pending")
     assert " update || " in refresh
     assert " --no-remove install --no-install-recommends docker.io || " in install
+    assert "where it finds none: correct its sources in /etc/apt, or this host" in install
 
 
 HALF = {
