@@ -17,6 +17,12 @@ TCSH = Variant(
     refused="ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does",
     clean=f"usermod --shell /bin/bash {USER}",
 )
+FISH = Variant(
+    "the login's shell is fish",
+    dirt=f"usermod --shell /usr/bin/fish {USER}",
+    refused="ssh_user: the login's shell, /usr/bin/fish, understands quotes otherwise than sh does",
+    clean=f"usermod --shell /bin/bash {USER}",
+)
 OTHER_ENGINE = Variant(
     "`DOCKER_HOST` for all users, which sudo keeps",
     dirt="echo DOCKER_HOST=tcp://10.0.0.7:2375 >>/etc/environment; "

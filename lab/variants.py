@@ -31,10 +31,9 @@ class Server:
     serves: tuple[Variant, ...]
 
 
-SHELL = Variant(
-    "the login's shell is fish, its umask 077",
-    dirt=f"usermod --shell /usr/bin/fish {USER}; install -d -o {USER} ~{USER}/.config ~{USER}/.config/fish; "
-    f"echo umask 077 >~{USER}/.config/fish/config.fish",
+UMASK = Variant(
+    "the login's umask is 077",
+    dirt=f"sed -i '1i umask 077' ~{USER}/.bashrc",
     holds="HOME=/ setpriv --reuid=65534 --clear-groups docker compose version >/dev/null && "
     'test "$(stat -c %a /etc/docker /usr/local/lib/docker/cli-plugins | xargs)" = "755 755"',
 )
@@ -167,11 +166,18 @@ SERVERS = (
             *(refused.GREETS, refused.OTHER_ENGINE, refused.TLS, refused.NO_SBIN, refused.PASSWORD),
             *(refused.TTY, refused.NO_GROUP, refused.NO_SUDO, refused.NO_SSH, refused.NO_SFTP),
             *(refused.ONE_SESSION, refused.MASKED, refused.HELD, refused.TEST_CHANNEL),
-            *(refused.NO_JSON, refused.MARKED, refused.TCSH, refused.CONTEXT, refused.CLIENT_PROXY),
+            *(
+                refused.NO_JSON,
+                refused.MARKED,
+                refused.TCSH,
+                refused.FISH,
+                refused.CONTEXT,
+                refused.CLIENT_PROXY,
+            ),
             *(refused.STORE, refused.FOUND_STORE, refused.OWN_COMPOSE, refused.READ_ONLY),
             *(refused.NO_FILES, refused.FULL, refused.NO_IPTABLES, refused.LINKED),
         ),
-        serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, ZONE, RESTARTS, UFW, VARIABLES, PIN, MTU, LOCKED),
+        serves=(UMASK, NOEXEC, HIDEPID, RUSSIAN, ZONE, RESTARTS, UFW, VARIABLES, PIN, MTU, LOCKED),
     ),
     Server(
         1,

@@ -13,7 +13,9 @@ from pyinfra.facts.server import Command
 
 from ollama_stack.facts.host import LoginServer
 
-QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
+QUOTED = (
+    "one\n'two' !three $four `five` \\six \\\\seven \\'eight"  # as commands of a deploy have it
+)
 # Each prints what leads this login's commands elsewhere, and nothing where all is well.
 VARIABLES = "env | grep -E '^DOCKER_(HOST|CONTEXT|TLS|TLS_VERIFY)=.' || true"
 # What `docker context use` has written, for which Docker asks in this login's home, or where it is told to.
@@ -118,7 +120,7 @@ def _no_rights() -> list[str]:
 
 
 def _odd_shell() -> list[str]:
-    """Whether the login's shell hands on what is quoted, as sh does: csh does not."""
+    """Whether the login's shell hands on what is quoted, as sh does: csh and fish do not."""
     answer = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
     if answer == QUOTED:
         return []
