@@ -17,6 +17,12 @@ TCSH = Variant(
     refused="ssh_user: the login's shell, /bin/tcsh, understands quotes otherwise than sh does",
     clean=f"usermod --shell /bin/bash {USER}",
 )
+FISH = Variant(
+    "the login's shell is fish",
+    dirt=f"usermod --shell /usr/bin/fish {USER}",
+    refused="ssh_user: the login's shell, /usr/bin/fish, understands quotes otherwise than sh does",
+    clean=f"usermod --shell /bin/bash {USER}",
+)
 OTHER_ENGINE = Variant(
     "`DOCKER_HOST` for all users, which sudo keeps",
     dirt="echo DOCKER_HOST=tcp://10.0.0.7:2375 >>/etc/environment; "
@@ -36,6 +42,56 @@ NO_SBIN = Variant(
     dirt=f"echo 'Defaults:{USER} !secure_path' >/etc/sudoers.d/path",
     refused="_sudo: this login's PATH, [a-z:/]+, lacks /usr/sbin, where dpkg finds what it needs",
     clean="rm /etc/sudoers.d/path",
+)
+TTY = Variant(
+    "sudo asks for a terminal (`Defaults requiretty`)",
+    dirt=f"echo 'Defaults:{USER} requiretty' >/etc/sudoers.d/terminal",
+    refused="_sudo: sudo does not work for this user without a password and a terminal, see above; allow it",
+    clean="rm /etc/sudoers.d/terminal",
+)
+NO_GROUP = Variant(
+    "sudo does not know the user, nor a group of theirs",
+    dirt=f"mv /etc/sudoers.d/{USER} /root/",
+    refused="_sudo: sudo does not work for this user without a password and a terminal, see above; allow it",
+    clean=f"mv /root/{USER} /etc/sudoers.d/",
+)
+NO_SUDO = Variant(
+    "there is no sudo (so Debian's installer, where root has a password)",
+    dirt="mv /usr/bin/sudo /root/",
+    refused="as root, apt-get install sudo, then visudo -f /etc/sudoers.d/ollama-stack",
+    clean="mv /root/sudo /usr/bin/",
+)
+NO_SFTP = Variant(
+    "the SSH server has no SFTP",
+    dirt="sed -i 's/^Subsystem/#&/' /etc/ssh/sshd_config; systemctl reload ssh",
+    refused="ssh_hostname: this login's SSH server takes no files; have `Subsystem sftp internal-sftp` in",
+    clean="sed -i 's/^#Subsystem/Subsystem/' /etc/ssh/sshd_config; systemctl reload ssh",
+)
+ONE_SESSION = Variant(
+    "the SSH server has `MaxSessions 1`",
+    dirt="echo MaxSessions 1 >/etc/ssh/sshd_config.d/sessions.conf; systemctl reload ssh",
+    refused="ssh_hostname: this login's SSH server runs no command beside a file that is on its way; have Max",
+    clean="rm /etc/ssh/sshd_config.d/sessions.conf; systemctl reload ssh",
+)
+MASKED = Variant(
+    "`docker.service` is masked",
+    dirt="systemctl --quiet mask docker.service",
+    refused="docker: docker.service is masked there, and nothing can start it; systemctl unmask docker.service",
+    clean="systemctl --quiet unmask docker.service",
+)
+HELD = Variant(
+    "containerd is on hold, and not there",
+    dirt=f"{APT} update; apt-mark hold containerd >/dev/null",
+    refused="docker_source: containerd is on hold there, and would have to be installed; apt-mark unhold",
+    clean="apt-mark unhold containerd >/dev/null; rm -r /var/lib/apt/lists/*",
+)
+TEST_CHANNEL = Variant(
+    "the site's entry of Docker's in apt names the channel `test` alone",
+    dirt='. /etc/os-release; echo "deb [signed-by=/etc/apt/keyrings/docker.gpg] https://download.docker.com/linux/debian '
+    '$VERSION_CODENAME test" >/etc/apt/sources.list.d/docker.list',
+    refused="docker_repository: /etc/apt/sources.list.d/docker.list names [a-z/:.]+ for test alone; add stable",
+    clean="rm /etc/apt/sources.list.d/docker.list",
+    settings={"docker_source": "docker-ce"},
 )
 CONTEXT = Variant(
     "another `docker context` is chosen",
@@ -102,7 +158,7 @@ LINKED = Variant(
 PASSWORD = Variant(
     "sudo asks for a password",
     dirt=f"sed -i 's/NOPASSWD: //' /etc/sudoers.d/{USER}",
-    refused="_sudo: sudo does not work for this user without a password, see above; allow it",
+    refused="_sudo: sudo does not work for this user without a password and a terminal, see above; allow it",
     clean=f"sed -i 's/ALL$/NOPASSWD: ALL/' /etc/sudoers.d/{USER}",
 )
 NO_SSH = Variant(
@@ -114,7 +170,13 @@ NO_SSH = Variant(
 NO_JSON = Variant(
     "`daemon.json` is not JSON",
     dirt="mkdir /etc/docker; echo '{,' >/etc/docker/daemon.json",
-    refused="docker: /etc/docker/daemon.json is not a JSON object; correct or remove it",
+    refused=r"docker: /etc/docker/daemon.json is not a JSON object \(Expecting property name enclosed in double quotes",
+    clean="rm -r /etc/docker",
+)
+MARKED = Variant(
+    "`daemon.json` begins with a byte order mark, as an editor of Windows leaves it",
+    dirt="mkdir /etc/docker; printf '\\357\\273\\277{}' >/etc/docker/daemon.json",
+    refused=r"docker: /etc/docker/daemon.json is not a JSON object \(Unexpected UTF-8 BOM",
     clean="rm -r /etc/docker",
 )
 PODMAN = Variant(

@@ -60,7 +60,7 @@ def sshd(folder: Path, environment: str = "", port: int = 2222) -> Iterator[Sshd
         + "".join(f"ListenAddress {address}\n" for address in ADDRESSES)
         + f"HostKey {folder}/host_key\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/key.pub\nPasswordAuthentication no\nMaxSessions 100\n"
-        + (f"SetEnv {environment}\n" if environment else "")
+        "Subsystem sftp internal-sftp\n" + (f"SetEnv {environment}\n" if environment else "")
     )
     folder.chmod(0o755)  # sshd reads the key as the one who logs in
     server = subprocess.Popen(  # noqa: S603 ours

@@ -9,30 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import refused
 from lab.fleet import USER
-from lab.refused import (
-    CLIENT_PROXY,
-    CONTEXT,
-    DROPBEAR,
-    FOUND_STORE,
-    FULL,
-    GREETS,
-    LINKED,
-    NO_FILES,
-    NO_IPTABLES,
-    NO_JSON,
-    NO_SBIN,
-    NO_SSH,
-    NO_WAY_OUT,
-    OTHER_ENGINE,
-    OWN_COMPOSE,
-    PASSWORD,
-    PODMAN,
-    READ_ONLY,
-    STORE,
-    TCSH,
-    TLS,
-)
 from lab.tables import publish
 from lab.variant import APT, INSTALL, Variant
 
@@ -53,10 +31,9 @@ class Server:
     serves: tuple[Variant, ...]
 
 
-SHELL = Variant(
-    "the login's shell is fish, its umask 077",
-    dirt=f"usermod --shell /usr/bin/fish {USER}; install -d -o {USER} ~{USER}/.config ~{USER}/.config/fish; "
-    f"echo umask 077 >~{USER}/.config/fish/config.fish",
+UMASK = Variant(
+    "the login's umask is 077",
+    dirt=f"sed -i '1i umask 077' ~{USER}/.bashrc",
     holds="HOME=/ setpriv --reuid=65534 --clear-groups docker compose version >/dev/null && "
     'test "$(stat -c %a /etc/docker /usr/local/lib/docker/cli-plugins | xargs)" = "755 755"',
 )
@@ -87,9 +64,24 @@ VARIABLES = Variant(
     'test "$(docker ps --all --format \'{{.Label "com.docker.compose.project"}}\' | sort -u)" = ollama',
 )
 RUSSIAN = Variant(
-    "programs speak Russian",
-    dirt="localedef -i ru_RU -f UTF-8 ru_RU.UTF-8; echo LC_ALL=ru_RU.UTF-8 >>/etc/environment",
-    holds="LC_ALL=ru_RU.UTF-8 cat /nowhere 2>&1 | grep -q 'Нет такого файла'",
+    "programs speak Russian, in KOI8-R",
+    dirt="localedef -i ru_RU -f KOI8-R ru_RU.KOI8-R; echo LC_ALL=ru_RU.KOI8-R >>/etc/environment",
+    holds="LC_ALL=ru_RU.KOI8-R cat /nowhere 2>&1 | iconv -f KOI8-R -t UTF-8 | grep -q 'Нет такого файла'",
+)
+ZONE = Variant(
+    "the host's time is India's, half an hour off everybody's",
+    dirt="ln -sf /usr/share/zoneinfo/Asia/Kolkata /etc/localtime",
+    holds='test "$(date +%z)" = +0530',
+)
+RESTARTS = Variant(
+    "needrestart, which is to ask after each installation",
+    dirt="echo '$nrconf{restart} = q(i);' >/etc/needrestart/conf.d/site.conf",
+    holds="grep -q 'q(i)' /etc/needrestart/conf.d/site.conf && command -v needrestart >/dev/null",
+)
+UFW = Variant(
+    "ufw lets in SSH alone",
+    dirt="ufw allow 22/tcp >/dev/null; ufw --force enable >/dev/null",
+    holds="ufw reload >/dev/null; ufw status | grep -qx 'Status: active' && ! ufw status | grep 11434",
 )
 PIN = Variant(
     "a preference of the site's own in `/etc/apt/preferences.d/docker`",
@@ -129,6 +121,22 @@ IPV6 = Variant(
     holds="docker exec ollama-gateway getent ahostsv6 ollama | grep -q ^fd00:2:",
 )
 
+NO_LOCALE = Variant(
+    "`LC_ALL` names a locale that is not there",
+    dirt="echo LC_ALL=xx_XX.UTF-8 >>/etc/environment",
+    holds="su - ops -c true 2>&1 | grep -q 'cannot change locale (xx_XX.UTF-8)'",
+)
+FIREWALLD = Variant(
+    "firewalld is at work",
+    dirt="firewall-cmd --quiet --state",
+    holds="firewall-cmd --quiet --reload && firewall-cmd --get-active-zones | grep -q docker0",
+)
+
+NAMELESS = Variant(
+    "nobody knows the host's own name, for which sudo asks",
+    dirt='sed "/[[:space:]]$(hostname)$/d" /etc/hosts >/root/hosts; cat /root/hosts >/etc/hosts',
+    holds="sudo true 2>&1 | grep -q 'unable to resolve host'",
+)
 PROXIED = Variant(
     "the only way out is a proxy that looks into TLS (Debian's tinyproxy)",
     dirt="mkdir -p /usr/local/share/ca-certificates; echo '{certificate}' >/usr/local/share/ca-certificates/site.crt; "
@@ -153,20 +161,35 @@ DOCKER_LIST = Variant(
 SERVERS = (
     Server(
         0,
-        first=f"{INSTALL} tcsh fish locales >/dev/null; rm -r /var/lib/apt/lists/*",
+        first=f"{INSTALL} tcsh fish locales tzdata needrestart ufw >/dev/null; rm -r /var/lib/apt/lists/*",
         refused=(
-            *(GREETS, OTHER_ENGINE, TLS, NO_SBIN, PASSWORD, NO_SSH, NO_JSON, TCSH),
-            *(CONTEXT, CLIENT_PROXY, STORE, FOUND_STORE, OWN_COMPOSE),
-            *(READ_ONLY, NO_FILES, FULL, NO_IPTABLES, LINKED),
+            *(refused.GREETS, refused.OTHER_ENGINE, refused.TLS, refused.NO_SBIN, refused.PASSWORD),
+            *(refused.TTY, refused.NO_GROUP, refused.NO_SUDO, refused.NO_SSH, refused.NO_SFTP),
+            *(refused.ONE_SESSION, refused.MASKED, refused.HELD, refused.TEST_CHANNEL),
+            *(
+                refused.NO_JSON,
+                refused.MARKED,
+                refused.TCSH,
+                refused.FISH,
+                refused.CONTEXT,
+                refused.CLIENT_PROXY,
+            ),
+            *(refused.STORE, refused.FOUND_STORE, refused.OWN_COMPOSE, refused.READ_ONLY),
+            *(refused.NO_FILES, refused.FULL, refused.NO_IPTABLES, refused.LINKED),
         ),
-        serves=(SHELL, NOEXEC, HIDEPID, RUSSIAN, VARIABLES, PIN, MTU, LOCKED),
+        serves=(UMASK, NOEXEC, HIDEPID, RUSSIAN, ZONE, RESTARTS, UFW, VARIABLES, PIN, MTU, LOCKED),
     ),
-    Server(1, first="", refused=(PODMAN,), serves=(SITE_S_DOCKER, IPV6, TOKENS)),
+    Server(
+        1,
+        first=f"{INSTALL} firewalld >/dev/null; rm -r /var/lib/apt/lists/*",
+        refused=(refused.PODMAN,),
+        serves=(NO_LOCALE, FIREWALLD, SITE_S_DOCKER, IPV6, TOKENS),
+    ),
     Server(
         2,
         first=f"{INSTALL} dropbear-bin >/dev/null; rm -r /var/lib/apt/lists/*",
-        refused=(DROPBEAR, NO_WAY_OUT),
-        serves=(DOCKER_LIST, PROXIED),
+        refused=(refused.DROPBEAR, refused.NO_WAY_OUT),
+        serves=(DOCKER_LIST, NAMELESS, PROXIED),
     ),
 )
 
@@ -176,7 +199,7 @@ def table() -> str:
     lines = ["| what is found | a deploy | tried in the lab |", "|---|---|---|"]
     for server in SERVERS:
         for variant in (*server.refused, *server.serves):
-            refusal = re.sub(r"\\w[+*]|\\d\+|\[[^]]*\]\+", "...", variant.refused)
+            refusal = re.sub(r"\\w[+*]|\\d\+|\[[^]]*\]\+", "...", variant.refused).replace("\\", "")
             does = f"is refused: *{refusal}*" if refusal else "serves"
             how = f"{'bare' if refusal else 'deployed with the others there'}, server {server.number + 1}"
             lines.append(f"| {variant.what} | {does} | {how} |")

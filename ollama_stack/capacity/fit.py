@@ -84,8 +84,11 @@ def _system(settings: Settings, measured: Measured) -> Iterator[str]:
             "docker: /run/docker.sock leads to the engine of a user without root's rights, which keeps to no limits; "
             "remove that link, so that the host's own is asked"
         )
-    if not measured.daemon_config_valid:
-        yield "docker: /etc/docker/daemon.json is not a JSON object; correct or remove it"
+    if fault := measured.daemon_config_fault:
+        yield (
+            f"docker: /etc/docker/daemon.json is not a JSON object ({fault}; JSON has no comments); correct or "
+            "remove it"
+        )
     engine = re.match(r"(\d+)\.(\d+)", measured.docker or "")
     if engine and (int(engine[1]), int(engine[2])) < OLDEST_DOCKER:
         oldest = ".".join(map(str, OLDEST_DOCKER))

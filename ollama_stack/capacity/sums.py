@@ -56,6 +56,8 @@ class Measured:
     """Why the controller cannot download what the page is to be built from, by pip's output."""
     bundle_faults: list[str] = field(default_factory=list)
     """Why the bundle cannot make of the host what is declared, each with its way out."""
+    daemon_config_fault: str = ""
+    """Why Docker's settings there are no JSON object."""
     system_faults: list[str] = field(default_factory=list)
     """What the host itself cannot do, each with its way out."""
     other_engine: str | None = None

@@ -18,6 +18,7 @@ class Entry(NamedTuple):
     file: str
     uri: str
     suite: str
+    components: tuple[str, ...] = ()
 
 
 class AptSources(FactBase[list[Entry]]):
@@ -43,8 +44,8 @@ def _entries(file: str, lines: list[str]) -> Iterator[Entry]:
     active = [line for line in lines if not line.lstrip().startswith("#")]
     if not file.endswith(".sources"):
         for line in active:
-            if found := re.match(r"\s*deb\s+(?:\[[^]]*\]\s*)?(\S+)\s+(\S+)", line):
-                yield Entry(file, found[1].rstrip("/"), found[2])
+            if found := re.match(r"\s*deb\s+(?:\[[^]]*\]\s*)?(\S+)\s+(\S+)([^#]*)", line):
+                yield Entry(file, found[1].rstrip("/"), found[2], tuple(found[3].split()))
         return
     for stanza in re.split(r"\n\s*\n", "\n".join(active)):
         fields = {
@@ -55,5 +56,21 @@ def _entries(file: str, lines: list[str]) -> Iterator[Entry]:
             map(str.lower, fields.get("enabled", ()))
         ):
             continue
+        components = tuple(fields.get("components", ()))
         for uri in fields.get("uris", ()):
-            yield from (Entry(file, uri.rstrip("/"), suite) for suite in fields.get("suites", ()))
+            for suite in fields.get("suites", ()):
+                yield Entry(file, uri.rstrip("/"), suite, components)
+
+
+class HeldPackages(FactBase[set[str]]):
+    """Packages that apt is to leave as they are (apt-mark hold), also those that are not there."""
+
+    default = set
+
+    @override
+    def command(self) -> str:
+        return "awk '/^Package: / {name = $2} /^Status: hold / {print name}' /var/lib/dpkg/status"
+
+    @override
+    def process(self, output: list[str]) -> set[str]:
+        return set(output)

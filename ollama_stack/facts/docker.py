@@ -128,6 +128,9 @@ class SliceMemory(FactBase[list[str]]):
         return output
 
 
+DAEMON_CONFIG = "! test -s /etc/docker/daemon.json || cat /etc/docker/daemon.json"
+
+
 class DaemonConfig(FactBase[dict[str, Any] | None]):
     """``/etc/docker/daemon.json``; empty where there is none, None where it is no JSON object."""
 
@@ -135,7 +138,7 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
 
     @override
     def command(self) -> str:
-        return "! test -s /etc/docker/daemon.json || cat /etc/docker/daemon.json"
+        return DAEMON_CONFIG
 
     @override
     def process(self, output: list[str]) -> dict[str, Any] | None:
@@ -148,6 +151,41 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
         return {
             name: value for name, value in config.items() if value is not None
         }  # as dockerd has it
+
+
+class DaemonConfigFault(FactBase[str]):
+    """Why that file is no JSON object; empty if it is one, or is not there."""
+
+    default = str
+
+    @override
+    def command(self) -> str:
+        return DAEMON_CONFIG
+
+    @override
+    def process(self, output: list[str]) -> str:
+        try:
+            config = json.loads("\n".join(output))
+        except ValueError as error:
+            return str(error)
+        return "" if isinstance(config, dict) else f"it is a {type(config).__name__}"
+
+
+class MaskedUnits(FactBase[list[str]]):
+    """Docker's units that systemd may not start there (systemctl mask)."""
+
+    default = list
+
+    @override
+    def command(self) -> str:
+        return (
+            "cd /; for unit in docker.service docker.socket containerd.service; do for folder in etc run; do"
+            ' file=$folder/systemd/system/$unit; ! test -e "$file" || test -s "$file" || echo "$unit"; done; done'
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output
 
 
 class EngineFlags(FactBase[list[str]]):

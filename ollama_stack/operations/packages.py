@@ -12,7 +12,7 @@ from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents, Sha256File
 
-from ollama_stack.facts.apt import AptSources
+from ollama_stack.facts.apt import AptSources, Entry
 from ollama_stack.facts.host import HalfInstalled
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import KEYRING, NEW_KEYRING, OLD_PIN, PIN, SOURCES
@@ -96,8 +96,7 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
 
     The package lists are refreshed only when one is missing.
     """
-    there = known(DebPackages)
-    missing = [package for package in packages if not _is_there(package, there)]
+    missing = not_there(packages)
     if not missing:
         host.noop(f"already installed: {', '.join(packages)}")
         return
@@ -108,10 +107,17 @@ def installed(packages: list[str], proxy: str = "") -> Commands:
     yield from unlocked(
         or_explain(
             apt(proxy, INSTALL, "--no-install-recommends", *names),
-            f"apt: {', '.join(missing)} cannot be installed, see its output above; where it would remove "
-            "packages of this host: remove them yourself, or keep the engine that they are of",
+            f"apt: {', '.join(missing)} cannot be installed, see its output above; where it finds none: correct its "
+            "sources in /etc/apt, or this host's way to them (DNS, network); where it would remove packages of this "
+            "host: remove them yourself, or keep the engine that they are of",
         )
     )
+
+
+def not_there(packages: Iterable[str]) -> list[str]:
+    """Those that are not installed, or not in the version that they name."""
+    there = known(DebPackages)
+    return [package for package in packages if not _is_there(package, there)]
 
 
 def _is_there(package: str, installed: Mapping[str, Iterable[str]]) -> bool:
@@ -125,9 +131,9 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
 
     It is added only after packages of its own have been found, signed with that key.
     """
-    same = [e for e in known(AptSources) if (e.uri, e.suite) == (url.rstrip("/"), suite)]
-    if theirs := [entry.file for entry in same if entry.file != SOURCES]:
-        host.noop(f"{url} is known by {theirs[0]}, which is the site's own")
+    same = entries(url, suite)
+    if theirs := [entry for entry in same if entry.file != SOURCES]:
+        host.noop(f"{url} is known by {theirs[0].file}, which is the site's own")
         if len(theirs) < len(same):  # with both, apt takes neither
             yield f"rm -f {SOURCES}"
         return
@@ -150,6 +156,13 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
         f"docker_repository: apt does not take {url} beside what is in /etc/apt/sources.list.d; it was "
         "taken out again; see apt's output above, correct that entry, or set docker_source = distro",
     )
+
+
+def entries(url: str, suite: str) -> list[Entry]:
+    """What apt has of a repository already, whoever added it."""
+    return [
+        entry for entry in known(AptSources) if (entry.uri, entry.suite) == (url.rstrip("/"), suite)
+    ]
 
 
 def _tried(url: str, suite: str, key_sha256: str, proxy: str, staged: str, new: str) -> Commands:

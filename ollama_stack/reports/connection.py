@@ -43,8 +43,14 @@ def _rank(setting: str) -> int:
     return ORDER.index(setting) if setting in ORDER else len(ORDER)
 
 
-def _no_known_hosts(_: Target, found: re.Match[str]) -> str:
+def _no_file(_: Target, found: re.Match[str]) -> str:
     folder = quote(found[2].rpartition("/")[0] or ".")
+    if found[1] == "Permission denied":
+        setting = "ssh_known_hosts_file" if "known_hosts" in found[2] else "ssh_config_file"
+        return (
+            f"{setting}: {found[2]} is not yours ({found[1]}), as after a sudo ssh; see whose it is (ls -ld "
+            f"{folder} {quote(found[2])}), and take it back with sudo chown"
+        )
     return (
         f"ssh_known_hosts_file: {found[2]} cannot be used ({found[1]}); make its folder with mkdir -p "
         f"-m 700 {folder}, or correct the path"
@@ -91,7 +97,7 @@ KINDS: tuple[tuple[str, str | Callable[[Target, re.Match[str]], str]], ...] = (
         "ssh_port: nothing listens on port {0} of {address}; start the host and its SSH server (apt "
         "install openssh-server), or correct ssh_port",
     ),
-    (r"Could not connect \(\[Errno \d+\] ([^:]*): '(.*)'\)", _no_known_hosts),
+    (r"Could not connect \(\[Errno \d+\] ([^:]*): '(.*)'\)", _no_file),
     (
         r"Could not connect \((?:\[Errno \d+\] )?(.*)\)",
         "ssh_hostname: {address} does not answer ({0}); switch the host on, correct the address, or open "

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 
+from paramiko import SFTPError, SSHException
 from pyinfra import host
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.facts.server import Command
 
 from ollama_stack.facts.host import LoginServer
 
-QUOTED = "one\n'two' !three $four `five` \\six"  # as commands of a deploy have it
+QUOTED = (
+    "one\n'two' !three $four `five` \\six \\\\seven \\'eight"  # as commands of a deploy have it
+)
 # Each prints what leads this login's commands elsewhere, and nothing where all is well.
 VARIABLES = "env | grep -E '^DOCKER_(HOST|CONTEXT|TLS|TLS_VERIFY)=.' || true"
 # What `docker context use` has written, for which Docker asks in this login's home, or where it is told to.
@@ -19,6 +24,11 @@ CONTEXT = (
     '"${DOCKER_CONFIG:-/nowhere}/config.json" 2>/dev/null | grep -vx default || true'
 )
 NO_SBIN = 'command -v start-stop-daemon >/dev/null || echo "$PATH"'  # dpkg's, on each
+# An engine of the site's own, as its pid file has it, whose command is where this login does not look.
+UNSEEN = (
+    "command -v docker >/dev/null || readlink /proc/$(cat /run/docker.pid 2>/dev/null)/exe 2>/dev/null"
+    " | grep dockerd || true"
+)
 ASTRAY = {
     VARIABLES: "docker: this login has {}, so docker would talk to another engine, or otherwise; unset it for root "
     "(see /etc/environment and root's ~/.profile)",
@@ -26,22 +36,53 @@ ASTRAY = {
     "(docker context use default)",
     NO_SBIN: "_sudo: this login's PATH, {}, lacks /usr/sbin, where dpkg finds what it needs; become root with su -l, or "
     "have sudo set it (secure_path in /etc/sudoers)",
+    UNSEEN: "_sudo: {} runs there, and this login's PATH has no docker; have sudo set one that has (secure_path in "
+    "/etc/sudoers), or link docker into /usr/bin",
 }
 NO_SUDO = (
-    "_sudo: sudo does not work for this user without a password, see above; allow it on the host: as root, "
-    "visudo -f /etc/sudoers.d/ollama-stack, with the line `USER ALL=(ALL) NOPASSWD: ALL`; or set "
-    "_sudo = False where you log in as root"
+    "_sudo: sudo does not work for this user without a password and a terminal, see above; allow it on the host: as "
+    "root, apt-get install sudo, then visudo -f /etc/sudoers.d/ollama-stack, with the lines `USER ALL=(ALL) NOPASSWD: "
+    "ALL` and `Defaults:USER !requiretty`; or set _sudo = False where you log in as root"
+)
+NO_FILES = (
+    "ssh_hostname: this login's SSH server takes no files; have `Subsystem sftp internal-sftp` in "
+    "/etc/ssh/sshd_config there, then systemctl reload ssh"
+)
+ONE_SESSION = (
+    "ssh_hostname: this login's SSH server runs no command beside a file that is on its way; have MaxSessions 10 in "
+    "/etc/ssh/sshd_config there, then systemctl reload ssh"
 )
 
 
 def faults() -> list[str]:
     """Why this host's login cannot deploy: the first reason alone, since the others may follow from it."""
+    takes_files = _takes_files()
     try:
-        if _is_usual():
-            return []
+        if not _is_usual():
+            alone = _one_session() if takes_files else []
+            return alone or _no_rights() or _odd_shell() or _no_holder() or _led_astray()
     except EOFError:  # pyinfra asks for sudo's password, and nobody is there
         return [NO_SUDO]
-    return _no_rights() or _odd_shell() or _no_holder() or _led_astray()
+    return [] if takes_files else [NO_FILES]
+
+
+def _takes_files() -> bool:
+    """Whether the way by which a deploy sends files opens; it stays open, as it does then."""
+    if not isinstance(host.connector, SSHConnector):
+        return True
+    try:
+        host.connector.get_file_transfer_connection()
+    except (ConnectError, SFTPError, SSHException, EOFError):  # the second: its shell greets
+        return False
+    return True
+
+
+def _one_session() -> list[str]:
+    """Whether nothing runs while the way of files is open, even without sudo."""
+    by_ssh = isinstance(host.connector, SSHConnector)
+    if by_ssh and not host.get_fact(Command, command="echo runs", _sudo=False, _ignore_errors=True):
+        return [ONE_SESSION]
+    return []
 
 
 def _is_usual() -> bool:
@@ -79,7 +120,7 @@ def _no_rights() -> list[str]:
 
 
 def _odd_shell() -> list[str]:
-    """Whether the login's shell hands on what is quoted, as sh does: csh does not."""
+    """Whether the login's shell hands on what is quoted, as sh does: csh and fish do not."""
     answer = host.get_fact(Command, command=f"printf %s {shlex.quote(QUOTED)}", _ignore_errors=True)
     if answer == QUOTED:
         return []

@@ -17,9 +17,11 @@ from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
+    DaemonConfigFault,
     Engine,
     EngineFlags,
     InitSystem,
+    MaskedUnits,
     OtherEngine,
     SliceMemory,
 )
@@ -52,7 +54,8 @@ HOST: tuple[type[FactBase[Any]], ...] = (
         UplinkMtu,
         GuardRules,
     ),
-    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, Engine, EngineFlags, OtherEngine),
+    *(DebPackages, HalfInstalled, ComposeVersion, DaemonConfig, DaemonConfigFault),
+    *(Engine, EngineFlags, MaskedUnits, OtherEngine),
     *(BrokenStore, ClientProxies, OwnCompose, NoProfiles, Unbounded),
 )
 
@@ -66,7 +69,7 @@ def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
     yield FreeDisk, {"path": DATA_ROOT}
-    for folder in (DATA_ROOT, "/usr", *system.OURS, settings.ollama_dir):
+    for folder in (DATA_ROOT, "/usr", "/var", *system.OURS, settings.ollama_dir):
         yield Room, {"path": folder}
     yield SliceMemory, {"unit": settings.slice}
     yield File, {"path": DAEMON_JSON}

@@ -27,6 +27,7 @@ from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
 from ollama_stack.facts.docker import (
     DaemonConfig,
+    DaemonConfigFault,
     Engine,
     OtherEngine,
     PortOwner,
@@ -42,8 +43,7 @@ from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
-from ollama_stack.tasks import bundle, login, system
-from ollama_stack.tasks.docker import os_release
+from ollama_stack.tasks import bundle, docker, login, system
 from ollama_stack.tasks.look import usual
 
 CONTAINERD_STORE = 29  # the first Docker that a new installation of keeps images with containerd
@@ -101,7 +101,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
     data_root = engine.root or (daemon or {}).get("data-root", DATA_ROOT)
     image_root = _image_root(settings, daemon or {}, data_root)
     return Measured(
-        release=" ".join(os_release()).strip(),
+        release=" ".join(docker.os_release()).strip(),
         architecture=known(Arch),
         cpus=min(filter(None, (known(Processors), engine.cpus)), default=0),
         memory=known(MemTotal),
@@ -109,6 +109,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         data_root=data_root,
         docker=engine.version,
         daemon_config_valid=daemon is not None,
+        daemon_config_fault=known(DaemonConfigFault),
         engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {})) or engine.proxied,
         container_owners=_owners(settings),
         port_owners=_foreign_ports(settings),
@@ -124,7 +125,10 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
             else ""
         ),
         bundle_faults=bundle.faults(settings),
-        system_faults=system.faults(settings, image_root or data_root, to_pull),
+        system_faults=[
+            *docker.faults(settings),
+            *system.faults(settings, image_root or data_root, to_pull),
+        ],
         image_root=image_root,
         image_free=known(FreeDisk, path=image_root) if image_root else 0,
     )

@@ -23,6 +23,7 @@ from ollama_stack.paths import DAEMON_JSON
 OURS = ("/etc", "/tmp")  # noqa: S108  uploads go through it
 LEAST_SIZE, LEAST_FILES = 10 * 10**6, 1000  # files of ours: five releases, programs, units
 ENGINE_SIZE = 300 * 10**6  # Debian 12's engine has 255 MB, Compose 60 MB; Docker's own have more
+APT_SIZE = 300 * 10**6  # lists and caches of Ubuntu's take 200 MB, the packages 100 MB on their way
 CLOCK = 3600.0  # seconds: apt's lists, and a certificate that a site has just made, are of today
 IMAGE_FILES = 15_000  # the lab's largest image, the page's, has 14,960
 
@@ -33,7 +34,7 @@ def faults(settings: Settings, image_root: str, to_pull: Iterable[str]) -> list[
     least = dict.fromkeys((settings.ollama_dir, *OURS), (LEAST_SIZE, LEAST_FILES))
     least |= {image_root: (0, images * IMAGE_FILES)}
     if not (settings.bundle or known(Engine).version or known(Which, command="dockerd")):
-        least["/usr"] = (ENGINE_SIZE, LEAST_FILES)
+        least |= {"/usr": (ENGINE_SIZE, LEAST_FILES), "/var": (APT_SIZE, LEAST_FILES)}
     return [
         *_userland(),
         *_clock(),

@@ -69,6 +69,18 @@ HERE = {"ssh_hostname": "127.0.0.1", "ssh_user": "ops"}
             "its folder with mkdir -p -m 700 /root/.ssh, or correct the path",
         ),
         (
+            "Could not connect ([Errno 13] Permission denied: '/home/ann/.ssh/known_hosts')",
+            {},
+            "ssh_known_hosts_file: /home/ann/.ssh/known_hosts is not yours (Permission denied), as after a sudo ssh; "
+            "see whose it is (ls -ld /home/ann/.ssh /home/ann/.ssh/known_hosts), and take it back with sudo chown",
+        ),
+        (
+            "Could not connect ([Errno 13] Permission denied: '/home/ann/.ssh/config')",
+            {},
+            "ssh_config_file: /home/ann/.ssh/config is not yours (Permission denied), as after a sudo ssh; see whose "
+            "it is (ls -ld /home/ann/.ssh /home/ann/.ssh/config), and take it back with sudo chown",
+        ),
+        (
             "SSH error (StrictPolicy: No host key for [10.0.0.5]:2222 found in known_hosts)",
             {"ssh_port": 2222},
             "ssh_strict_host_key_checking: SSH does not know the host key of 10.0.0.5 yet; log in once and "

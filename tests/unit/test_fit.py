@@ -87,8 +87,9 @@ def test_the_limits_of_all_containers_fit_together() -> None:
             "ollama_image: there is none for riscv64; use an x86-64 or arm64 host",
         ),
         (
-            {"daemon_config_valid": False},
-            "docker: /etc/docker/daemon.json is not a JSON object; correct or remove it",
+            {"daemon_config_fault": "Expecting value: line 2 column 5 (char 6)"},
+            "docker: /etc/docker/daemon.json is not a JSON object (Expecting value: line 2 column 5 (char 6); JSON "
+            "has no comments); correct or remove it",
         ),
         (
             {"other_engine": "snap"},

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_stack.tasks.login import ASTRAY, QUOTED, faults
+from ollama_stack.tasks import login
+from ollama_stack.tasks.login import ASTRAY, NO_FILES, QUOTED, UNSEEN, faults
 from tests.unit.harness import fake_host
 
 USUAL = ["root", *QUOTED.splitlines(), "sshd"]
@@ -55,3 +56,41 @@ def test_all_of_it_is_in_the_one_question_that_every_deploy_asks() -> None:
         rest = {"id --user": "root", "printf %s 'one": QUOTED.splitlines(), "PPid": "sshd"}
         with fake_host({command: "x"} | all_is_well | rest):
             assert len(faults()) == 1, command
+
+
+@pytest.mark.process
+def test_an_engine_whose_command_the_login_does_not_find_is_named(tmp_path: Path) -> None:
+    (tmp_path / "opt").mkdir()
+    engine = tmp_path / "opt/dockerd"
+    engine.write_bytes(Path("/bin/sleep").read_bytes())
+    engine.chmod(0o755)
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for program in ("readlink", "cat", "grep"):
+        (bare / program).symlink_to(f"/bin/{program}")
+    with subprocess.Popen([engine, "5"]) as running:
+        (tmp_path / "pid").write_text(str(running.pid))
+        command = UNSEEN.replace("/run/docker.pid", f"{tmp_path}/pid")
+        for found in (f"{engine}\n", ""):
+            if not found:
+                (bare / "docker").symlink_to("/bin/true")
+            done = subprocess.run(
+                ["/bin/sh", "-c", command],
+                env={"PATH": str(bare)},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout == found
+        running.kill()
+
+
+def test_a_server_that_takes_no_files_is_named_after_what_may_be_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(login, "_takes_files", lambda: False)
+    with fake_host({"id --user --name; printf": USUAL}):
+        assert faults() == [NO_FILES]
+    greets = {"id --user": ["Welcome!", "root"]}
+    with fake_host({"id --user --name; printf": ["Welcome!", *USUAL]} | greets):
+        assert "says 'Welcome!' of its own accord" in faults()[0]

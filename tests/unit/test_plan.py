@@ -137,7 +137,7 @@ def test_shipped_inventories_plan_the_upstream_parts(
         ),
         (
             {"id --user": {"success": False, "stderr": "sudo: not found"}},
-            "_sudo: sudo does not work for this user without a password, see above; allow it on the host",
+            "_sudo: sudo does not work for this user without a password and a terminal, see above; allow it",
         ),
         (
             {"daemon.json": {"success": False, "stderr": "cat: permission denied"}},

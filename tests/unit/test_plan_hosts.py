@@ -13,6 +13,11 @@ from tests.unit.test_plan import BARE, as_fakes, pyinfra, refused_before_anythin
 
 pytestmark = pytest.mark.process
 
+TEST_LIST = (
+    "/etc/apt/sources.list.d/docker.list:deb [signed-by=/etc/apt/keyrings/docker.gpg] "
+    "https://download.docker.com/linux/debian bookworm nightly test  # to try it"
+)
+
 
 @pytest.mark.parametrize(
     ("answers", "refusal"),
@@ -66,6 +71,27 @@ pytestmark = pytest.mark.process
         (
             {'p=/usr;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "w 100000000 99999"},
             "disk: /usr has 100.0 MB free, 300 MB are needed; free some (du -xhd1 /usr shows",
+        ),
+        (
+            {'p=/var;until [ -e "$p" ]; do p=$(dirname "$p"); done; if': "w 100000000 99999"},
+            "disk: /var has 100.0 MB free, 300 MB are needed; free some (du -xhd1 /var shows",
+        ),
+        (
+            {"docker.socket containerd.service": ["docker.socket"]},
+            "docker: docker.socket is masked there, and nothing can start it; systemctl unmask docker.socket",
+        ),
+        (
+            {"! test -s /etc/docker/daemon.json": "\ufeff{}"},
+            "docker: /etc/docker/daemon.json is not a JSON object (Unexpected UTF-8 BOM (decode using utf-8-sig): line 1",
+        ),
+        (
+            {"Status: hold": ["containerd.io", "fish"]},
+            "docker_source: containerd.io is on hold there, and would have to be installed; apt-mark unhold",
+        ),
+        (
+            {"grep -sH": TEST_LIST},
+            "docker_repository: /etc/apt/sources.list.d/docker.list names https://download.docker.com/linux/debian "
+            "for nightly and test alone; add stable there, or set docker_source = distro",
         ),
         (
             {"credsStore": ["docker-credential-pass", "gpg: no secret key"]},
@@ -160,3 +186,32 @@ def test_where_apparmor_is_at_work_its_programs_come_with_docker(tmp_path: Path)
         fakes = as_fakes("inventories/local.py", tmp_path, BARE | answers)
         run = pyinfra(fakes, "deploy.py", "--dry")
         assert ("procps, apparmor" in run.stderr) is planned, run.stderr
+
+
+HELD = {"Status: hold": ["containerd", "docker-ce", "curl"]}
+CURL = "ii  curl  7.88.1-10+deb12u14  amd64  transfers a URL"
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({}, "curl"),
+        ({"dpkg -l": CURL}, "containerd"),
+        ({"dpkg -l": CURL, "docker info": engine(), "compose version": "2.40.3"}, ""),
+    ],
+)
+def test_a_package_on_hold_counts_where_it_is_to_be_installed(
+    answers: dict[str, Any], refused: str, tmp_path: Path
+) -> None:
+    """Docker's own is not, on a host with the distribution's; and nothing is where an engine is kept."""
+    fakes = as_fakes("inventories/local.py", tmp_path, BARE | HELD | answers)
+    run = pyinfra(fakes, "deploy.py", "--dry", "--data", "docker_source=distro")
+    assert (f"docker_source: {refused} is on hold" in run.stderr) is bool(refused)
+    assert "docker-ce is on hold" not in run.stderr
+    assert ("curl is on hold" in run.stderr) is (refused == "curl")
+
+
+def test_a_channel_counts_beside_stable(tmp_path: Path) -> None:
+    both = {"grep -sH": TEST_LIST.replace("test ", "stable ")}
+    run = pyinfra(as_fakes("inventories/local.py", tmp_path, BARE | both), "deploy.py", "--dry")
+    assert run.returncode == 0, run.stderr

@@ -52,6 +52,7 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "data_root": "/var/lib/docker",
         "docker": None,
         "daemon_config_valid": True,
+        "daemon_config_fault": "",
         "engine_proxy": False,
         "container_owners": {},
         "port_owners": {},

@@ -53,6 +53,12 @@ def test_a_setting_at_the_top_of_an_inventory_stops_the_run(tmp_path: Path) -> N
     )
 
 
+def test_a_host_s_programs_speak_english_in_utf_8_whatever_its_language_is() -> None:
+    run = pyinfra("@local", "exec", "--", "printenv LC_ALL")
+    assert run.returncode == 0, run.stderr
+    assert "] C.UTF-8\n" in run.stderr
+
+
 class Silent(socketserver.BaseRequestHandler):
     """Stands in for an SSH server whose banner never comes: it hangs up."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,10 @@ from ollama_stack.facts.docker import (
     Compose,
     ComposeVersion,
     DaemonConfig,
+    DaemonConfigFault,
     Engine,
     EngineInfo,
+    MaskedUnits,
     PortOwner,
 )
 from tests.unit.harness import fake_host
@@ -30,6 +34,39 @@ def test_a_bare_host_has_nothing() -> None:
 def test_a_port_s_owner_is_named() -> None:
     line = 'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("nginx",pid=7,fd=4))'
     assert PortOwner().process([line]) == '"nginx",pid=7,fd=4'
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"mtu": 1400}', ""),
+        (
+            '\ufeff{"mtu": 1400}',
+            "Unexpected UTF-8 BOM (decode using utf-8-sig): line 1 column 1 (char 0)",
+        ),
+        (
+            "{\n  // of 2019\n}",
+            "Expecting property name enclosed in double quotes: line 2 column 3 (char 4)",
+        ),
+        ("[]", "it is a list"),
+    ],
+)
+def test_why_a_daemon_json_is_none_is_known(text: str, fault: str) -> None:
+    """As Windows' editor leaves one, and as other JSON's friends do."""
+    assert DaemonConfigFault().process(text.splitlines()) == fault
+    assert (DaemonConfig().process(text.splitlines()) is None) is bool(fault)
+
+
+@pytest.mark.process
+def test_units_that_systemd_may_not_start_are_found(tmp_path: Path) -> None:
+    for folder in ("etc", "run"):
+        (tmp_path / folder / "systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/docker.service").symlink_to("/dev/null")
+    (tmp_path / "run/systemd/system/containerd.service").touch()
+    (tmp_path / "etc/systemd/system/docker.socket").write_text("[Socket]\n")
+    command = MaskedUnits().command().replace("cd /;", f"cd {tmp_path};")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["docker.service", "containerd.service"]
 
 
 def test_a_daemon_json_that_is_none_is_not_an_empty_one() -> None:

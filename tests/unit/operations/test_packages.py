@@ -10,7 +10,7 @@ import pytest
 from pyinfra.api import StringCommand
 
 from ollama_stack import paths
-from ollama_stack.facts.apt import AptSources
+from ollama_stack.facts.apt import AptSources, HeldPackages
 from ollama_stack.operations import packages
 from tests.unit.harness import plan
 
@@ -28,6 +28,7 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     assert mend.endswith(" --configure --pending")
     assert " update || " in refresh
     assert " --no-remove install --no-install-recommends docker.io || " in install
+    assert "where it finds none: correct its sources in /etc/apt, or this host" in install
 
 
 HALF = {
@@ -198,6 +199,33 @@ def test_both_forms_of_apt_s_sources_are_read(off: str) -> None:
             for suite in ("bookworm", "bookworm-updates")
         ),
     ]
+
+
+def test_an_entry_s_channels_are_read_in_both_forms() -> None:
+    lines = [f"{FOREIGN} test # later", f"{FOREIGN}", *BOTH]
+    found = [entry.components for entry in AptSources().process(lines)]
+    assert found == [("stable", "test"), ("stable",), ("stable",)]
+
+
+STATUS = """Package: curl
+Status: install ok installed
+Priority: optional
+
+Package: docker.io
+Status: hold ok not-installed
+Description: Status: hold
+
+Package: containerd
+Status: hold ok installed
+"""
+
+
+@pytest.mark.process
+def test_packages_on_hold_are_found_installed_or_not(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text(STATUS)
+    command = HeldPackages().command().replace("/var/lib/dpkg/status", f"{tmp_path}/status")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert HeldPackages().process(done.stdout.splitlines()) == {"docker.io", "containerd"}
 
 
 def test_an_entry_of_the_site_s_own_is_used_and_not_doubled() -> None:
