@@ -35,7 +35,6 @@ class Measured:
     disk_free: int
     data_root: str
     docker: str | None
-    daemon_config_valid: bool
     engine_proxy: bool
     """The engine pulls through a proxy or mirrors of its own."""
     container_owners: dict[str, str]

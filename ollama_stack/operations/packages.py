@@ -159,7 +159,7 @@ def repository(url: str, suite: str, key_sha256: str, proxy: str = "") -> Comman
 
 
 def entries(url: str, suite: str) -> list[Entry]:
-    """What apt has of a repository already, whoever added it."""
+    """Entries for a repository in apt's files, the site's and ours."""
     return [
         entry for entry in known(AptSources) if (entry.uri, entry.suite) == (url.rstrip("/"), suite)
     ]

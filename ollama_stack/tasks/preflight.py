@@ -108,7 +108,6 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         disk_free=known(FreeDisk, path=data_root),
         data_root=data_root,
         docker=engine.version,
-        daemon_config_valid=daemon is not None,
         daemon_config_fault=known(DaemonConfigFault),
         engine_proxy=bool({"proxies", "registry-mirrors"} & set(daemon or {})) or engine.proxied,
         container_owners=_owners(settings),

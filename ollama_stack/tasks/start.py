@@ -41,7 +41,7 @@ def check_start(argv: list[str]) -> Start:
 
 
 def make_known(story: Path) -> None:
-    """As a module; else whoever asks for a line's, as pyinfra does for every operation, searches all there are."""
+    """Register the story as a module: pyinfra looks for the module of its lines, and Python searches all others before."""
     module = ModuleType(story.name)
     module.__file__ = str(story)
     sys.modules[story.name] = module

@@ -20,7 +20,7 @@ from ollama_stack import ROOT
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        "tests.unit.entry_points",  # before whoever asks for them
+        "tests.unit.entry_points",  # first: the next ones read what it keeps
         "click",
         *(f"gevent.{name}" for name in ("events", "select", "signal", "ssl", "threading", "time")),
         *(f"pyinfra.{name}" for name in ("api.connect", "api.connectors", "operations.server")),

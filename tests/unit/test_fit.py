@@ -22,7 +22,6 @@ BARE = Measured(
     disk_free=50 * 10**9,
     data_root="/var/lib/docker",
     docker=None,
-    daemon_config_valid=True,
     engine_proxy=False,
     container_owners={},
     port_owners={},

@@ -51,7 +51,6 @@ def test_a_host_that_fits(tmp_path: Path) -> None:
         "disk_free": 50000000000,
         "data_root": "/var/lib/docker",
         "docker": None,
-        "daemon_config_valid": True,
         "daemon_config_fault": "",
         "engine_proxy": False,
         "container_owners": {},
