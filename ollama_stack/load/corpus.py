@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from math import log
+from math import exp, log
 from random import Random
+from statistics import NormalDist
 
 MEDIAN_THINK, SPREAD_THINK, LONGEST_THINK = 25.0, 0.7, 180.0  # seconds, sigma, seconds
 MEDIAN_ANSWER, SPREAD_ANSWER, LEAST_ANSWER = 120, 0.6, 16  # tokens, sigma, tokens
@@ -90,6 +91,15 @@ def questions() -> Iterator[str]:
             yield f"{next(number)}. {prompt}"
 
 
+def sample(number: int, most: int) -> list[tuple[str, int]]:
+    """So many questions and the most tokens of their answers: a small class with the shares of a large one."""
+    chance, steps = Random(0), [(step + 0.5) / number for step in range(number)]  # noqa: S311 no secret
+    wished = NormalDist(log(MEDIAN_ANSWER), SPREAD_ANSWER)
+    prompts = [DECK[int(step * len(DECK))] for step in steps]
+    lengths = [_bounded(exp(wished.inv_cdf(step)), most) for step in steps]
+    return list(zip(chance.sample(prompts, number), chance.sample(lengths, number), strict=True))
+
+
 def think(chance: Random) -> float:
     """Seconds between an answer and the next question: log-normal."""
     return min(LONGEST_THINK, chance.lognormvariate(log(MEDIAN_THINK), SPREAD_THINK))
@@ -97,5 +107,8 @@ def think(chance: Random) -> float:
 
 def length(chance: Random, most: int) -> int:
     """The most tokens of an answer: log-normal, within ``most``."""
-    wished = round(chance.lognormvariate(log(MEDIAN_ANSWER), SPREAD_ANSWER))
-    return min(most, max(LEAST_ANSWER, wished))
+    return _bounded(chance.lognormvariate(log(MEDIAN_ANSWER), SPREAD_ANSWER), most)
+
+
+def _bounded(tokens: float, most: int) -> int:
+    return min(most, max(LEAST_ANSWER, round(tokens)))

@@ -35,6 +35,8 @@ class Speeds(BaseModel, frozen=True):
     """Tokens a second that are written, of one answer."""
     together: float
     """Of each of ``parallel`` at once, while nothing is read."""
+    crowded: float
+    """How many times as long a class's questions take as by these speeds, while all places are taken."""
     overhead: float
     """Tokens of a question beside its text."""
     latin: float
@@ -78,14 +80,19 @@ def _class(most: int) -> list[tuple[str, int, float]]:
     ]
 
 
+def crowd(speeds: Speeds, read: float, written: float) -> float:
+    """Seconds of a question of so many tokens while all places are taken, by the speeds alone."""
+    return speeds.parallel * speeds.reading(read) + written / speeds.together
+
+
 def demand(speeds: Speeds, most: int) -> Demand:
     """Of a class whose answers have at most so many tokens.
 
     Texts are read one after the other, and nobody's answer goes on meanwhile; answers are written side by side.
     """
-    asked = [(speeds.reading(speeds.tokens(text)), length) for text, length, _ in _class(most)]
-    alone = [read + length / speeds.alone for read, length in asked]
-    together = [speeds.parallel * read + length / speeds.together for read, length in asked]
+    asked = [(speeds.tokens(text), length) for text, length, _ in _class(most)]
+    alone = [speeds.reading(read) + length / speeds.alone for read, length in asked]
+    together = [speeds.crowded * crowd(speeds, read, length) for read, length in asked]
     return Demand(
         think=mean(think for *_, think in _class(most)),
         alone=mean(alone),

@@ -25,6 +25,8 @@ class Clocked(Handler):
     """Says how long it would have taken, and answers soon: it reads texts one after the other."""
 
     waited = 0.0  # seconds
+    crowded = 1.0  # how many times as long a class's questions take
+    broken = 0  # how many of them it breaks off
     growth = 0.0
     power = 2
 
@@ -33,18 +35,23 @@ class Clocked(Handler):
         self._note(json.dumps(asked).encode())
         with self.server.lock:
             self.server.now += 1
-        time.sleep(0.3)  # those who ask at once are here now
-        beside = self.server.now
+        of_class = "temperature" not in asked["options"]
+        time.sleep(0 if of_class else 0.3)  # those who ask at once are here now
+        beside = 3 if of_class else self.server.now
         prompt = asked["prompt"]
         latin = sum(map(str.isascii, prompt))
         read = round(OVERHEAD + latin / LATIN + (len(prompt) - latin) / CYRILLIC)
         reading = read / READ + self.growth * read**self.power
-        spent = {"prompt_eval": reading * beside, "eval": 32 / WRITE * beside}
+        slower = beside * (self.crowded if of_class else 1)
+        spent = {"prompt_eval": reading * slower, "eval": 32 / WRITE * slower}
         spent["total"] = sum(spent.values()) + self.waited
         took = {f"{name}_duration": int(1e9 * seconds) for name, seconds in spent.items()}
-        counts = {"prompt_eval_count": read, "eval_count": 32}
-        self._send(json.dumps(whole(self.path) | counts | took).encode())
-        time.sleep(0.1)
+        told: dict[str, Any] = took | {"prompt_eval_count": read, "eval_count": 32}
+        if of_class and type(self).broken:
+            type(self).broken -= 1
+            told = {"done": False}
+        self._send(json.dumps(whole(self.path) | told).encode())
+        time.sleep(0 if of_class else 0.1)
         with self.server.lock:
             self.server.now -= 1
 
@@ -85,7 +92,9 @@ def test_speeds_are_the_host_s_own(clocked: Door, tmp_path: Path, kept: Path) ->
     assert measured.cyrillic == pytest.approx(1 / CYRILLIC, rel=0.05)
     assert speeds.kept() == {"x.py @local": measured}
     prompts = [json.loads(body)["prompt"] for _, _, body in clocked.ollama.came if body]
-    assert len({prompt.split()[0] for prompt in prompts}) == 6, "some answer may be another one's"
+    assert len({prompt.split()[0] for prompt in prompts}) == len(prompts), (
+        "an answer may be another's"
+    )
 
 
 def test_long_texts_that_are_read_more_slowly_are_seen(
@@ -96,6 +105,44 @@ def test_long_texts_that_are_read_more_slowly_are_seen(
     assert measured is not None
     assert (measured.read, measured.growth) == pytest.approx((READ, 2e-5), rel=0.01)
     assert measured.together == pytest.approx(WRITE / 3, rel=0.02)
+
+
+def test_a_small_class_says_how_much_longer_its_questions_take(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = sized(clocked, tmp_path).speeds
+    monkeypatch.setattr(Clocked, "crowded", 2.0)
+    clocked.ollama.came.clear()
+    crowded = sized(clocked, tmp_path).speeds
+    assert plain is not None
+    assert crowded is not None
+    assert (plain.crowded, crowded.crowded) == pytest.approx((1.0, 2.0), rel=0.02)
+    asked = [json.loads(body) for _, _, body in clocked.ollama.came if body][6:]
+    assert len({one["options"]["num_predict"] for one in asked}) > 5
+    assert 7 <= len(asked) <= 28
+
+
+def test_what_a_model_breaks_off_does_not_count(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clocked, "broken", 2)
+    found = sized(clocked, tmp_path).speeds
+    assert found is not None
+    assert found.crowded == pytest.approx(1.0, rel=0.02)
+    monkeypatch.setattr(Clocked, "broken", 99)
+    (why,) = sized(clocked, tmp_path).reasons
+    assert why.endswith(" questions at once were not answered; look with status")
+
+
+def test_no_class_is_held_where_it_would_take_too_long(
+    clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speeds, "PERIOD", 20.0)
+    clocked.ollama.came.clear()
+    found = sized(clocked, tmp_path).speeds
+    assert found is not None
+    assert found.crowded == 1.0
+    assert len([body for _, _, body in clocked.ollama.came if body]) == 6
 
 
 def test_figures_that_cannot_be_are_not_kept(

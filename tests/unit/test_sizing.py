@@ -6,6 +6,7 @@ import io
 import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from rich.console import Console
 from ollama_stack.check import Checked
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import speeds
+from ollama_stack.load import corpus, speeds
 from ollama_stack.load.sizing import Speeds, carried, demand, expected, holds, too_many
 from ollama_stack.reports.plan import make_plan
 from ollama_stack.reports.sizing import Sizing, _host_sizing, show_sizing
@@ -38,6 +39,7 @@ def measured(**own: Any) -> Speeds:
         "growth": 0.0,
         "alone": 45.0,
         "together": 15.0,
+        "crowded": 1.0,
         "overhead": 30,
         "latin": 0.25,
         "cyrillic": 0.5,
@@ -60,6 +62,27 @@ def test_the_longer_a_text_the_longer_each_of_its_tokens() -> None:
     assert slower.reading(1000) == pytest.approx(1000 / 120 + 10)
     assert demand(slower, 512).alone > demand(measured(), 512).alone
     assert slower.doubled().reading(1000) == pytest.approx(slower.reading(1000) / 1.4)
+
+
+def test_a_crowded_class_takes_as_much_longer_as_was_measured() -> None:
+    plain, crowded = demand(measured(), 512), demand(measured(crowded=1.5), 512)
+    assert crowded.together == pytest.approx(1.5 * plain.together)
+    assert crowded.alone == plain.alone
+    assert crowded.variation == pytest.approx(plain.variation)
+    assert carried(measured(crowded=1.5), settings()) < carried(measured(), settings())
+
+
+def test_a_small_class_asks_as_a_large_one_does() -> None:
+    asked = corpus.sample(28, 512)
+    assert asked == corpus.sample(28, 512)
+    long, every = {text for text in corpus.DECK if len(text) > 1000}, len(corpus.DECK)
+    share = len([text for text in corpus.DECK if text in long]) / every
+    assert len([text for text, _ in asked if text in long]) / 28 == pytest.approx(share, abs=0.04)
+    assert {text for text, _ in asked} >= long
+    lengths = [length for _, length in asked]
+    assert median(lengths) == pytest.approx(corpus.MEDIAN_ANSWER, rel=0.05)
+    assert (max(lengths) > 350, min(lengths) < 40) == (True, True)
+    assert max(length for _, length in corpus.sample(28, 64)) == 64
 
 
 def test_what_one_reads_all_wait_for_and_what_one_writes_nobody() -> None:
