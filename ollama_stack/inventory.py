@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from pwd import getpwuid
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,11 @@ from ollama_stack.private_key import key_fault
 from ollama_stack.stack.page import reached_at
 from ollama_stack.unread import LIKE, why
 
+USUAL = {  # in ~/.ssh
+    "ssh_known_hosts_file": ["known_hosts"],
+    "ssh_config_file": ["config"],
+    "ssh_key": ["id_rsa", "id_ecdsa", "id_ed25519"],
+}
 EMPTY = f"%s: it has no hosts; {LIKE}"
 # pyinfra's command, called with its arguments; what it prints is kept.
 Pyinfra = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,7 +76,9 @@ class Target:
 
     def ssh_command(self, *arguments: str) -> str:
         """The command line by which a person runs this on the host, as a deploy logs in."""
-        ssh = self._ssh_options
+        options = [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")]
+        known = [(option, self.data.get(key)) for option, key in options]
+        ssh = [argument for option, value in known if value for argument in (option, str(value))]
         if known_hosts := self.data.get("ssh_known_hosts_file"):
             ssh += ["-o", f"UserKnownHostsFile={known_hosts}"]
         return " ".join(map(_quoted, ["ssh", *ssh, self._login, shlex.join(arguments)]))
@@ -83,7 +91,11 @@ class Target:
         """
         if not self.by_ssh:
             return ["sh", "-s"]
-        options = [*shlex.split(self.ssh_extra_args), *self._ssh_options, "-o", "ConnectTimeout=5"]
+        options = [*shlex.split(self.ssh_extra_args), "-o", "ConnectTimeout=5"]
+        if port := self.data.get("ssh_port"):
+            options += ["-p", str(port)]
+        if config := self._file("ssh_config_file"):
+            options += ["-F", config]
         return ["ssh", *options, "--", self._login, "sh -s"]
 
     def run(self, script: str, mark: str, seconds: float) -> str:
@@ -110,11 +122,15 @@ class Target:
             )
         return done.stdout
 
-    @property
-    def _ssh_options(self) -> list[str]:
-        options = [("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")]
-        known = [(option, self.data.get(key)) for option, key in options]
-        return [argument for option, value in known if value for argument in (option, str(value))]
+    def _file(self, key: str) -> str:
+        """Where pyinfra finds it: in $HOME, while ssh looks into the account's own home; "" leaves it to ssh."""
+        if named := self.data.get(key):
+            return str(_expanded(named))
+        with suppress(KeyError):  # an account without an entry, as in some containers
+            if _expanded("~") == Path(getpwuid(os.getuid()).pw_dir):
+                return ""
+        files = [_expanded(f"~/.ssh/{name}") for name in USUAL[key]]
+        return next((str(file) for file in files if file.exists()), "")
 
     @property
     def _login(self) -> str:
@@ -123,7 +139,7 @@ class Target:
 
     @property
     def ssh_uri(self) -> str:
-        """The host's address, user, port and key, as pyinfra has them."""
+        """The host's address, user, port and configuration, as pyinfra has them."""
         address = self.address
         if ":" in address:
             address = f"[{address}]"  # IPv6
@@ -131,18 +147,21 @@ class Target:
             address = f"{quote(user, safe='')}@{address}"
         if port := self.data.get("ssh_port"):
             address += f":{port}"
-        options = {"ssh_identity_file": "ssh_key", "ssh_config": "ssh_config_file"}
-        query = {key: self.data[name] for key, name in options.items() if name in self.data}
-        return f"ssh://{address}?{urlencode(query)}"
+        config = self._file("ssh_config_file")
+        return f"ssh://{address}" + (f"?{urlencode({'ssh_config': config})}" if config else "")
 
     @property
     def ssh_extra_args(self) -> str:
-        """Never a question, and pyinfra's own rule for unknown host keys."""
+        """Never a question, pyinfra's own rule for unknown host keys, and its files."""
         policy = self.data.get("ssh_strict_host_key_checking", "accept-new")
         options = ["BatchMode=yes", f"StrictHostKeyChecking={policy}"]
         options += ["ServerAliveInterval=5", "ServerAliveCountMax=3"]  # a dead line ends
-        if known_hosts := self.data.get("ssh_known_hosts_file"):
-            options.append(f"UserKnownHostsFile={known_hosts}")
+        for option, name in (
+            ("UserKnownHostsFile", "ssh_known_hosts_file"),
+            ("IdentityFile", "ssh_key"),
+        ):
+            if file := self._file(name):
+                options.append(f'{option}="{file.replace("%", "%%")}"')
         return " ".join(f"-o {shlex.quote(option)}" for option in options)
 
 

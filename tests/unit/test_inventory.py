@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,50 @@ def test_no_hosts_are_an_error(path: str, limit: list[str], fault: str) -> None:
 
 def test_an_ipv6_address_is_told_from_its_port() -> None:
     target = Target("class-1", ("low",), {"ssh_hostname": "2001:db8::5", "ssh_port": 2222})
-    assert target.ssh_uri.startswith("ssh://[2001:db8::5]:2222?")
+    assert target.ssh_uri == "ssh://[2001:db8::5]:2222"
 
 
-def test_an_ssh_host_is_reached_as_pyinfra_reaches_it() -> None:
+def test_an_ssh_host_is_reached_as_pyinfra_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/h%/a")
     data = {"ssh_user": "o p", "ssh_port": 22022, "ssh_key": "~/.ssh/k", "ssh_hostname": "10.0.0.9"}
     target = Target("class-1", ("low",), data | {"ssh_known_hosts_file": "~/k h"})
-    assert target.ssh_uri == "ssh://o%20p@10.0.0.9:22022?ssh_identity_file=~%2F.ssh%2Fk"
+    assert target.ssh_uri == "ssh://o%20p@10.0.0.9:22022"
     assert target.ssh_extra_args == (
         "-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=5 "
-        "-o ServerAliveCountMax=3 -o 'UserKnownHostsFile=~/k h'"
+        """-o ServerAliveCountMax=3 -o 'UserKnownHostsFile="/h%%/a/k h"' -o 'IdentityFile="/h%%/a/.ssh/k"'"""
     )
+
+
+def seen_by_ssh(target: Target) -> dict[str, str]:
+    """What ssh itself makes of the command line: a word and its value on each line."""
+    *options, login, _ = target.shell[1:]
+    done = subprocess.run(["ssh", "-G", *options, login], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = reversed(done.stdout.replace("%%", "%").splitlines())  # as it reads what it prints
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def test_ssh_looks_where_a_deploy_does_if_home_is_not_the_account_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs in a container have a HOME of their own, and so has `sudo -E`; ssh itself asks /etc/passwd."""
+    home, (user, port) = tmp_path / "100% ours", ("o_p", "2211")
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/known_hosts").touch()
+    (home / ".ssh/id_ed25519").touch()
+    (home / ".ssh/config").write_text(f"Host class-1\n  User {user}\n  Port {port}\n")
+    seen = seen_by_ssh(Target("class-1", (), {}))
+    assert (seen["user"], seen["port"]) == (user, port)
+    assert seen["identityfile"] == str(home / ".ssh/id_ed25519")
+    assert seen["userknownhostsfile"] == str(home / ".ssh/known_hosts")
+    named = {"ssh_key": "~/k", "ssh_known_hosts_file": "~/hosts", "ssh_config_file": "/dev/null"}
+    (home / "k").touch()
+    seen = seen_by_ssh(Target("class-1", (), named))
+    assert seen["identityfile"] == str(home / "k")
+    assert seen["userknownhostsfile"] == str(home / "hosts")
+    monkeypatch.delenv("HOME")
+    assert Target("class-1", (), {})._file("ssh_key") == ""
 
 
 @pytest.mark.parametrize("name", ["@local", "class-1"])
