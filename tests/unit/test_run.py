@@ -54,7 +54,7 @@ def test_a_setting_at_the_top_of_an_inventory_stops_the_run(tmp_path: Path) -> N
 
 
 def test_a_host_s_programs_speak_english_in_utf_8_whatever_its_language_is() -> None:
-    run = pyinfra("@local", "exec", "--", "printenv LC_ALL")
+    run = pyinfra("@local", "--data", "_sudo=False", "exec", "--", "printenv LC_ALL")
     assert run.returncode == 0, run.stderr
     assert "] C.UTF-8\n" in run.stderr
 
