@@ -28,7 +28,7 @@ SHORT = "Hi"
 ENGLISH, RUSSIAN = (
     "".join(text)[:most] for text, most in zip(corpus.TEXTS, (600, 900), strict=True)
 )
-CLASS, FEWEST = 28, 7  # questions of a small class
+CLASS, FEWEST = len(corpus.DECK), 7  # questions of a small class
 PERIOD = 90.0  # seconds that it takes at most by the speeds alone
 KNOCK = 10  # seconds for a look at what is in memory
 BUSY = 1.0  # seconds of wait, which somebody else has caused
