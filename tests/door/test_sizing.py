@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
@@ -29,15 +30,13 @@ class Clocked(Handler):
     broken = 0  # how many of them it breaks off
     growth = 0.0
     power = 2
+    at_once = Barrier(3)
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._note(json.dumps(asked).encode())
-        with self.server.lock:
-            self.server.now += 1
         of_class = "temperature" not in asked["options"]
-        time.sleep(0 if of_class else 0.3)  # those who ask at once are here now
-        beside = 3 if of_class else self.server.now
+        beside = 3 if of_class else self._beside()
         prompt = asked["prompt"]
         latin = sum(map(str.isascii, prompt))
         read = round(OVERHEAD + latin / LATIN + (len(prompt) - latin) / CYRILLIC)
@@ -51,9 +50,15 @@ class Clocked(Handler):
             type(self).broken -= 1
             told = {"done": False}
         self._send(json.dumps(whole(self.path) | told).encode())
-        time.sleep(0 if of_class else 0.1)
-        with self.server.lock:
-            self.server.now -= 1
+
+    def _beside(self) -> int:
+        """Three come one after the other, then three who wait for each other here."""
+        if len(self.server.came) <= 1 + 3:  # the knock, too
+            return 1
+        with suppress(BrokenBarrierError):
+            self.at_once.wait(10)
+            return 3
+        return 1
 
 
 @pytest.fixture
@@ -74,6 +79,7 @@ def sized(door: Door, folder: Path, **own: Any) -> HostSizing:
     data |= {"gateway_tokens": {"one": "env:A"}, "ollama_dir": str(folder)} | own
     header = folder / "local-token.header"
     header.write_text(f"Authorization: Bearer {SECRETS['local']}\n")
+    door.ollama.came.clear()
     found = find_sizing("x.py", [Target("@local", ("medium",), data)])
     keep_speeds(found)
     return found.hosts[0]
@@ -112,7 +118,6 @@ def test_a_small_class_says_how_much_longer_its_questions_take(
 ) -> None:
     plain = sized(clocked, tmp_path).speeds
     monkeypatch.setattr(Clocked, "crowded", 2.0)
-    clocked.ollama.came.clear()
     crowded = sized(clocked, tmp_path).speeds
     assert plain is not None
     assert crowded is not None
@@ -138,7 +143,6 @@ def test_no_class_is_held_where_it_would_take_too_long(
     clocked: Door, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speeds, "PERIOD", 20.0)
-    clocked.ollama.came.clear()
     found = sized(clocked, tmp_path).speeds
     assert found is not None
     assert found.crowded == 1.0
@@ -184,12 +188,10 @@ def test_what_cannot_be_measured_is_told_and_not_kept(
     assert why.startswith("http://127.0.0.1:1 does not answer (curl: (7) ")
     assert why.endswith("); look at it with status")
     clocked.ollama.RequestHandlerClass = Handler  # who says no durations
-    clocked.ollama.came.clear()
     try:
         odd = sized(clocked, tmp_path)
         assert len([path for path, *_ in clocked.ollama.came if path == "/api/generate"]) == 6
         monkeypatch.setattr(clocked.ollama, "status", 500)
-        clocked.ollama.came.clear()
         assert "answered HTTP 500" in sized(clocked, tmp_path).reasons[0]
         assert len(clocked.ollama.came) == 1 + 1
     finally:
