@@ -75,7 +75,7 @@ CLUSTER = {
     "OLS-1409": Broken(doubles=says("docker", "service?inspect", "sed 1s/completed/paused/")),
     "OLS-1410": Broken(tuned(7), tuned(1)),
     "OLS-1411": Broken(doubles=says("curl", "api", "sed 's/^401$/200/'")),
-    "OLS-1412": Broken("echo SWMTKN-1-x >/opt/ollama/note", "rm /opt/ollama/note"),
+    "OLS-1412": Broken(f"echo SWMTKN-1-{'x' * 50} >/opt/ollama/note", "rm /opt/ollama/note"),
     "OLS-1413": Broken(f"{STRANGER} {IMAGE} 600", "docker rm --force ols-stranger"),
     "OLS-1414": Broken(doubles=says("grep", "SwapTotal", "sed 's/ 0 kB/ 8 kB/'")),
     "OLS-1415": Broken(

@@ -17,6 +17,7 @@ from ollama_stack.facts.model import manifest_path
 STACK = "com.docker.stack.namespace"
 RELEASE = "ollama-stack.release"
 PATHS = ("/nodes", "/services", "/tasks", "/configs", "/secrets")
+NEVER_CAME = "a host that began to join and never came"
 SETTLED = ("completed", "rollback_completed")
 
 
@@ -130,9 +131,7 @@ class View:
         """Hostnames of the nodes beside ``own``, by their ids, the dead first; one whose join was lost has no name."""
         nodes = sorted(self.nodes, key=lambda node: str(node["Status"]["State"]))
         return {
-            node["ID"]: node["Description"].get(
-                "Hostname", "a host that began to join and never came"
-            )
+            node["ID"]: node["Description"].get("Hostname", NEVER_CAME)
             for node in nodes
             if node["ID"] not in own
         }

@@ -11,6 +11,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
 from ollama_stack.cluster.facts import (
+    NEVER_CAME,
     KeptModel,
     ModelsInVolume,
     Node,
@@ -128,6 +129,34 @@ def join(state: State, host: Host, place: Place, role: str) -> bool:
         host,
         f"cluster: the host cannot join {place.leader.name} (ports 2377, 7946 and 4789/udp): {' '.join(output)}",
     )
+
+
+@operation()
+def cleared(hosts: Sequence[Host], project: str, seen: View) -> Commands:
+    """Have no traces of joins that failed and were tried again: a change would wait for those managers for ever.
+
+    ``seen``: the swarm before this run, in which nobody joins whom it has.
+    """
+    there = {node["ID"] for node in seen.nodes}
+    if {one.get_fact(Node).id for one in hosts} <= there:
+        host.noop("nobody has joined")
+        return
+    yield FunctionCommand(clear, (hosts, project), {})
+
+
+def clear(state: State, host: Host, hosts: Sequence[Host], project: str) -> bool:
+    """Remove the nodes that have neither a name nor a host."""
+    seen = view(state, host, project)
+    if seen is None:
+        return fail(host, f"cluster: {host.name} does not say who is in; run again")
+    for node, name in seen.strangers({node_of(state, one).id for one in hosts}).items():
+        if name != NEVER_CAME:
+            continue
+        command = f"docker node demote {node} >/dev/null 2>&1; docker node rm --force {node} 2>&1"
+        ok, output = run_now(state, host, StringCommand(command))
+        if not ok:
+            return fail(host, f"cluster: {' '.join(output)}; run again")
+    return True
 
 
 @dataclass(frozen=True)

@@ -199,13 +199,20 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
         record(),
         _patience(settings, there),
     )
-    ids = {inventory.get_host(one.name).get_fact(Node).id for one in there}
+    hosts = [inventory.get_host(one.name) for one in there]
+    ids = {one.get_fact(Node).id for one in hosts}
     operations.removed(
         name="Remove who is no longer declared",
         nodes=seen.strangers(ids),
         seconds=seconds(settings.gateway_answer_limit),
         _retries=2,  # the managers may be about to choose another leader
         _retry_delay=10,
+    )
+    operations.cleared(
+        name="Remove what failed joins have left",
+        hosts=hosts,
+        project=settings.ollama_project,
+        seen=seen,
     )
     changed = change.deployed(name="Run the stack", wanted=wanted, seen=seen)
     smoke.answers(

@@ -191,7 +191,8 @@ def test_join_tokens_are_in_no_file(live: Live) -> Finding:
         "/root/.bash_history /home/*/.bash_history /run/ollama-stack.log "
         + live.settings.ollama_dir
     )
-    output = live.run(f"{live.root}sh -c 'grep -rlE SWMTKN-1- {places} 2>/dev/null'")
+    whole = "SWMTKN-1-[0-9a-z]{40}"  # who looks for one has its first letters in a history
+    output = live.run(f"{live.root}sh -c 'grep -rlE {whole} {places} 2>/dev/null'")
     return output.reading(output.text.strip() or "none", output.text or "none").equals("none")
 
 
@@ -205,7 +206,9 @@ def test_nothing_can_gain_privileges(live: Live) -> Finding:
     """A setuid program inside must not make root of somebody."""
     listed = "docker ps --quiet --filter label=com.docker.swarm.service.id"
     top = f"for c in $({live.sudo}{listed}); do {live.sudo}docker top $c -eo pid,comm; done"
-    pids = 'awk \'$2 != "COMMAND" && $2 != "docker-init" {print "/proc/" $1 "/status"}\''
+    # What the engine has just begun is about to give it up.
+    begun = "^(COMMAND|docker-init|runc|setpriv)"
+    pids = f'awk \'$2 !~ /{begun}/ {{print "/proc/" $1 "/status"}}\''
     output = live.ask(f"{{ {top}; }} | {pids} | xargs grep -sh ^NoNewPrivs | sort | uniq -c")
     found = [line.split()[-1] for line in output.text.splitlines()]
     return output.reading(", ".join(found) or "none", output.text).equals("1")

@@ -164,7 +164,8 @@ def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
 def test_no_join_token_is_on_a_disk_or_in_a_log() -> None:
     for member in HOSTS:
         places = "/root /home /opt /var/log /run/ollama-stack.log /etc"
-        assert not on(member, f"grep -rl SWMTKN-1- {places} 2>/dev/null")
+        # sudo's log has the words by which the audit looks for one.
+        assert not on(member, f"grep -rlE 'SWMTKN-1-[0-9a-z]{{40}}' {places} 2>/dev/null")
 
 
 @pytest.mark.usefixtures("servers")

@@ -116,6 +116,7 @@ def test_no_container_can_gain_anything(service: str) -> None:
     assert declared["read_only"]
     assert declared["cap_drop"] == ["ALL"]
     assert "--no-new-privs" in declared.get("entrypoint", declared["command"])
+    assert declared["healthcheck"]["test"][:4] == ["CMD", "setpriv", "--no-new-privs", "bash"]
 
 
 def test_what_changes_has_another_name_and_nothing_else_has() -> None:
