@@ -67,7 +67,9 @@ def test_refusals_that_nobody_reads_hold_no_buffers(
     who: str, door: Door, mine: list[socket.socket]
 ) -> None:
     """All 716 were taken: the other was told 408 after 5 s, or waited as long as the two liked."""
-    lines = [f"{name}: {value}" for name, value in bearer("one").items()] if who == "a token" else []
+    lines = (
+        [f"{name}: {value}" for name, value in bearer("one").items()] if who == "a token" else []
+    )
     flood(door, door.api, get("/api/nothing", *lines) * 1000, mine)
     assert used(door) < 400
     assert door.ask(who="two").status_code == 200
@@ -88,7 +90,9 @@ def test_a_crowd_s_refused_bodies_are_not_read_to_their_ends(
     at: str, door: Door, mine: list[socket.socket]
 ) -> None:
     """A chunk's extension is read anew with each byte: those of 150 connections made others wait for 0.5 s."""
-    head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;aaa"
+    head = (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;aaa"
+    )
     for _ in range(60):
         mine.append(door.connect(getattr(door, at), SOURCES[0]))
     for one in mine:

@@ -169,6 +169,24 @@ def test_light_routes_have_a_rate(
     assert door.ask(who="one").status_code == 200
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_questions_have_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """Without a prompt there is nothing to do: 5,200 a second of one token reached Ollama, which logs each."""
+    monkeypatch.setitem(LIMITS, "questions", 20)
+    door = opened(app_enabled=True, **(TOKENS if locked else {}))
+    nothing = {"model": MODEL}
+    found = [
+        door.client.post("/api/generate", json=nothing, headers=bearer("one")) for _ in range(22)
+    ]
+    assert [answer.status_code for answer in found] == [200] * 20 + [429] * 2
+    assert "has asked 20 times in 10 s" in found[-1].text
+    page = f"http://127.0.0.1:{door.inner}/api/generate"
+    answers = [door.client.post(page, json=nothing, headers=bearer("app")) for _ in range(22)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
 def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     """Above 7.5 MB its copy met Lua's limit, and the client was told to try again, for ever."""
     door = opened(gateway_max_body="10M", gateway_fields=["images"])
@@ -259,7 +277,9 @@ def test_no_text_is_read_in_one_piece_while_others_wait(tmp_path: Path) -> None:
     (tmp_path / "json.lua").write_text(files["json.lua"])
     (tmp_path / "measure.lua").write_text(MEASURE)
     config = f"global\n  lua-prepend-path {tmp_path}/?.lua\n  lua-load {tmp_path}/measure.lua\n"
-    (tmp_path / "haproxy.cfg").write_text(config + "listen a\n  mode http\n  bind 127.0.0.1:0\n  timeout client 1s\n")
+    (tmp_path / "haproxy.cfg").write_text(
+        config + "listen a\n  mode http\n  bind 127.0.0.1:0\n  timeout client 1s\n"
+    )
     command = [*unpacked(), "-c", "-f", str(tmp_path / "haproxy.cfg")]
     output = subprocess.run(command, capture_output=True, text=True).stdout
     found = [line.split("\t") for line in output.splitlines() if "\t" in line]
