@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 from werkzeug.exceptions import HTTPException
 
 from app.openapi import document
@@ -53,11 +54,9 @@ def ask() -> Response:
         return problem(415, "bad", texts()["bad"])
     settings = service().settings
     try:
-        question = Question.model_validate_json(request.get_data())
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
-        place = ".".join(str(part) for part in wrong[0]["loc"]) or "body"
-        return problem(400, "bad", f"{texts()['bad']} ({place[:100]})")
+        question = _read(request.get_data())
+    except ValueError as error:
+        return problem(400, "bad", f"{texts()['bad']} ({_place(error)})")
     prompt = question.prompt.strip()
     if not prompt:
         return problem(400, "empty", texts()["empty"])
@@ -75,6 +74,22 @@ def ask() -> Response:
     if request.accept_mimetypes.best_match(["application/json", SSE]) == SSE:
         return _streamed(job)
     return _whole(job)
+
+
+def _read(body: bytes) -> Question:
+    """The question in a body; ValueError, pydantic's where it can tell the place."""
+    found = from_json(body)
+    if isinstance(found, dict) and len(found) > len(Question.model_fields):
+        raise ValueError("more names than a question has")  # pydantic would tell of each
+    return Question.model_validate(found)
+
+
+def _place(error: ValueError) -> str:
+    """Where a body is wrong."""
+    if not isinstance(error, ValidationError):
+        return "body"
+    wrong = error.errors(include_url=False, include_context=False, include_input=False)
+    return (".".join(str(part) for part in wrong[0]["loc"]) or "body")[:100]
 
 
 def _streamed(job: Job) -> Response:

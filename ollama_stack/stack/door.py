@@ -17,6 +17,7 @@ LIMITS = {
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
     "light": 200,  # requests of one token in 10 s, after which none passes that has Ollama read files
     "asked": 1000,  # in 10 s, after which none passes that is no question: Ollama logs each
+    "questions": 3000,  # in 10 s: those without a prompt are answered at once, and Ollama logs each
     "logged": 200,  # requests of one address in 10 s, but for those that the model answers
     "door_connections": (CONNECTIONS - WITHIN - METRICS - HEALTH) // 2,
     "app_connections": 50,  # of them, where only the app comes

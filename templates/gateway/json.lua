@@ -13,24 +13,38 @@ local NAME = 8192 -- bytes as written: longer than the name of anything, or all 
 -- body may be; pictures have neither.
 local PIECES, ESCAPES = 2 * 2 ^ 20, 250000
 
-local CONTROLS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
-
-local function escaped(kind, rest)
-    return kind == "u" and utf8.char(tonumber(rest, 16)) or (CONTROLS[kind] or kind) .. rest
+local MARK = "\1" -- no text has it as written
+local SHORTHANDS = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", u = MARK }
+for letter in ('"\\/'):gmatch(".") do
+    SHORTHANDS[letter] = letter
 end
 
 -- UTF-16's halves: two are one letter, one alone is none, as Go reads them.
+local HIGH, LOW = MARK .. "([dD][89aAbB]%x%x)", MARK .. "([dD][c-fC-F]%x%x)"
 local function joined(high, low)
-    local first, second = utf8.codepoint(high .. low, 1, -1, true)
-    return utf8.char(0x10000 + (first & 0x3FF) * 0x400 + (second & 0x3FF))
+    return utf8.char(0x10000 + (tonumber(high, 16) & 0x3FF) * 0x400 + (tonumber(low, 16) & 0x3FF))
 end
 
+local function letter(hex)
+    local code = tonumber(hex, 16)
+    return code >= 0xD800 and code < 0xE000 and "\u{FFFD}" or utf8.char(code)
+end
+
+local PIECE = 2048 -- bytes; nobody else's turn comes while one is replaced
+
 local function unescaped(text)
-    text = text:gsub("\\(.)(%x?%x?%x?%x?)", escaped)
-    if text:find("\xED[\xA0-\xBF]") then
-        text = text:gsub("(\xED[\xA0-\xAF].)(\xED[\xB0-\xBF].)", joined):gsub("\xED[\xA0-\xBF].", "\u{FFFD}")
+    local pieces, at = {}, 1
+    text = text:gsub("\\(.)", SHORTHANDS)
+    while at <= #text do
+        local next = at + PIECE
+        local cut = text:sub(next - 4, next - 1):find(MARK, 1, true) -- no letter is halved
+        next = cut and next - 5 + cut or next
+        next = text:find("^" .. HIGH, next - 5) and next - 5 or next -- nor are two halves parted
+        local piece = text:sub(at, next - 1):gsub(HIGH .. LOW, joined)
+        pieces[#pieces + 1] = piece:gsub(MARK .. "(%x%x%x%x)", letter)
+        at = next
     end
-    return text
+    return table.concat(pieces)
 end
 
 local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", NULL } }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -29,6 +30,7 @@ from tests.door.conftest import (
     until,
 )
 from tests.door.double import MODEL
+from tests.door.haproxy import unpacked
 from tests.door.test_fields import refused
 from tests.unit.conftest import group_data
 
@@ -167,6 +169,24 @@ def test_light_routes_have_a_rate(
     assert door.ask(who="one").status_code == 200
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_questions_have_a_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """Without a prompt there is nothing to do: 5,200 a second of one token reached Ollama, which logs each."""
+    monkeypatch.setitem(LIMITS, "questions", 20)
+    door = opened(app_enabled=True, **(TOKENS if locked else {}))
+    nothing = {"model": MODEL}
+    found = [
+        door.client.post("/api/generate", json=nothing, headers=bearer("one")) for _ in range(22)
+    ]
+    assert [answer.status_code for answer in found] == [200] * 20 + [429] * 2
+    assert "has asked 20 times in 10 s" in found[-1].text
+    page = f"http://127.0.0.1:{door.inner}/api/generate"
+    answers = [door.client.post(page, json=nothing, headers=bearer("app")) for _ in range(22)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
 def test_the_largest_body_that_a_site_may_open_passes(opened: Opener) -> None:
     """Above 7.5 MB its copy met Lua's limit, and the client was told to try again, for ever."""
     door = opened(gateway_max_body="10M", gateway_fields=["images"])
@@ -237,3 +257,33 @@ def test_a_part_of_a_message_counts_as_one(door: Door, path: str, part: dict[str
     ]
     code, error = refused(door, path, {"model": MODEL, "messages": messages, "max_tokens": 8})
     assert (code, "messages: a body of " in error) == (400, True)
+
+
+MEASURE = """
+local json, longest, gsub = require("json"), 0, string.gsub
+string.gsub = function(text, pattern, by, ...)
+    longest = math.max(longest, type(by) == "function" and #text or 0)
+    return gsub(text, pattern, by, ...)
+end
+for _, written in ipairs({ "\\\\u0416", "\\\\ud83d\\\\ude00", "\\\\n", "x\\\\u0041\\\\\\\\u0041\\\\/" }) do
+    print(json.unescaped(written), #json.unescaped(written:rep(5000)), longest)
+end
+"""
+
+
+def test_no_text_is_read_in_one_piece_while_others_wait(tmp_path: Path) -> None:
+    """Of a tool's 60 KB of escapes each was a call of a function, and others waited 350 ms (p95) for their turns."""
+    files = gateway_files(read_settings(group_data("all", "medium")), {})[1]
+    (tmp_path / "json.lua").write_text(files["json.lua"])
+    (tmp_path / "measure.lua").write_text(MEASURE)
+    config = f"global\n  lua-prepend-path {tmp_path}/?.lua\n  lua-load {tmp_path}/measure.lua\n"
+    (tmp_path / "haproxy.cfg").write_text(
+        config + "listen a\n  mode http\n  bind 127.0.0.1:0\n  timeout client 1s\n"
+    )
+    command = [*unpacked(), "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    output = subprocess.run(command, capture_output=True, text=True).stdout
+    found = [line.split("\t") for line in output.splitlines() if "\t" in line]
+    assert [(text, size) for text, size, _ in found] == [
+        ("Ж", "10000"), ("😀", "20000"), ("", "5000"), ("xA\\u0041/", "45000"),
+    ]  # fmt: skip
+    assert int(found[-1][2]) <= 4096

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import time
@@ -258,3 +259,22 @@ def test_who_has_few_connections_has_the_page_before_who_has_many(opened: Opener
     door.app.hold.set()
     for one in many:
         one.close()
+
+
+def test_no_token_s_idle_connections_keep_others_from_the_common_queue(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kept two to it: of forty tokens that asked twice at once the 26th waited for 15 s."""
+    names = [f"class-{number}" for number in range(30)]
+    for name in names:
+        monkeypatch.setitem(SECRETS, name, f"0123456789abcdef0123456789abcdef-{name}")
+    door = opened(gateway_tokens=dict.fromkeys(names, "env:A"))
+    for name in names:
+        two = [door.start(name) for _ in range(2)]
+        assert [status(one) for one in two] == [200, 200]
+        for one in two:
+            one.close()
+    text = door.client.get(f"http://127.0.0.1:{door.metrics}/metrics").text
+    most = re.search(r'^haproxy_frontend_max_sessions\{proxy="within"\} (\d+)', text, re.M)
+    assert most
+    assert int(most[1]) <= 4  # 50 are all it has
