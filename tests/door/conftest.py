@@ -180,6 +180,21 @@ def locked(opened: Opener) -> Door:
     return opened(app_enabled=True, **TOKENS)
 
 
+@pytest.fixture
+def patient(opened: Opener) -> Door:
+    """The same, for each test; whoever is silent there waits far longer than a test allows."""
+    return opened(PATIENT, app_enabled=True, **TOKENS)
+
+
+@pytest.fixture
+def mine() -> Iterator[list[socket.socket]]:
+    """Connections that are closed in the end."""
+    kept: list[socket.socket] = []
+    yield kept
+    for one in kept:
+        one.close()
+
+
 def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for what must come true."""
     end = time.monotonic() + seconds

@@ -5,30 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from ollama_stack.stack.door import LIMITS
-from tests.door.conftest import PATIENT, TOKENS, Door, Opener, bearer, status
+from tests.door.conftest import Door, bearer, status
 
 SOURCES = [f"127.0.0.{last}" for last in (20, 21)]
 EACH = 148  # connections; `gateway_source_connections` are 150
-
-
-@pytest.fixture
-def door(opened: Opener) -> Door:
-    return opened(PATIENT, app_enabled=True, **TOKENS)
-
-
-@pytest.fixture
-def mine() -> Iterator[list[socket.socket]]:
-    """Connections that are closed in the end."""
-    kept: list[socket.socket] = []
-    yield kept
-    for one in kept:
-        one.close()
 
 
 def used(door: Door) -> int:
@@ -64,41 +49,41 @@ def get(path: str, *lines: str) -> bytes:
 
 @pytest.mark.parametrize("who", ["a stranger", "a token"])
 def test_refusals_that_nobody_reads_hold_no_buffers(
-    who: str, door: Door, mine: list[socket.socket]
+    who: str, patient: Door, mine: list[socket.socket]
 ) -> None:
     """All 716 were taken: the other was told 408 after 5 s, or waited as long as the two liked."""
     lines = (
         [f"{name}: {value}" for name, value in bearer("one").items()] if who == "a token" else []
     )
-    flood(door, door.api, get("/api/nothing", *lines) * 1000, mine)
-    assert used(door) < 400
-    assert door.ask(who="two").status_code == 200
+    flood(patient, patient.api, get("/api/nothing", *lines) * 1000, mine)
+    assert used(patient) < 400
+    assert patient.ask(who="two").status_code == 200
 
 
-def test_pages_that_nobody_reads_hold_few_buffers(door: Door, mine: list[socket.socket]) -> None:
+def test_pages_that_nobody_reads_hold_few_buffers(patient: Door, mine: list[socket.socket]) -> None:
     """With the refusals of the other door they were all."""
-    door.app.large = b"x" * 5000
-    flood(door, door.page, get("/static/style.css") * 1000, mine, 120)
-    assert used(door) < 400
-    with door.connect(door.page) as one:
+    patient.app.large = b"x" * 5000
+    flood(patient, patient.page, get("/static/style.css") * 1000, mine, 120)
+    assert used(patient) < 400
+    with patient.connect(patient.page) as one:
         one.sendall(get("/"))
         assert status(one) == 200
 
 
 @pytest.mark.parametrize("at", ["api", "page"])
 def test_a_crowd_s_refused_bodies_are_not_read_to_their_ends(
-    at: str, door: Door, mine: list[socket.socket]
+    at: str, patient: Door, mine: list[socket.socket]
 ) -> None:
     """A chunk's extension is read anew with each byte: those of 150 connections made others wait for 0.5 s."""
     head = (
         b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;aaa"
     )
     for _ in range(60):
-        mine.append(door.connect(getattr(door, at), SOURCES[0]))
+        mine.append(patient.connect(getattr(patient, at), SOURCES[0]))
     for one in mine:
         one.sendall(head)
     assert [status(one) for one in mine].count(0) >= 60 - LIMITS["few"]
-    few = [door.connect(getattr(door, at), SOURCES[1]) for _ in range(10)]
+    few = [patient.connect(getattr(patient, at), SOURCES[1]) for _ in range(10)]
     mine += few
     for one in few:
         one.sendall(head)

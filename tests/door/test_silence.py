@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from ollama_stack.config.settings import read_settings
 from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import (
     OTHERS_ADDRESS,
-    PATIENT,
     SOON,
     TOKENS,
     Door,
@@ -38,20 +36,6 @@ FLOOD = 170  # connections: above gateway_source_connections
 def locked(opened: Opener) -> Door:
     """A gateway for each test: what one leaves behind is the next one's noise."""
     return opened(app_enabled=True, **TOKENS)
-
-
-@pytest.fixture
-def patient(opened: Opener) -> Door:
-    return opened(PATIENT, app_enabled=True, **TOKENS)
-
-
-@pytest.fixture
-def mine() -> Iterator[list[socket.socket]]:
-    """Connections that are closed in the end."""
-    kept: list[socket.socket] = []
-    yield kept
-    for one in kept:
-        one.close()
 
 
 NO_BODY = ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"]
