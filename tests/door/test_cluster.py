@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 from ollama_stack.config import tokens
 from ollama_stack.stack.cluster import members, stack
 from tests.door.conftest import (
+    OTHERS_ADDRESS,
     PATIENCE,
     SECRETS,
     SOON,
@@ -176,6 +178,7 @@ class Managers:
             ":11434": f":{self.port}",
             "port 8404": f"port {self.metrics}",
             ":8406": f":{health}",
+            "client-fin 30s": "client-fin 1s",
         }.items():
             text = text.replace(old, new)
         (folder / "haproxy.cfg").write_text(text)
@@ -242,6 +245,35 @@ def test_the_next_gateway_answers_when_the_first_one_dies_and_gives_back_without
         assert second.at_work == [1]
         second.doubles[0].second.set()
         assert '"done": true' in running.result().text
+
+
+def refused(managers: Managers) -> socket.socket:
+    """A connection of somebody else's that is answered, and whose end he does not heed."""
+    one = socket.create_connection(("127.0.0.1", managers.doors[0]), PATIENCE, (OTHERS_ADDRESS, 0))
+    one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return one
+
+
+def test_one_address_has_no_more_of_a_door_than_of_a_gateway(
+    managers: Managers, mine: list[socket.socket]
+) -> None:
+    most = managers.gateways[0].settings.gateway_source_connections
+    mine += [refused(managers) for _ in range(most)]
+    assert {status(one) for one in mine} == {401}
+    with refused(managers) as one, pytest.raises(ConnectionResetError):
+        status(one)
+    with managers.client(0) as other:
+        assert managers.behind(other) == "gateway"
+
+
+def test_a_door_keeps_nobody_who_does_not_heed_the_end(
+    managers: Managers, mine: list[socket.socket]
+) -> None:
+    held = Path(f"/proc/{managers.processes[0].process.pid}/fd")
+    before = len(list(held.iterdir()))
+    mine += [refused(managers) for _ in range(30)]
+    assert {status(one) for one in mine} == {401}
+    until(lambda: len(list(held.iterdir())) < before + 10)  # its own look-ups and checks come and go
 
 
 def test_a_gateway_that_hangs_is_passed_over_and_the_last_one_takes_all(managers: Managers) -> None:
