@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from ollama_stack.stack.cluster import members, stack
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     PATIENCE,
+    PATIENT,
     SECRETS,
     SOON,
     TOKENS,
@@ -164,6 +166,7 @@ class Managers:
         moved = {
             "    bind :11434": f"    bind {NAMES[name]}:{self.port}",
             "    bind :8404": f"    bind {NAMES[name]}:{self.metrics}\n    bind :8404",
+            **PATIENT,
         }
         return Cluster(folder, 1, moved=moved)
 
@@ -264,6 +267,24 @@ def test_one_address_has_no_more_of_a_door_than_of_a_gateway(
         status(one)
     with managers.client(0) as other:
         assert managers.behind(other) == "gateway"
+
+
+def silent(managers: Managers, door: int) -> socket.socket:
+    address = ("127.0.0.1", managers.doors[door])
+    return socket.create_connection(address, PATIENCE, (OTHERS_ADDRESS, 0))
+
+
+def test_who_fills_his_part_of_a_gateway_by_several_doors_moves_nobody_to_another(
+    managers: Managers, mine: list[socket.socket]
+) -> None:
+    first = managers.gateways[0]
+    most = first.settings.gateway_source_connections
+    mine += [silent(managers, 0) for _ in range(most)]
+    until(lambda: f"conn_cur={most}" in first.source(OTHERS_ADDRESS))
+    for _ in range(10):
+        with silent(managers, 1) as one, suppress(ConnectionResetError):
+            assert status(one) == 0
+    assert managers.asked() == ["gateway"] * 2
 
 
 def test_a_door_keeps_nobody_who_does_not_heed_the_end(
