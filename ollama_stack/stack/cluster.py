@@ -19,6 +19,11 @@ from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
 MANAGERS = 3  # of them one may die; they are one where hosts are fewer
+DOOR = {
+    "connections": 800,
+    "crowded": 650,
+    "few": 20,
+}  # at one; where so many are, an address opens few
 POOL = "10.213.0.0/16"  # of the networks between the hosts; Docker's own is all of 10.0.0.0/8
 # What one host of a cluster may have otherwise than another, and what one profile may.
 OF_A_HOST = frozenset({"cluster_address", "audit_waivers"})
@@ -127,7 +132,7 @@ def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "
     configs |= {
         CONFIG: haproxy_config(settings, settings.cluster, served),
         "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
-            s=settings, gateways=services, port=GATEWAY.port, metrics=METRICS
+            s=settings, gateways=services, port=GATEWAY.port, metrics=METRICS, **DOOR
         ),
         "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
             s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)

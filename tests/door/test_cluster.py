@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +15,14 @@ import pytest
 from ollama_stack.config import tokens
 from ollama_stack.stack.cluster import members, stack
 from tests.door.conftest import (
-    PATIENCE,
     SECRETS,
-    SOON,
     TOKENS,
     Door,
-    bearer,
-    question,
     status,
     until,
 )
 from tests.door.double import Double, Handler
-from tests.door.haproxy import Process, free_ports, unpacked
-from tests.door.names import Names
+from tests.door.haproxy import free_ports, unpacked
 from tests.unit.conftest import group_data
 
 DIGESTS = {tokens.digest(secret): name for name, secret in SECRETS.items()}
@@ -139,122 +132,3 @@ def test_nobody_changes_models_through_the_gateway(cluster: Cluster) -> None:
     answer = cluster.ask("/api/pull", who="admin")
     assert answer.status_code == 403
     assert "the models of a cluster are its deploy's affair" in answer.text
-
-
-NAMES = {"gateway": "127.0.0.2", "gateway-2": "127.0.0.3", "gateway-3": "127.0.0.4"}
-
-
-class Managers:
-    """A gateway each, with a host of its own behind it, and two doors that know them by name."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port, self.metrics, dns, *self.doors = free_ports(5)
-        self.names = Names(dns, dict(NAMES))
-        self.gateways = [self.gateway(name) for name in NAMES]
-        self.processes = [self._door(dns, port) for port in self.doors]
-        until(lambda: self.asked() == ["gateway"] * 2)
-
-    def gateway(self, name: str) -> Cluster:
-        """At the name's address."""
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        moved = {
-            "    bind :11434": f"    bind {NAMES[name]}:{self.port}",
-            "    bind :8404": f"    bind {NAMES[name]}:{self.metrics}\n    bind :8404",
-        }
-        return Cluster(folder, 1, moved=moved)
-
-    def _door(self, dns: int, port: int) -> Process:
-        folder, (health,) = self.folder / f"door-{port}", free_ports(1)
-        folder.mkdir()
-        text = files(3)["door.cfg"]
-        for old, new in {
-            ":53": f":{dns}",
-            "127.0.0.11": "127.0.0.1",
-            "bind :11434": f"bind 127.0.0.1:{port}",
-            ":11434": f":{self.port}",
-            "port 8404": f"port {self.metrics}",
-            ":8406": f":{health}",
-        }.items():
-            text = text.replace(old, new)
-        (folder / "haproxy.cfg").write_text(text)
-        return Process(unpacked(), folder, port)
-
-    def client(self, door: int, seconds: float = PATIENCE) -> httpx.Client:
-        """Somebody who asks at a door, and would keep the connection."""
-        url = f"http://127.0.0.1:{self.doors[door]}"
-        return httpx.Client(base_url=url, timeout=seconds, trust_env=False, headers=bearer("one"))
-
-    def behind(self, client: httpx.Client) -> str:
-        """Whose gateway answers."""
-        before = self._counts()
-        answer = client.post("/api/generate", json=question())
-        assert answer.status_code == 200, answer.text
-        counts = zip(NAMES, before, self._counts(), strict=True)
-        return next(name for name, old, new in counts if old != new)
-
-    def _counts(self) -> list[int]:
-        came = [gateway.doubles[0].came for gateway in self.gateways]
-        return [sum(path == "/api/generate" for path, *_ in one) for one in came]
-
-    def asked(self, seconds: float = PATIENCE) -> list[str]:
-        """Which gateway answers, at each door."""
-        found = []
-        for door in range(len(self.doors)):
-            with self.client(door, seconds) as client:
-                found.append(self.behind(client))
-        return found
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.end()
-        for gateway in self.gateways:
-            gateway.end()
-        self.names.end()
-
-
-@pytest.fixture
-def managers(tmp_path: Path) -> Iterator[Managers]:
-    there = Managers(tmp_path)
-    yield there
-    there.end()
-
-
-def test_the_next_gateway_answers_when_the_first_one_dies_and_gives_back_without_a_cut(
-    managers: Managers,
-) -> None:
-    first, second, _ = managers.gateways
-    first.end()
-    begun = time.monotonic()
-    assert managers.asked() == ["gateway-2"] * 2
-    assert time.monotonic() - begun < SOON
-    with managers.client(0) as keeps, managers.client(1) as slow, ThreadPoolExecutor(1) as pool:
-        assert managers.behind(keeps) == "gateway-2"
-        second.doubles[0].second.clear()
-        running = pool.submit(
-            slow.post, "/api/generate", json=question(stream=True), headers=bearer("two")
-        )
-        until(lambda: second.at_work == [1])
-        managers.gateways[0] = managers.gateway("gateway")
-        until(lambda: managers.asked() == ["gateway"] * 2)
-        assert managers.behind(keeps) == "gateway"
-        assert second.at_work == [1]
-        second.doubles[0].second.set()
-        assert '"done": true' in running.result().text
-
-
-def test_a_gateway_that_hangs_is_passed_over_and_the_last_one_takes_all(managers: Managers) -> None:
-    first, second, _ = managers.gateways
-    second.end()
-    first.process.process.send_signal(signal.SIGSTOP)
-
-    def last() -> bool:
-        try:
-            return managers.asked(seconds=1) == ["gateway-3"] * 2
-        except httpx.TimeoutException:
-            return False
-
-    until(last)
-    first.process.process.send_signal(signal.SIGCONT)
-    until(lambda: managers.asked() == ["gateway"] * 2)
