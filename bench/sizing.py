@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from bench.change_impact import deploy, run
 from lab.second import LAYERS, QUICK
 from lab.tables import markdown, publish
 from ollama_stack.config.settings import Settings, read_settings
+from ollama_stack.containers import OLLAMA
 from ollama_stack.inventory import Target, read_inventory
 from ollama_stack.load.figures import Figures
 from ollama_stack.load.sizing import Speeds, expected
@@ -71,6 +73,8 @@ def main() -> None:
         found = list(rows(target, settings, speeds))
     finally:
         deploy()
+        forget = ("docker", "exec", OLLAMA.name, "ollama", "rm", QUICK, settings.pristine_model)
+        subprocess.run(forget, check=False)  # noqa: S603 no shell
     table = markdown(HEAD, [line for _, line in found])
     note = (
         f"\n{speeds.at:%Y-%m-%d}, {speeds.model}: {speeds.read:.1f} tok/s read ({1000 / speeds.reading(1000):.1f} where "
