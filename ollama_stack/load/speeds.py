@@ -62,8 +62,9 @@ def _crowded(target: Target, settings: Settings, speeds: Speeds) -> float:
         raise ValueError(OTHERS)
     whole = [answer for answer in answers if not answer.fault]
     if len(whole) < number / 2:  # a model may break off one that repeats itself
+        why = next((answer.fault for answer in answers if answer.fault), "the login ended early")
         raise ValueError(
-            f"{number - len(whole)} of {number} questions at once were not answered; look with status"
+            f"of {number} questions at once {number - len(whole)} were not answered ({why}); look with status"
         )
     seen = sum(_seconds(answer, "total") for answer in whole)
     return seen / sum(
