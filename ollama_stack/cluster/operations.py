@@ -155,7 +155,8 @@ def clear(state: State, host: Host, hosts: Sequence[Host], project: str) -> bool
         command = f"docker node demote {node} >/dev/null 2>&1; docker node rm --force {node} 2>&1"
         ok, output = run_now(state, host, StringCommand(command))
         if not ok:
-            return fail(host, f"cluster: {' '.join(output)}; run again")
+            why = f"cluster: {' '.join(output)}; on {host.name}, docker node rm --force {node}"
+            return fail(host, f"{why}, then run again")
     return True
 
 

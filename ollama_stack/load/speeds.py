@@ -39,19 +39,14 @@ UNSTEADY = "its figures contradict each other; measure while nothing else comput
 def measure(target: Target, settings: Settings) -> Speeds:
     """Seconds on most hosts, then a small class of two minutes; ValueError says why there are no figures."""
     few = {"num_predict": min(TOKENS, settings.model_num_predict), "temperature": 0}
-    alone = [
-        (text, few) for text in (SHORT, ENGLISH, RUSSIAN)
-    ]  # the first one has the model loaded
+    alone = [(text, few) for text in (SHORT, ENGLISH, RUSSIAN)]  # the first has the model loaded
     answers = _asked(target, settings, alone, [(SHORT, few)] * settings.ollama_num_parallel)
     found = _speeds(settings, answers)
     return found.model_copy(update={"crowded": _crowded(target, settings, found)})
 
 
 def _crowded(target: Target, settings: Settings, speeds: Speeds) -> float:
-    """By a small class, in which all places are taken; 1 where even that would take too long.
-
-    An engine looks at more than one answer's own text, and keeps what was read before: only a class shows it.
-    """
+    """How many times as long questions take in a small class as by the speeds; 1 where it would take too long."""
     most = longest(settings)
     number = min(CLASS, int(PERIOD * speeds.parallel / demand(speeds, most).together))
     if number < FEWEST:

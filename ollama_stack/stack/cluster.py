@@ -19,11 +19,7 @@ from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
 MANAGERS = 3  # of them one may die; they are one where hosts are fewer
-DOOR = {
-    "connections": 800,
-    "crowded": 650,
-    "few": 20,
-}  # at one; where so many are, an address opens few
+DOOR = {"connections": 800, "crowded": 650, "few": 20}  # beyond ``crowded`` an address has few
 POOL = "10.213.0.0/16"  # of the networks between the hosts; Docker's own is all of 10.0.0.0/8
 # What one host of a cluster may have otherwise than another, and what one profile may.
 OF_A_HOST = frozenset({"cluster_address", "audit_waivers"})

@@ -182,7 +182,7 @@ def locked(opened: Opener) -> Door:
 
 @pytest.fixture
 def patient(opened: Opener) -> Door:
-    """The same, for each test; whoever is silent there waits far longer than a test allows."""
+    """The same, for each test; it ends a silent client's connection long after a test is over."""
     return opened(PATIENT, app_enabled=True, **TOKENS)
 
 

@@ -62,7 +62,6 @@ def test_refusals_that_nobody_reads_hold_no_buffers(
 
 def test_pages_that_nobody_reads_hold_few_buffers(patient: Door, mine: list[socket.socket]) -> None:
     """With the refusals of the other door they were all."""
-    patient.app.large = b"x" * 5000
     flood(patient, patient.page, get("/static/style.css") * 1000, mine, 120)
     assert used(patient) < 400
     with patient.connect(patient.page) as one:

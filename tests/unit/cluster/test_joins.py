@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_join_that_failed_and_was_tried_again_leaves_nobody_to_wait_for(
     monkeypatch.setattr(operations, "node_of", lambda *_: NodeInfo(id="new"))
     monkeypatch.setattr(operations, "run_now", run_now)
     monkeypatch.setattr(operations, "fail", failed)
-    host = cast("Host", object())
+    host = cast("Host", SimpleNamespace(name="class-1"))
     assert operations.clear(cast("State", None), host, [host], "ollama") is done
     assert ran == ["docker node demote lost >/dev/null 2>&1; docker node rm --force lost 2>&1"]
-    assert faults == ([] if done else ["cluster: no; run again"])
+    way_out = "on class-1, docker node rm --force lost, then run again"
+    assert faults == ([] if done else [f"cluster: no; {way_out}"])
