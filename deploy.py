@@ -38,7 +38,7 @@ else:
     load_images(settings=settings)
     build_page(settings=settings)
     declared = release.declared_release(
-        settings, have_secrets(settings), have_certificate(settings, start.site)
+        settings, have_secrets(settings).tokens, have_certificate(settings, start.site)
     )
     release.stage_release(settings=settings, declared=declared)
     switched = release.switch_release(settings=settings, declared=declared)

@@ -3,11 +3,16 @@
 mirror = "http://172.17.0.1:5000"
 ollama_image = "ollama/ollama:0.9.3"
 gateway_image = "haproxy:3.0.11"
+app_image = "ollama-stack/app:0.1.0"
+app_base_image = "ollama-lab/python:3"  # unset app_image, and managers build the page on it
 model_name = "smollm2:135m"
 
 cluster = "lab"
 cluster_encrypted = False  # this machine's kernel has no AES-GCM
 ollama_bind = "0.0.0.0"
+app_enabled = True
+app_bind = "0.0.0.0"
+allow_unusual = ["app_bind"]  # http, but for the test that has https
 gateway_tokens = {"class": "env:LAB_CLASS_TOKEN"}
 gateway_answer_limit = "5m"
 ollama_keep_alive = "8m"

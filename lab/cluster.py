@@ -127,7 +127,7 @@ def settled(seconds: float = 300) -> None:
     listed = "docker service ls --format '{{.Replicas}}'"
     while True:
         counts = on(HOSTS[0], listed).split()
-        if len(counts) == 2 + len(HOSTS) and all(
+        if len(counts) == 2 + 2 * len(HOSTS) and all(
             len(set(count.split("/"))) == 1 for count in counts
         ):
             return

@@ -45,11 +45,12 @@ def tuned(threads: int) -> str:
     return f"docker exec $({LOCAL}) sh -c \"printf '{lines}' >/tmp/Modelfile && {create}\""
 
 
-# Controls of a host alone that a cluster's hosts are held to as well.
+# Some of the controls of a host alone that a cluster's hosts are held to as well.
 SHARED = {
     "OLS-805": Broken(
         doubles=says("docker", "haproxy?-v", "sed 's/^Status: .*/Status: unmaintained branch/'")
     ),
+    "OLS-1206": Broken(doubles=says("curl", ":8080/", "sed 's/^200$/503/'")),
 }
 CLUSTER = {
     "OLS-1401": Broken(doubles=says("docker", "LocalNodeState", "sed s/active/locked/")),

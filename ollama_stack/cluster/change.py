@@ -26,6 +26,8 @@ class Wanted:
     digest: str
     configs: dict[str, str]
     secrets: dict[str, str]
+    files: dict[str, str]
+    """Secrets whose text only the host that is asked has, by its paths."""
     record: dict[str, str]
     seconds: int
     """For the whole change."""
@@ -50,6 +52,9 @@ def change(state: State, host: Host, wanted: Wanted) -> bool:
         for name, text in texts.items():
             if name not in seen.names and not _made(state, host, wanted.project, kind, name, text):
                 return False
+    for name, path in wanted.files.items():
+        if name not in seen.names and not _made_from(state, host, wanted.project, name, path):
+            return False
     if not _applied(state, host, wanted.project, wanted.text):
         return False
     if fault := _settled(state, host, wanted):
@@ -69,6 +74,16 @@ def _made(
     command = StringCommand(f"docker {kind} create", *given, QuoteString(name), "- 2>&1")
     ok, output = run_now(state, host, command, stdin=text)
     return ok or fail(host, f"cluster: the {kind} {name} cannot be made: {' '.join(output)}")
+
+
+def _made_from(state: State, host: Host, project: str, name: str, path: str) -> bool:
+    """A secret whose text does not leave its host."""
+    label = QuoteString(f"ollama-stack={project}")
+    command = StringCommand(
+        "docker secret create --label", label, QuoteString(name), QuoteString(path), "2>&1"
+    )
+    ok, output = run_now(state, host, command)
+    return ok or fail(host, f"cluster: the secret {name} cannot be made: {' '.join(output)}")
 
 
 def _applied(state: State, host: Host, project: str, text: str) -> bool:
@@ -164,6 +179,6 @@ def go_back(state: State, host: Host, project: str, number: str, seconds: int) -
     record: dict[str, str] = {
         key: chosen.labels[key] for key in ("at", "by", "commit") if key in chosen.labels
     }
-    wanted = Wanted(project, chosen.text, chosen.digest, {}, {}, record, seconds)
+    wanted = Wanted(project, chosen.text, chosen.digest, {}, {}, {}, record, seconds)
     host.log(f"release {chosen.number} again")
     return change(state, host, wanted) and commit(state, host, wanted)

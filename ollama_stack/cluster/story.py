@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyinfra import host, inventory
-from pyinfra.api import Host, deploy
+from pyinfra.api import deploy
 from pyinfra.facts.docker import DockerContainer, DockerImage
 from pyinfra.facts.server import Which
 
@@ -25,8 +25,9 @@ from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.operations import lock, programs, smoke
 from ollama_stack.rules import refuse
 from ollama_stack.stack.certificates import names
-from ollama_stack.stack.cluster import POOL, Member, members, stack, together
+from ollama_stack.stack.cluster import POOL, Member, leader, members, stack, together
 from ollama_stack.stack.rendering import FOLDER
+from ollama_stack.tasks.app import build_page
 from ollama_stack.tasks.certificate import own_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.release import operator, record
@@ -46,7 +47,9 @@ def deploy_cluster(settings: Settings, site: str) -> None:
         operations.begun(name="Begin the cluster", place=place)
     seen = _seen(settings, place)
     operations.joined(name="Join the cluster", place=place, nodes=seen.nodes)
-    _have_the_model(settings=settings)
+    if place.rank:
+        build_page(settings=settings)
+    _have_the_model(settings=settings, manager=place.rank > 0)
     operations.labelled(name="Say what it is", place=place, nodes=seen.nodes)
     if host == place.leader:
         _run_the_stack(settings, there, seen, _certificate(settings, there, site))
@@ -84,14 +87,17 @@ def _several(names: list[str]) -> str:
     return f"{', '.join([*names[:SHOWN], *more])} {'are' if names[1:] else 'is'}"
 
 
-def _leader(there: list[Member]) -> Host:
-    return inventory.get_host(next(member.name for member in there if member.manager))
-
-
 def _place(settings: Settings, there: list[Member]) -> Place:
     own = next(member for member in there if member.name == host.name)
     address = settings.cluster_address or known(OwnAddress)
-    return Place(_leader(there), settings.ollama_project, own.profile, own.rank, address, POOL)
+    return Place(
+        inventory.get_host(leader(there)),
+        settings.ollama_project,
+        own.profile,
+        own.rank,
+        address,
+        POOL,
+    )
 
 
 def _refuse_what_cannot_be(settings: Settings) -> None:
@@ -147,8 +153,9 @@ def _seen(settings: Settings, place: Place) -> View:
 
 
 @deploy("Model")
-def _have_the_model(settings: Settings) -> None:
-    refs = (settings.ollama_image_ref, settings.gateway_image_ref)
+def _have_the_model(settings: Settings, manager: bool) -> None:
+    refs = [settings.ollama_image_ref, settings.gateway_image_ref]
+    refs += [settings.app_image_ref] if manager and settings.app_image else []
     operations.images(
         name="Pull the images",
         refs=refs,
@@ -189,13 +196,15 @@ def _certificate(settings: Settings, there: list[Member], site: str) -> str:
 
 def _run_the_stack(settings: Settings, there: list[Member], seen: View, certificate: str) -> None:
     """The first manager's: one stack for all, asked before it is called done."""
-    declared = stack(there, have_secrets(settings), certificate)
+    own = have_secrets(settings)
+    declared = stack(there, own.tokens, certificate, own.app)
     wanted = Wanted(
         settings.ollama_project,
         declared.text,
         declared.digest,
         declared.configs,
         declared.secrets,
+        declared.files,
         record(),
         _patience(settings, there),
     )
@@ -225,6 +234,8 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
         changed=changed.did_change,
         longest=settings.model_num_predict,
     )
+    if settings.app_enabled:
+        smoke.page(name="Smoke | Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)
     change.committed(name="Keep it as a release", wanted=wanted, seen=seen)
 
 

@@ -16,7 +16,7 @@ class ClusterSettings(BaseModel):
         "name of the cluster in which the host serves with others, at one address; empty: it serves alone",
         "ours; Docker Swarm",
         "",
-        rule="the page, TLS by ACME and `ollama_bind` of one address are for a host alone",
+        rule="TLS by ACME, `ollama_bind` and `app_bind` of one address are for a host alone",
     )
     cluster_address: NodeAddress = setting(
         "the host's address on the network of the cluster; empty: the one by which it goes out",

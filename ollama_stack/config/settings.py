@@ -38,11 +38,13 @@ from ollama_stack.config.types import (
     seconds,
     setting,
 )
-from ollama_stack.containers import APP, APP_MEMORY, GATEWAY, OLLAMA
+from ollama_stack.containers import APP, APP_MEMORY, DOOR_MEMORY, GATEWAY, OLLAMA
 from ollama_stack.page_image import built_name
 
 DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
+# Swarm asks an image's registry before each start: of what a host has built, one where none but root may listen.
+NOWHERE = "127.0.0.1:1"
 
 
 class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings):
@@ -319,9 +321,10 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
     @property
     def app_image_ref(self) -> str:
         """The app's image as the Docker engine is to pull it, or to call what it has built."""
-        return (
-            self.engine_name(self.app_image) if self.app_image else built_name(self.app_base_image)
-        )
+        if self.app_image:
+            return self.engine_name(self.app_image)
+        built = built_name(self.app_base_image)
+        return f"{NOWHERE}/{built}" if self.cluster else built
 
     @property
     def app_base_image_ref(self) -> str:
@@ -484,6 +487,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         """Memory limits of the declared containers, by compose service."""
         limits = {"ollama": self.ollama_memory}
         limits |= {"gateway": f"{self.gateway_memory}M"} if self.gateway_enabled else {}
+        limits |= {"door": DOOR_MEMORY} if self.cluster else {}
         return limits | ({"app": APP_MEMORY} if self.app_enabled else {})
 
     @property

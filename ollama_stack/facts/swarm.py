@@ -65,8 +65,11 @@ class InCluster(FactBase[ClusterHost]):
         )
 
 
-def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
-    """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first."""
+def troubles(seen: ClusterHost | None, ollama: str, *, page: bool = False) -> list[str]:
+    """What is wrong with a host whose own Ollama is the service ``ollama``, in words, the worst first.
+
+    ``page``: whether the cluster has one.
+    """
     if seen is None or seen.state not in ("active", "pending"):
         reason = f"its engine says {seen.state}" if seen else "its engine does not say"
         return [f"it is not in the cluster: {reason}; deploy"]
@@ -80,6 +83,8 @@ def troubles(seen: ClusterHost | None, ollama: str) -> list[str]:
         found.append(no_quorum("this host", seen.address))
     if seen.manager and not any("_gateway" in name for name in seen.containers):
         found.append("no gateway runs on this host, which takes over if the others die; deploy")
+    if page and seen.manager and not any("_app" in name for name in seen.containers):
+        found.append("no page runs on this host, which takes over if the others die; deploy")
     if "(healthy)" not in seen.containers.get(ollama, ""):
         found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
     found += [

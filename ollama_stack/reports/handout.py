@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import segno
 
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
+from ollama_stack.stack.cluster import leader, members
 from ollama_stack.stack.page import page_address, read_command
 from ollama_stack.stack.rendering import TEMPLATES
 
@@ -40,8 +41,8 @@ class Sheet(NamedTuple):
 
 
 def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
-    """A sheet by host, whose settings must be free of faults; ValueError if two had the same file."""
-    sheets = {target.name: _sheet(target) for target in targets}
+    """A sheet by host, or for a cluster; settings must be free of faults. ValueError if two had the same file."""
+    sheets = {target.name: _sheet(target) for target in _speaking(list(targets))}
     owners: dict[str, str] = {}
     for name, sheet in sheets.items():
         if (other := owners.setdefault(sheet.file, name)) != name:
@@ -49,6 +50,15 @@ def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
                 f"handout: {other} and {name} would both have {sheet.file}; take one at a time (--limit)"
             )
     return sheets
+
+
+def _speaking(targets: Sequence[Target]) -> Iterator[Target]:
+    """The hosts that serve alone, and of a cluster the first manager: that one has the teacher's token as a file."""
+    hosts = {target.name: (target.groups, target.data) for target in targets}
+    for target in targets:
+        cluster = target.data.get("cluster")
+        if not cluster or target.name == leader(members(hosts, cluster)):
+            yield target
 
 
 def _sheet(target: Target) -> Sheet:

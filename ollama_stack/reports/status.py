@@ -138,7 +138,7 @@ def look_at(target: Target, asked: Sequence[Wanted]) -> dict[Any, Any]:
 def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> HostStatus:
     """A host of a cluster: whether it is in, and what of the cluster's runs on it; the figures are the gateway's."""
     own = f"{settings.ollama_project}_ollama-{profile_of(target.groups)}"
-    wrong = troubles(seen, own)
+    wrong = troubles(seen, own, page=settings.app_enabled)
     healthy = seen is not None and "(healthy)" in seen.containers.get(own, "")
     if seen is not None and seen.manager:
         healthy = healthy and seen.answers

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -13,13 +14,28 @@ import yaml
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import seconds
-from ollama_stack.containers import ALIVE, CONFIG, GATEWAY, INSIDE, METRICS, OLLAMA, PROGRAMS
+from ollama_stack.containers import (
+    ALIVE,
+    APP,
+    CONFIG,
+    DOOR_MEMORY,
+    GATEWAY,
+    INSIDE,
+    METRICS,
+    OLLAMA,
+    PROGRAMS,
+)
 from ollama_stack.stack.rendering import FOLDER, TEMPLATES, haproxy_config
 
 Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
+SHORT = 12  # digits of a digest in a name
 MANAGERS = 3  # of them one may die; they are one where hosts are fewer
-DOOR = {"connections": 800, "crowded": 650, "few": 20}  # beyond ``crowded`` an address has few
+DOOR = {
+    "connections": 800,
+    "crowded": 650,
+    "few": 20,
+}  # of each port; beyond ``crowded`` an address has few
 POOL = "10.213.0.0/16"  # of the networks between the hosts; Docker's own is all of 10.0.0.0/8
 # What one host of a cluster may have otherwise than another, and what one profile may.
 OF_A_HOST = frozenset({"cluster_address", "audit_waivers"})
@@ -67,6 +83,8 @@ class Stack:
     text: str
     configs: dict[str, str]
     secrets: dict[str, str]
+    files: dict[str, str]
+    """Secrets whose text only the first manager has, by its paths."""
 
     @property
     def digest(self) -> str:
@@ -93,9 +111,14 @@ def members(hosts: Hosts, cluster: str) -> list[Member]:
     ]
 
 
-def gateways(managers: int) -> list[str]:
-    """The services of the stack of which each is a manager's gateway, by rank."""
-    return [GATEWAY.service, *(f"{GATEWAY.service}-{rank}" for rank in range(2, managers + 1))]
+def leader(there: Sequence[Member]) -> str:
+    """The first manager's name: a run asks that one, and it has the page's secrets as files."""
+    return next(member.name for member in there if member.manager)
+
+
+def by_rank(service: str, managers: int) -> list[str]:
+    """The services of the stack of which each is a manager's, by rank."""
+    return [service, *(f"{service}-{rank}" for rank in range(2, managers + 1))]
 
 
 def pools(there: Sequence[Member]) -> list[Pool]:
@@ -117,18 +140,29 @@ def together(there: Sequence[Member]) -> Settings:
     return there[0].settings.model_copy(update=places)
 
 
-def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "") -> Stack:
+def stack(
+    there: Sequence[Member],
+    digests: dict[str, str],
+    certificate: str = "",
+    app_secrets: Mapping[str, str] = MappingProxyType({}),
+) -> Stack:
     """The stack of a cluster; ``digests``: names of the tokens by their SHA-256.
 
-    ``certificate``: PEM of the site's own authority; a ready one is read here.
+    ``certificate``: PEM of the site's own authority; a ready one is read here. ``app_secrets``: SHA-256 of the
+    files with them, by name.
     """
     settings, served = together(there), pools(there)
-    services = gateways(sum(member.manager for member in there))
+    managers = sum(member.manager for member in there)
+    services = by_rank(GATEWAY.service, managers)
     configs = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
     configs |= {
         CONFIG: haproxy_config(settings, settings.cluster, served),
         "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
-            s=settings, gateways=services, port=GATEWAY.port, metrics=METRICS, **DOOR
+            s=settings,
+            gateways=services,
+            ports=[GATEWAY.port, *([APP.port] if settings.app_enabled else [])],
+            metrics=METRICS,
+            **DOOR,
         ),
         "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
             s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)
@@ -137,14 +171,14 @@ def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "
     secrets = {"tokens.map": "".join(f"{key} {name}\n" for key, name in digests.items())}
     if settings.gateway_has_tls:
         secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
-    named = {
-        name: f"{settings.ollama_project}_{name}_{_short(text)}"
-        for name, text in (configs | secrets).items()
-    }
+    marks = {name: _short(text) for name, text in (configs | secrets).items()}
+    marks |= {name: digest[:SHORT] for name, digest in app_secrets.items()}
+    named = {name: f"{settings.ollama_project}_{name}_{mark}" for name, mark in marks.items()}
     text = TEMPLATES.get_template("cluster/stack.yml.j2").render(
         **{"s": settings, "pools": served, "named": named, "configs": configs, "secrets": secrets},
         **{"gateway": GATEWAY, "ollama": OLLAMA, "inside": INSIDE, "config": CONFIG},
-        **{"programs": PROGRAMS, "alive": ALIVE, "gateways": services},
+        **{"programs": PROGRAMS, "alive": ALIVE, "gateways": services, "door_memory": DOOR_MEMORY},
+        **{"app": APP, "apps": by_rank(APP.service, managers), "app_secrets": app_secrets},
         answer_seconds=seconds(settings.gateway_answer_limit),
     )
     yaml.safe_load(text)
@@ -152,6 +186,7 @@ def stack(there: Sequence[Member], digests: dict[str, str], certificate: str = "
         text,
         {named[name]: body for name, body in configs.items()},
         {named[name]: body for name, body in secrets.items()},
+        {named[name]: f"{settings.app_dir}/{name}" for name in app_secrets},
     )
 
 
@@ -161,7 +196,7 @@ def _prompt(settings: Settings) -> str:
 
 
 def _short(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12]
+    return sha256(text.encode()).hexdigest()[:SHORT]
 
 
 def cluster_faults(hosts: Hosts) -> dict[str, list[str]]:
@@ -202,8 +237,6 @@ def _alone(settings: Settings) -> Iterator[str]:
     """What only a host that serves alone can have."""
     if not settings.gateway_enabled:
         yield "gateway_enabled: a cluster is behind its gateway; set gateway_enabled = True"
-    if settings.app_enabled:
-        yield "app_enabled: the page is for a host alone; set app_enabled = False"
     if settings.models[1:]:
         yield f"models: a cluster has one, and {settings.models[1]} is more; leave only {settings.model_name}"
     if settings.bundle:
@@ -216,11 +249,13 @@ def _alone(settings: Settings) -> Iterator[str]:
             "gateway_tls: acme is for a host alone; set gateway_tls = own, or gateway_tls_cert, the certificate of "
             "the cluster's address"
         )
-    if settings.ollama_bind != "0.0.0.0":  # noqa: S104 compared, not bound
-        yield (
-            f"ollama_bind: a cluster's managers publish on all their addresses, and not on {settings.ollama_bind} "
-            "alone; set ollama_bind = 0.0.0.0"
-        )
+    for name in ("ollama_bind", *(["app_bind"] if settings.app_enabled else [])):
+        bind = getattr(settings, name)
+        if bind != "0.0.0.0":  # noqa: S104 compared, not bound
+            yield (
+                f"{name}: a cluster's managers publish on all their addresses, and not on {bind} alone; "
+                f"set {name} = 0.0.0.0"
+            )
 
 
 def _difference(one: Settings, other: Settings, allowed: frozenset[str]) -> str:

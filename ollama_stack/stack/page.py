@@ -39,6 +39,9 @@ def page_address(settings: Settings, reached: str) -> PageAddress:
     address = reached if ip_address(settings.app_bind).is_unspecified else settings.app_bind
     if settings.app_hosts and address not in settings.app_hosts:
         address = settings.app_hosts[0]
+    named = [*settings.app_hosts, *settings.gateway_tls_names] if settings.cluster else []
+    if named:  # of all managers, whoever of them is dead
+        address = named[0]
     if settings.gateway_tls == "acme" and address not in settings.gateway_tls_names:
         address = settings.gateway_tls_names[0]
     if address.startswith("@") or _is_loopback(address):

@@ -15,7 +15,9 @@ from tests.audit.test_exposure import listening, published
 from tests.audit.test_hardening import owned
 from tests.audit.test_service import has_image, healthy, let_in, networks, runs
 
-APP_LOG = f"docker logs --tail 50 {APP}; then {DEPLOY}"
+APP_LOG = (
+    f"docker logs --tail 50 {APP}, of a cluster: docker service logs ollama_app; then {DEPLOY}"
+)
 PAGE = "OLS-1206"  # what everything at the students' door depends on
 POLICY = {
     *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'"),
@@ -217,6 +219,8 @@ def test_the_app_tells_the_model_the_declared_words_first(live: Live) -> Finding
 def _declared(live: Live) -> None:
     if not live.settings.app_enabled:
         raise NotApplicable("app_enabled is False")
+    if live.settings.cluster and not live.manager:
+        raise NotApplicable("the managers have the page")
 
 
 def _door(

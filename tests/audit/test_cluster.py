@@ -95,7 +95,9 @@ def test_only_the_declared_port_is_published(live: Live) -> Finding:
     """Ollama itself has no lock; the gateway alone may be reached, and the routing mesh opens every host."""
     output = live.ask("docker ps --filter label=com.docker.swarm.service.id --format '{{.Ports}}'")
     found = sorted(set(re.findall(r":(\d+)->", output.text)))
-    expected = [str(live.settings.ollama_port)] if live.manager else []
+    settings = live.settings
+    ports = [settings.ollama_port, *([settings.app_port] if settings.app_enabled else [])]
+    expected = sorted(map(str, ports)) if live.manager else []
     return output.reading(found, output.text).equals(
         expected, lambda ports: ", ".join(ports) or "no port"
     )
@@ -226,7 +228,11 @@ def test_the_host_has_no_swap(live: Live) -> Finding:
 
 
 @control(
-    *("OLS-1415", "Every manager runs a gateway and a door, and they are healthy", "high"),
+    *(
+        "OLS-1415",
+        "Every manager runs a gateway, a door and the page, if there is one; and they are healthy",
+        "high",
+    ),
     reference=ADMIN,
 )
 def test_a_manager_runs_a_gateway(live: Live) -> Finding:
@@ -237,7 +243,8 @@ def test_a_manager_runs_a_gateway(live: Live) -> Finding:
     form = '{{.Label "com.docker.swarm.service.name"}} {{.Status}}'
     output = live.ask(f"docker ps --filter {label} --format '{form}'")
     healthy = [line.split()[0] for line in output.text.splitlines() if "(healthy)" in line]
-    parts = {live.service(part) for part in ("gateway", "door")}
+    page = ["app"] if live.settings.app_enabled else []
+    parts = {live.service(part) for part in ("gateway", "door", *page)}
     found = {name for name in parts if any(one.startswith(name) for one in healthy)}
     return output.reading(", ".join(sorted(found)) or "none", output.text).equals(
         ", ".join(sorted(parts))

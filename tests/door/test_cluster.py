@@ -27,12 +27,13 @@ from tests.unit.conftest import group_data
 
 DIGESTS = {tokens.digest(secret): name for name, secret in SECRETS.items()}
 OWN = TOKENS | {"cluster": "school", "ollama_bind": "0.0.0.0"}
+PAGE = {"app_enabled": True, "app_bind": "0.0.0.0"}
 PARALLEL, QUEUE = 2, 10  # of a host of profile low
 
 
-def files(hosts: int) -> dict[str, str]:
+def files(hosts: int, own: dict[str, object] | None = None) -> dict[str, str]:
     """The files of a gateway of so many hosts, by the names that the container has them by."""
-    data = group_data("all", "low") | OWN
+    data = group_data("all", "low") | OWN | (own or {})
     there = members({f"host-{n}": (["low"], data) for n in range(hosts)}, "school")
     made = stack(there, DIGESTS)
     return {name.split("_")[1]: text for name, text in (made.configs | made.secrets).items()}
@@ -86,9 +87,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     there.end()
 
 
+@pytest.mark.parametrize("own", [{}, PAGE], ids=["no page", "page"])
 @pytest.mark.parametrize("hosts", [1, 3])
-def test_haproxy_has_nothing_to_say_against_it(hosts: int, tmp_path: Path) -> None:
-    for name, text in files(hosts).items():
+def test_haproxy_has_nothing_to_say_against_it(
+    hosts: int, own: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP", "app-2")
+    for name, text in files(hosts, own).items():
         # Docker's DNS alone knows the hosts' names, and HAProxy is told to start without them.
         (tmp_path / name).write_text(text.replace("/usr/local/etc/haproxy", str(tmp_path)))
     for config in ("haproxy.cfg", "door.cfg"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 import ssl
 from collections.abc import Callable, Iterator
@@ -17,11 +18,15 @@ from lab import cluster, cluster_faults
 from lab.cluster import BYSTANDER, HOSTS, TOKEN, address, class_at_work, deploy, on, settled
 from lab.cluster_mutations import CLUSTER, SHARED, Broken
 from lab.fleet import MEMBERS, Member
+from lab.images import PYTHONS
+from ollama_stack.config.settings import NOWHERE
 from ollama_stack.inventory import read_inventory
+from ollama_stack.page_image import built_name
 from tests.audit.controls import specs
 from tests.audit.looking import look
 from tests.lab.conftest import ACTIONS, ROOT, Done, run, until
 from tests.lab.test_audit import audit, with_status
+from tests.lab.test_built_page import BASE
 from tests.lab.test_hosts import bare
 
 CLASS = "0123456789abcdef0123456789abcdef"
@@ -30,6 +35,12 @@ CLASS = "0123456789abcdef0123456789abcdef"
 @pytest.fixture(autouse=True)
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN, CLASS)
+
+
+def page(member: Member) -> int:
+    """The status of an answer to a student who asks on the page at a manager's address."""
+    url = f"http://{address(member)}:8080/api/ask"
+    return httpx.post(url, json={"prompt": "hi", "max_tokens": 1}, timeout=60).status_code
 
 
 @pytest.mark.long("two servers from bare: packages, images, models")
@@ -43,6 +54,7 @@ def test_two_bare_servers_answer_at_one_address(tmp_path: Path) -> None:
         with class_at_work(4, MEMBERS[1:2]) as seen:
             pass
         assert seen.count(200) == len(seen.rows) > 4
+        assert page(MEMBERS[1]) == 200
         asked = f"docker logs $({cluster.LOCAL}) 2>&1 | grep -c 'POST .*/api/generate'"
         assert all(int(on(member, asked)) for member in MEMBERS[:2])
 
@@ -90,6 +102,7 @@ def test_every_manager_s_address_answers_and_a_second_run_changes_nothing() -> N
     with class_at_work(3, HOSTS) as seen:
         done = deploy("--json")
     assert seen.count(200) == len(seen.rows) > 0
+    assert [page(member) for member in HOSTS] == [200] * 3
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]["operations"]
     assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS
@@ -150,6 +163,7 @@ def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
     settled()
     with class_at_work(where=(BYSTANDER,)) as seen:
         begun = cluster_faults.gateway_host_killed()
+        assert page(BYSTANDER) == 200
     # Swarm alone takes 21 s and more to have a gateway elsewhere; docs/cluster.md has what was measured.
     assert seen.served_after(begun) < 15
     assert seen.failed <= 5  # the class, whose questions it had
@@ -157,6 +171,18 @@ def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
         cluster_faults.gateway_host_back()
         settled()
     assert seen.failed == seen.count(503) == 0
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+def test_managers_build_the_page_that_no_registry_has() -> None:
+    python = PYTHONS[platform.freedesktop_os_release()["VERSION_CODENAME"]]
+    done = deploy("--data", "app_image=", "--data", f"app_base_python={python}")
+    assert done.returncode == 0, done.stderr
+    image = "docker ps --filter name=ollama_app --format '{{.Image}}'"
+    assert {on(member, image) for member in HOSTS} == {f"{NOWHERE}/{built_name(BASE)}"}
+    assert [page(member) for member in HOSTS] == [200] * 3
+    assert deploy().returncode == 0
 
 
 @pytest.mark.usefixtures("servers")

@@ -142,6 +142,13 @@ def test_the_file_is_named_after_the_host_and_stays_in_its_folder(name: str, fil
     assert make_sheets([target(name)])[name].file == file
 
 
+def test_a_cluster_has_one_sheet_with_its_own_address_and_the_first_manager_s_token() -> None:
+    own = {"cluster": "school", "app_hosts": ["ai.school.example"]}
+    sheets = make_sheets([target(name, **own) for name in ("a", "b", "c")])
+    assert list(sheets) == ["a"]
+    assert "ai.school.example:8080" in sheets["a"].text
+
+
 def test_two_hosts_never_share_a_file() -> None:
     with pytest.raises(ValueError, match=r"a_b and a/b would both have a_b\.html; take one at a"):
         make_sheets([target("a_b"), target("a/b")])

@@ -110,9 +110,9 @@ def test_nothing_is_published_but_the_door_on_each_manager_past_the_mesh() -> No
     assert services["door"]["ports"] == [{"target": 11434, "published": 11434, "mode": "host"}]
 
 
-@pytest.mark.parametrize("service", ["ollama-low", "gateway", "gateway-2", "door"])
+@pytest.mark.parametrize("service", ["ollama-low", "gateway", "gateway-2", "door", "app", "app-2"])
 def test_no_container_can_gain_anything(service: str) -> None:
-    declared = yaml.safe_load(made().text)["services"][service]
+    declared = yaml.safe_load(with_a_page().text)["services"][service]
     assert declared["read_only"]
     assert declared["cap_drop"] == ["ALL"]
     assert "--no-new-privs" in declared.get("entrypoint", declared["command"])
@@ -175,7 +175,7 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
     [
         (
             {"app_enabled": True},
-            "app_enabled: the page is for a host alone; set app_enabled = False",
+            "app_bind: a cluster's managers publish on all their addresses, and not on 127.0.0.1 alone; set app_bind =",
         ),
         ({"gateway_tls": "acme"}, "gateway_tls: acme is for a host alone; set gateway_tls = own"),
         ({"ollama_bind": "127.0.0.1"}, "ollama_bind: a cluster's managers publish on all their"),
@@ -184,6 +184,65 @@ def test_hosts_of_one_profile_have_the_same_limits() -> None:
 def test_what_is_for_a_host_alone_is_refused(own: dict[str, Any], message: str) -> None:
     hosts = {name: host("low", **own) for name in "abc"}
     assert cluster_faults(hosts)["a"][0].startswith(message)
+
+
+PAGE = {"app_enabled": True, "app_bind": "0.0.0.0", "gateway_tls": "own"}
+APP_SECRETS = {"cookie.key": "a" * 64, "gateway.token": "b" * 64, "teacher.token": "c" * 64}
+
+
+def with_a_page() -> Stack:
+    hosts = {name: (groups, data | PAGE) for name, (groups, data) in four().items()}
+    assert not cluster_faults(hosts)
+    return stack(members(hosts, "school"), DIGESTS, "the certificate", APP_SECRETS)
+
+
+def test_each_manager_has_a_page_that_asks_its_own_gateway() -> None:
+    services = yaml.safe_load(with_a_page().text)["services"]
+    for rank, suffix in enumerate(("", "-2", "-3"), 1):
+        page, gateway = services[f"app{suffix}"], services[f"gateway{suffix}"]
+        assert f"OLLAMA_HOST=http://gateway{suffix}:11435" in page["environment"]
+        assert "OLLAMA_MAX_QUEUE=50" in page["environment"]
+        assert gateway["environment"] == [f"APP=app{suffix}"]
+        placement = page["deploy"]["placement"]["constraints"]
+        assert placement == ["node.role == manager", f"node.labels.gateway == {rank}"]
+        assert page["deploy"]["resources"]["limits"] == {
+            **{"memory": "256M", "cpus": "1.0"},
+            "pids": 76 + 2 * 10 + 32,
+        }
+    assert not any(name.startswith("app") for name in yaml.safe_load(made().text)["services"])
+
+
+def test_no_registry_gives_the_page_that_a_manager_builds() -> None:
+    page = yaml.safe_load(with_a_page().text)["services"]["app"]
+    assert page["image"].startswith("127.0.0.1:1/ollama-stack/app:")
+
+
+def test_the_page_s_port_is_the_door_s_too_and_leads_to_the_same_gateways() -> None:
+    there = with_a_page()
+    ports = yaml.safe_load(there.text)["services"]["door"]["ports"]
+    assert [(port["published"], port["mode"]) for port in ports] == [
+        (11434, "host"),
+        (8080, "host"),
+    ]
+    door = text_of("door.cfg", there)
+    servers = re.findall(r"server-template (\S+) 2 \S+:8080 (backup )?check port 8404", door)
+    assert servers == [("gateway-", ""), ("gateway-2-", "backup "), ("gateway-3-", "backup ")]
+    assert "bind :8080 accept-proxy ssl crt" in text_of("haproxy.cfg", there)
+    assert 'server app "${APP}:8080"' in text_of("haproxy.cfg", there)
+
+
+def test_the_page_s_secrets_are_files_of_the_first_manager_by_their_content() -> None:
+    there = with_a_page()
+    assert there.files == {
+        f"ollama_{name}_{digest[:12]}": f"/opt/ollama/app/{name}"
+        for name, digest in APP_SECRETS.items()
+    }
+    declared = yaml.safe_load(there.text)
+    given = declared["services"]["app-2"]["secrets"]
+    assert {one["target"] for one in given} == {f"/run/secrets/app/{name}" for name in APP_SECRETS}
+    assert {one["uid"] for one in given} == {"10001"}
+    names = {one["name"] for one in declared["secrets"].values()}
+    assert set(there.files) < names
 
 
 def test_an_even_number_of_managers_is_refused() -> None:
