@@ -27,7 +27,7 @@ from tests.audit.looking import look
 from tests.lab.conftest import ACTIONS, ROOT, Done, run, until
 from tests.lab.test_audit import audit, with_status
 from tests.lab.test_built_page import BASE
-from tests.lab.test_hosts import bare
+from tests.lab.test_hosts import DEPLOY, bare
 
 CLASS = "0123456789abcdef0123456789abcdef"
 
@@ -183,6 +183,40 @@ def test_managers_build_the_page_that_no_registry_has() -> None:
     assert {on(member, image) for member in HOSTS} == {f"{NOWHERE}/{built_name(BASE)}"}
     assert [page(member) for member in HOSTS] == [200] * 3
     assert deploy().returncode == 0
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
+def test_a_worker_is_a_line_more_and_a_line_less(tmp_path: Path) -> None:
+    settled()
+    worker, inventory = MEMBERS[3], tmp_path / "lab_cluster.py"
+    line = f'low = [\n    ("{worker.name}", {{**_ssh, "ssh_port": {worker.port}}}),'
+    last = (ROOT / cluster.INVENTORY).read_text().rpartition("low = [")
+    inventory.write_text(
+        f"managers = {[host.name for host in HOSTS]}\n".join((last[0], line + last[2]))
+    )
+    made = run("env", "HOSTS=4", *DEPLOY[:2], "inventories/lab.py", "lab/hosts.py")
+    assert made.returncode == 0, made.stderr
+    try:
+        with class_at_work() as seen:
+            done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
+        assert done.returncode == 0, done.stderr
+        assert seen.failed == seen.count(503) == 0
+        answers = f"docker logs $({cluster.LOCAL}) 2>&1 | grep -c 'POST .*/api/generate'"
+        with class_at_work():
+            pass
+        assert int(on(worker, answers)) > 1  # the first is its health check's
+        assert page(HOSTS[2]) == 200
+        _, report = audit(str(inventory), tmp_path)
+        assert not with_status(report, "finding", "error")
+        with class_at_work() as seen:
+            done = deploy()
+        assert done.returncode == 0, done.stderr
+        assert seen.failed == seen.count(503) == 0
+        assert len(on(HOSTS[0], "docker node ls --quiet").split()) == len(HOSTS)
+        assert on(worker, "docker volume ls --quiet") == "ollama_ollama_data"
+    finally:
+        run("docker", "rm", "--force", "--volumes", worker.container)
 
 
 @pytest.mark.usefixtures("servers")
