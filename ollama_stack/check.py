@@ -34,6 +34,11 @@ class Checked:
         """The servers' names, in the inventory's order."""
         return [target.name for target in self.targets]
 
+    @property
+    def hosts(self) -> Hosts:
+        """Groups and data of the servers, by name."""
+        return {target.name: (target.groups, target.data) for target in self.targets}
+
     def refuse(self) -> None:
         """ValueError with every fault, if there is one."""
         wrong = {

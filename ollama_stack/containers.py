@@ -35,7 +35,8 @@ METRICS, RUNTIME, ALIVE = (
     8405,
     8406,
 )  # the gateway's: Prometheus; HAProxy's own API; its health
-APP_MEMORY = DOOR_MEMORY = "256M"  # a door: of a cluster's managers
+APP_MEMORY = "256M"
+DOOR_MEMORY = "256M"  # of a manager's door, in a cluster
 
 CONFIG = "haproxy.cfg"
 PROGRAMS = ("door.lua", "messages.lua", "schema.lua", "checks.lua", "json.lua", "room.lua")

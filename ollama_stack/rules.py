@@ -18,7 +18,8 @@ from ollama_stack.config import acme, page, tokens
 from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import size_bytes
 from ollama_stack.misplaced import file_faults, inventory_faults, login_faults, near, no_such
-from ollama_stack.stack.cluster import Hosts, cluster_faults
+from ollama_stack.stack.cluster import Hosts
+from ollama_stack.stack.cluster_rules import cluster_faults
 
 LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
 

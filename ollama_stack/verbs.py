@@ -18,7 +18,7 @@ from rich.console import Console
 from ollama_stack.bundle.file import Machine
 from ollama_stack.check import Checked, check, check_servers
 from ollama_stack.config.settings import read_settings
-from ollama_stack.inventory import Pyinfra, Target, only, read_inventory
+from ollama_stack.inventory import Pyinfra, Target, only, read_hosts, read_inventory
 from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.plan_monitoring import with_monitoring
@@ -115,8 +115,7 @@ def handout(inventory: str, limit: Sequence[str], folder: Path) -> int:
     """A sheet for every host, none of which is asked; 1 if students cannot open the page of one."""
     from ollama_stack.reports.handout import make_sheets, write_sheets
 
-    targets = _declared(inventory, limit)
-    sheets = make_sheets(targets)
+    sheets = make_sheets(_declared(inventory, limit), read_hosts(inventory, asked))
     for path in write_sheets(sheets.values(), folder):
         sys.stdout.write(f"{path} is written\n")
     closed = {name: sheet.problem for name, sheet in sheets.items() if sheet.problem}

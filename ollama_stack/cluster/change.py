@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import yaml
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 
@@ -12,6 +13,7 @@ from ollama_stack.cluster.facts import RELEASE, Release, View
 from ollama_stack.cluster.operations import node_of, view
 from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.shell import Commands, fail, run_now
+from ollama_stack.stack.cluster import digest
 
 KEPT_RELEASES = 5
 POLL = 1.0  # seconds between two looks at a change
@@ -160,6 +162,14 @@ def _pruned(state: State, host: Host, seen: View, wanted: Wanted) -> None:
                 run_now(state, host, StringCommand(f"docker {kind} rm", QuoteString(name), "2>&1"))
 
 
+def with_secrets_of(text: str, last: str) -> str:
+    """A stack with the secrets of the last one: a token or a key that was replaced never comes back."""
+    old, new = (yaml.safe_load(stack).get("secrets", {}) for stack in (text, last))
+    for key in old.keys() & new.keys():
+        text = text.replace(old[key]["name"], new[key]["name"])
+    return text
+
+
 @operation(is_idempotent=False, idempotent_notice="It runs another release each time.")
 def went_back(project: str, number: str, seconds: int) -> Commands:
     """Have a kept release run; ``number``: its own, or ``previous``."""
@@ -173,12 +183,13 @@ def go_back(state: State, host: Host, project: str, number: str, seconds: int) -
     chosen = releases.get(number)
     if number == "previous" and len(releases) > 1:
         chosen = list(releases.values())[-2]
-    if chosen is None:
+    if seen is None or chosen is None:
         there = ", ".join(releases) or "none"
         return fail(host, f"rollback: the cluster has no release {number}; there: {there}")
     record: dict[str, str] = {
         key: chosen.labels[key] for key in ("at", "by", "commit") if key in chosen.labels
     }
-    wanted = Wanted(project, chosen.text, chosen.digest, {}, {}, {}, record, seconds)
+    text = with_secrets_of(chosen.text, seen.releases[-1].text)
+    wanted = Wanted(project, text, digest(text), {}, {}, {}, record, seconds)
     host.log(f"release {chosen.number} again")
     return change(state, host, wanted) and commit(state, host, wanted)

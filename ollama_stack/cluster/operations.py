@@ -187,15 +187,15 @@ class ModelWanted:
 
 
 @operation()
-def images(refs: Sequence[str], present: Mapping[str, object]) -> Commands:
-    """Have images on the host before a service asks for them."""
-    missing = [ref for ref in refs if not present[ref]]
+def images(refs: Mapping[str, str], present: Mapping[str, object]) -> Commands:
+    """Have images on the host before a service asks for them; ``refs``: by the settings that name them."""
+    missing = {name: ref for name, ref in refs.items() if not present[ref]}
     if not missing:
         host.noop("the images are there")
-    for ref in missing:
+    for name, ref in missing.items():
         yield or_explain(
             StringCommand("docker pull --quiet", QuoteString(ref)),
-            f"ollama_image, gateway_image: {ref} cannot be pulled; check the name and that its registry "
+            f"{name}: {ref} cannot be pulled; check the name and that its registry "
             "answers (mirror); nothing has changed yet",
         )
 

@@ -154,12 +154,15 @@ def _seen(settings: Settings, place: Place) -> View:
 
 @deploy("Model")
 def _have_the_model(settings: Settings, manager: bool) -> None:
-    refs = [settings.ollama_image_ref, settings.gateway_image_ref]
-    refs += [settings.app_image_ref] if manager and settings.app_image else []
+    refs = {"ollama_image": settings.ollama_image_ref}
+    if manager:
+        refs["gateway_image"] = settings.gateway_image_ref
+    if manager and settings.app_enabled and settings.app_image:
+        refs["app_image"] = settings.app_image_ref
     operations.images(
         name="Pull the images",
         refs=refs,
-        present={ref: known(DockerImage, object_id=ref) for ref in refs},
+        present={ref: known(DockerImage, object_id=ref) for ref in refs.values()},
     )
     operations.model_kept(
         name="Keep the model",

@@ -43,7 +43,7 @@ from ollama_stack.page_image import built_name
 
 DOCKER_HUB = "https://registry-1.docker.io"
 PROFILES = ("low", "medium", "high")
-# Swarm asks an image's registry before each start: of what a host has built, one where none but root may listen.
+# In a cluster a built image is called after a port where root alone may listen: Swarm asks a registry before each start.
 NOWHERE = "127.0.0.1:1"
 
 
@@ -487,7 +487,7 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         """Memory limits of the declared containers, by compose service."""
         limits = {"ollama": self.ollama_memory}
         limits |= {"gateway": f"{self.gateway_memory}M"} if self.gateway_enabled else {}
-        limits |= {"door": DOOR_MEMORY} if self.cluster else {}
+        limits |= {"door": DOOR_MEMORY} if self.cluster and self.gateway_enabled else {}
         return limits | ({"app": APP_MEMORY} if self.app_enabled else {})
 
     @property

@@ -76,14 +76,18 @@ def troubles(seen: ClusterHost | None, ollama: str, *, page: bool = False) -> li
     if seen.state == "pending":  # started again, it waits for who may lead
         waits = "no manager of the cluster answers it: look at those first"
         return [no_quorum("this host", seen.address) if seen.manager else waits]
-    found = []
+    found, project = [], ollama.rpartition("_ollama-")[0]
     if seen.manager and not seen.answers:
         found.append("the gateway does not answer at this host's address")
     if seen.manager and not seen.nodes:
         found.append(no_quorum("this host", seen.address))
-    if seen.manager and not any("_gateway" in name for name in seen.containers):
+    if seen.manager and not any(name.startswith(f"{project}_gateway") for name in seen.containers):
         found.append("no gateway runs on this host, which takes over if the others die; deploy")
-    if page and seen.manager and not any("_app" in name for name in seen.containers):
+    if (
+        page
+        and seen.manager
+        and not any(name.startswith(f"{project}_app") for name in seen.containers)
+    ):
         found.append("no page runs on this host, which takes over if the others die; deploy")
     if "(healthy)" not in seen.containers.get(ollama, ""):
         found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")

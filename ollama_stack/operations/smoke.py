@@ -71,7 +71,7 @@ def page(url: str, seconds: int) -> Generator[StringCommand | FunctionCommand, N
     yield or_explain(
         StringCommand(curl, "--data", QuoteString(body), QuoteString(f"{url}/api/ask")),
         f"smoke: {url}/api/ask does not answer; read `docker logs --tail 50 ollama-app` on "
-        "the host, and those of ollama-gateway (of a cluster: `docker service logs`)",
+        "the host, and those of ollama-gateway (of a cluster: `docker service logs ollama_app`, and ollama_gateway)",
     )
     yield FunctionCommand(changed_nothing, (), {})
 

@@ -40,9 +40,15 @@ class Sheet(NamedTuple):
     problem: str
 
 
-def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
-    """A sheet by host, or for a cluster; settings must be free of faults. ValueError if two had the same file."""
-    sheets = {target.name: _sheet(target) for target in _speaking(list(targets))}
+def make_sheets(targets: Iterable[Target], inventory: Sequence[Target] = ()) -> dict[str, Sheet]:
+    """A sheet by host, or for a cluster; settings must be free of faults. ValueError if two had the same file.
+
+    ``inventory``: all hosts, of which ``targets`` may be some.
+    """
+    targets = list(targets)
+    sheets = {
+        target.name: _sheet(target) for target in _one_a_cluster(targets, inventory or targets)
+    }
     owners: dict[str, str] = {}
     for name, sheet in sheets.items():
         if (other := owners.setdefault(sheet.file, name)) != name:
@@ -52,13 +58,22 @@ def make_sheets(targets: Iterable[Target]) -> dict[str, Sheet]:
     return sheets
 
 
-def _speaking(targets: Sequence[Target]) -> Iterator[Target]:
+def _one_a_cluster(targets: Sequence[Target], inventory: Sequence[Target]) -> Iterator[Target]:
     """The hosts that serve alone, and of a cluster the first manager: that one has the teacher's token as a file."""
-    hosts = {target.name: (target.groups, target.data) for target in targets}
+    hosts = {target.name: (target.groups, target.data) for target in inventory}
+    firsts = {
+        cluster: leader(members(hosts, cluster))
+        for cluster in {target.data.get("cluster", "") for target in targets} - {""}
+    }
     for target in targets:
-        cluster = target.data.get("cluster")
-        if not cluster or target.name == leader(members(hosts, cluster)):
+        first = firsts.get(target.data.get("cluster", ""), target.name)
+        if target.name == first:
             yield target
+        elif first not in {other.name for other in targets}:
+            raise ValueError(
+                f"handout: {target.name} is of a cluster whose first manager is {first}, which has the teacher's "
+                f"token; name that one (--limit {first})"
+            )
 
 
 def _sheet(target: Target) -> Sheet:

@@ -36,6 +36,7 @@ from ollama_stack.load import speeds
 from ollama_stack.load.sizing import Speeds, too_many
 from ollama_stack.reports.connection import correction_order, explain
 from ollama_stack.rules import warnings
+from ollama_stack.stack.cluster import own_part, workers
 
 # Operations that ask or tell: they run every time, and change nothing.
 ACTIONS = {
@@ -115,6 +116,7 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
     asked = [name for name in names if not refused[name] and name not in gone]
     run = dry_run(checked.inventory, "deploy.py", asked, pyinfra) if asked else DryRun({}, "", None)
     known = speeds.kept()
+    others = set() if any(refused.values()) else workers(checked.hosts)
     hosts = [
         _host_plan(
             target,
@@ -122,6 +124,7 @@ def make_plan(checked: Checked, pyinfra: Pyinfra) -> Plan:
             gone.get(target.name, []),
             run,
             known.get(speeds.place(checked.inventory, target.name)),
+            worker=target.name in others,
         )
         for target in checked.targets
     ]
@@ -174,7 +177,13 @@ def dry_run(inventory: str, story: str, hosts: list[str], pyinfra: Pyinfra) -> D
 
 
 def _host_plan(
-    target: Target, wrong: list[str], gone: list[str], run: DryRun, known: Speeds | None
+    target: Target,
+    wrong: list[str],
+    gone: list[str],
+    run: DryRun,
+    known: Speeds | None,
+    *,
+    worker: bool,
 ) -> HostPlan:
     profile = profile_of(target.groups)
     if wrong:
@@ -186,7 +195,8 @@ def _host_plan(
     if gone:
         verdict, reasons = "refused", gone
     elif look is not None:
-        reasons = look if isinstance(look, list) else misfits(settings, profile, look)
+        own = own_part(settings, worker=worker)
+        reasons = look if isinstance(look, list) else misfits(own, profile, look)
         verdict = "refused" if reasons else "fits"
     too_slow = [too_many(known, settings)] if known and known.are_of(settings) else []
     return HostPlan(

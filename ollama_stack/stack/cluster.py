@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
@@ -12,7 +12,13 @@ from typing import Any
 import yaml
 
 from ollama_stack.config import tokens
-from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
+from ollama_stack.config.settings import (
+    PROFILES,
+    Settings,
+    profile_of,
+    read_settings,
+    serves,
+)
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import (
     ALIVE,
@@ -31,19 +37,8 @@ Hosts = Mapping[str, tuple[Iterable[str], Mapping[str, Any]]]
 
 SHORT = 12  # digits of a digest in a name
 MANAGERS = 3  # of them one may die; they are one where hosts are fewer
-DOOR = {
-    "connections": 800,
-    "crowded": 650,
-    "few": 20,
-}  # of each port; beyond ``crowded`` an address has few
+DOOR = {"connections": 800, "crowded": 650, "few": 20}  # beyond ``crowded`` an address has few
 POOL = "10.213.0.0/16"  # of the networks between the hosts; Docker's own is all of 10.0.0.0/8
-# What one host of a cluster may have otherwise than another, and what one profile may.
-OF_A_HOST = frozenset({"cluster_address", "audit_waivers"})
-OF_A_PROFILE = OF_A_HOST | {
-    *("ollama_num_parallel", "ollama_max_queue", "ollama_max_loaded_models", "ollama_cache_ram"),
-    *("ollama_keep_alive", "ollama_cpus", "ollama_memory", "ollama_cpu_reservation"),
-    *("ollama_memory_reservation", "students", "slo_p95_wait", "slo_success"),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class Stack:
     @property
     def digest(self) -> str:
         """Of the file, which has the digests of all the others."""
-        return _short(self.text)
+        return digest(self.text)
 
 
 def members(hosts: Hosts, cluster: str) -> list[Member]:
@@ -119,6 +114,19 @@ def leader(there: Sequence[Member]) -> str:
 def by_rank(service: str, managers: int) -> list[str]:
     """The services of the stack of which each is a manager's, by rank."""
     return [service, *(f"{service}-{rank}" for rank in range(2, managers + 1))]
+
+
+def workers(hosts: Hosts) -> set[str]:
+    """Hosts of clusters that manage none, by name; all hosts are free of faults."""
+    clusters = {data.get("cluster", "") for _, data in hosts.values()} - {""}
+    there = [member for cluster in clusters for member in members(hosts, cluster)]
+    return {member.name for member in there if not member.manager}
+
+
+def own_part(settings: Settings, *, worker: bool) -> Settings:
+    """The settings of what runs on a host itself: a cluster's worker has neither gateway nor page."""
+    without = {"gateway_enabled": False, "app_enabled": False}
+    return settings.model_copy(update=without) if worker else settings
 
 
 def pools(there: Sequence[Member]) -> list[Pool]:
@@ -160,7 +168,9 @@ def stack(
         "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
             s=settings,
             gateways=services,
-            ports=[GATEWAY.port, *([APP.port] if settings.app_enabled else [])],
+            # Each with the path by which its gateway says that it can take what comes there.
+            ports={GATEWAY.port: "/version"}
+            | ({APP.port: "/page"} if settings.app_enabled else {}),
             metrics=METRICS,
             **DOOR,
         ),
@@ -171,8 +181,8 @@ def stack(
     secrets = {"tokens.map": "".join(f"{key} {name}\n" for key, name in digests.items())}
     if settings.gateway_has_tls:
         secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
-    marks = {name: _short(text) for name, text in (configs | secrets).items()}
-    marks |= {name: digest[:SHORT] for name, digest in app_secrets.items()}
+    marks = {name: digest(text) for name, text in (configs | secrets).items()}
+    marks |= {name: full[:SHORT] for name, full in app_secrets.items()}
     named = {name: f"{settings.ollama_project}_{name}_{mark}" for name, mark in marks.items()}
     text = TEMPLATES.get_template("cluster/stack.yml.j2").render(
         **{"s": settings, "pools": served, "named": named, "configs": configs, "secrets": secrets},
@@ -195,69 +205,6 @@ def _prompt(settings: Settings) -> str:
     return json.dumps(body | {"options": {"num_predict": 1}})
 
 
-def _short(text: str) -> str:
+def digest(text: str) -> str:
+    """By which a stack, and what it names, is told from another one."""
     return sha256(text.encode()).hexdigest()[:SHORT]
-
-
-def cluster_faults(hosts: Hosts) -> dict[str, list[str]]:
-    """What the hosts of each cluster cannot be together, by host, as ``setting: problem; way out``."""
-    wrong: dict[str, list[str]] = {}
-    for cluster in dict.fromkeys(data.get("cluster", "") for _, data in hosts.values()):
-        if cluster:
-            for name, fault in _faults(members(hosts, cluster)):
-                wrong.setdefault(name, []).append(fault)
-    return wrong
-
-
-def _faults(there: Sequence[Member]) -> Iterator[tuple[str, str]]:
-    first = there[0]
-    alike = {pool.profile: pool.settings for pool in pools(there)}
-    for member in there:
-        for settings, other in ((first.settings, OF_A_PROFILE), (alike[member.profile], OF_A_HOST)):
-            name = _difference(member.settings, settings, other)
-            if name:
-                yield (
-                    member.name,
-                    f"{name}: is {getattr(member.settings, name)!r}, and {getattr(settings, name)!r} on another "
-                    f"host of the cluster {member.settings.cluster}; give both the same",
-                )
-                break
-        for fault in _alone(member.settings):
-            yield member.name, fault
-    managers = sum(member.manager for member in there)
-    if managers % 2 == 0:
-        yield (
-            first.name,
-            f"cluster: {first.settings.cluster} has {managers} managers, of which no more may die than of "
-            f"{managers - 1}; put an odd number of hosts into the group managers",
-        )
-
-
-def _alone(settings: Settings) -> Iterator[str]:
-    """What only a host that serves alone can have."""
-    if not settings.gateway_enabled:
-        yield "gateway_enabled: a cluster is behind its gateway; set gateway_enabled = True"
-    if settings.models[1:]:
-        yield f"models: a cluster has one, and {settings.models[1]} is more; leave only {settings.model_name}"
-    if settings.bundle:
-        yield (
-            "bundle: a cluster's hosts pull what they run; unset bundle, and set mirror to a registry of the site's "
-            "(docs/networks.md)"
-        )
-    if settings.gateway_tls == "acme":
-        yield (
-            "gateway_tls: acme is for a host alone; set gateway_tls = own, or gateway_tls_cert, the certificate of "
-            "the cluster's address"
-        )
-    for name in ("ollama_bind", *(["app_bind"] if settings.app_enabled else [])):
-        bind = getattr(settings, name)
-        if bind != "0.0.0.0":  # noqa: S104 compared, not bound
-            yield (
-                f"{name}: a cluster's managers publish on all their addresses, and not on {bind} alone; "
-                f"set {name} = 0.0.0.0"
-            )
-
-
-def _difference(one: Settings, other: Settings, allowed: frozenset[str]) -> str:
-    names = (name for name in Settings.model_fields if name not in allowed)
-    return next((name for name in names if getattr(one, name) != getattr(other, name)), "")

@@ -43,6 +43,7 @@ from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
 from ollama_stack.pinned_wheels import downloaded
 from ollama_stack.rules import refuse
+from ollama_stack.stack.cluster import own_part, workers
 from ollama_stack.tasks import bundle, docker, login, system
 from ollama_stack.tasks.look import usual
 
@@ -66,23 +67,28 @@ def _reasons(run: State, pulls: bool) -> Greenlet[..., dict[str, list[str]]]:
 
 def _measure_all(run: State, pulls: bool) -> dict[str, list[str]]:
     hosts = run.inventory.get_active_hosts()
-    results = Pool(20).map(lambda one: _measure(one, pulls), hosts)
+    others = workers({one.name: (one.groups, one.data.dict()) for one in run.inventory})
+    own = {
+        one.name: own_part(read_settings(one.data.dict()), worker=one.name in others)
+        for one in hosts
+    }
+    results = Pool(20).map(lambda one: _measure(one, own[one.name], pulls), hosts)
     if path := os.environ.get(MEASUREMENTS_PATH):
         by_name = {one.name: result for one, result in zip(hosts, results, strict=True)}
         Path(path).write_bytes(MEASUREMENTS.dump_json(by_name))
     return {
         one.name: result
         if isinstance(result, list)
-        else misfits(read_settings(one.data.dict()), profile_of(one.groups), result)
+        else misfits(own[one.name], profile_of(one.groups), result)
         for one, result in zip(hosts, results, strict=True)
     }
 
 
-def _measure(one: Host, pulls: bool) -> Measured | list[str]:
+def _measure(one: Host, settings: Settings, pulls: bool) -> Measured | list[str]:
     """One host as measured, or the reasons why it cannot be."""
     with ctx_config.use(one.state.config.copy()), ctx_host.use(one):
         try:
-            result = login.faults() or _measured(read_settings(one.data.dict()), pulls)
+            result = login.faults() or _measured(settings, pulls)
         except PyinfraError as error:
             return [f"preflight: a command failed on the host ({error}); its words are in the log"]
         except Exception as error:  # one host's odd answer must not hide the others'

@@ -146,6 +146,11 @@ def test_a_cluster_has_one_sheet_with_its_own_address_and_the_first_manager_s_to
     own = {"cluster": "school", "app_hosts": ["ai.school.example"]}
     sheets = make_sheets([target(name, **own) for name in ("a", "b", "c")])
     assert list(sheets) == ["a"]
+    some = [target("b", **own)]
+    with pytest.raises(
+        ValueError, match=r"b is of a cluster whose first manager is a, .* \(--limit a\)"
+    ):
+        make_sheets(some, [target("a", **own), *some])
     assert "ai.school.example:8080" in sheets["a"].text
 
 

@@ -18,6 +18,9 @@ def settings(data: dict[str, Any]) -> Any:
     return read_settings(group_data("all", "medium") | data)
 
 
+CLUSTER = {"cluster": "school", "gateway_tls": "own"}
+
+
 @pytest.mark.parametrize(
     ("data", "reached", "url"),
     [
@@ -30,6 +33,8 @@ def settings(data: dict[str, Any]) -> Any:
         (OPEN | {"app_hosts": ["ask.lan"]}, "10.0.0.5", "http://ask.lan:8080"),
         (OPEN | {"app_hosts": ["ask.lan", "b.lan"]}, "b.lan", "http://b.lan:8080"),
         (OPEN | {"app_hosts": ["ask.lan"]}, "@local", "http://ask.lan:8080"),
+        (OPEN | CLUSTER, "10.0.0.5", "https://10.0.0.5:8080"),
+        (OPEN | CLUSTER | {"gateway_tls_names": ["ai.lan"]}, "10.0.0.5", "https://ai.lan:8080"),
     ],
 )
 def test_the_page_is_where_others_reach_the_host(

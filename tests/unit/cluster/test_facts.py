@@ -203,3 +203,15 @@ def test_a_status_says_that_a_manager_has_no_quorum_and_no_gateway() -> None:
     assert troubles(InCluster().process([*manager[:2], *manager[3:]]), "ollama_ollama-low") == [
         "no gateway runs on this host, which takes over if the others die; deploy"
     ]
+
+
+def test_a_status_says_that_a_manager_has_no_page() -> None:
+    own = [f"= my_app_{name} Up 2 minutes (healthy)" for name in ("ollama-low", "gateway-2")]
+    manager = ["active true 10.0.0.1", *own, "+ class-1 Ready Active", "? answer 401"]
+    seen = InCluster().process(manager)
+    assert troubles(seen, "my_app_ollama-low") == []
+    assert troubles(seen, "my_app_ollama-low", page=True) == [
+        "no page runs on this host, which takes over if the others die; deploy"
+    ]
+    there = InCluster().process([*manager, "= my_app_app-2 Up 2 minutes (healthy)"])
+    assert troubles(there, "my_app_ollama-low", page=True) == []

@@ -50,13 +50,13 @@ def test_who_is_reached_is_told_in_one_sentence_who_is_not(tmp_path: Path) -> No
     assert reasons["gone-6"][0].startswith("ssh_port: nothing listens on port 9 of 127.0.0.1; ")
 
 
-def test_a_hundred_hosts_that_nobody_reaches_are_a_line_each(tmp_path: Path) -> None:
-    inventory = cluster(tmp_path, 0, 100)
+def test_many_hosts_that_nobody_reaches_are_a_line_each(tmp_path: Path) -> None:
+    inventory = cluster(tmp_path, 0, 19)
     reasons = planned(inventory)
-    assert [len(own) for own in reasons.values()] == [1] * 100
+    assert [len(own) for own in reasons.values()] == [1] * 19
     done = command("ollama_stack.cli", "status", inventory, "--json")
     hosts = json.loads(done.stdout)["hosts"]
-    assert [host["state"] for host in hosts] == ["unreachable"] * 100
+    assert [host["state"] for host in hosts] == ["unreachable"] * 19
 
 
 def test_managers_without_a_quorum_are_not_taken_for_another_swarm_s(tmp_path: Path) -> None:

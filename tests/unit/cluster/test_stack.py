@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from ollama_stack.cluster.change import with_secrets_of
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.rules import faults, run_faults
-from ollama_stack.stack.cluster import Hosts, Stack, cluster_faults, members, stack
+from ollama_stack.stack.cluster import Hosts, Stack, members, own_part, stack, workers
+from ollama_stack.stack.cluster_rules import cluster_faults
 from ollama_stack.stack.rendering import haproxy_config
 from tests.unit.conftest import group_data
 
@@ -243,6 +245,73 @@ def test_the_page_s_secrets_are_files_of_the_first_manager_by_their_content() ->
     assert {one["uid"] for one in given} == {"10001"}
     names = {one["name"] for one in declared["secrets"].values()}
     assert set(there.files) < names
+
+
+def test_a_door_has_its_connections_for_all_its_ports_and_the_health_check_has_its_own() -> None:
+    for there, each in ((made(), ["800"]), (with_a_page(), ["400", "400"])):
+        door = text_of("door.cfg", there)
+        assert re.findall(r"frontend clients-.*\n.*\n +maxconn (\d+)", door) == each
+        assert "\n    maxconn 810 " in door
+
+
+def test_the_page_s_door_asks_whether_the_page_lives_and_keeps_no_connection() -> None:
+    door, gateway = (text_of(name, with_a_page()) for name in ("door.cfg", "haproxy.cfg"))
+    assert re.findall("httpchk GET (\\S+)", door) == ["/version", "/page"]
+    assert "if { path /page } { srv_is_up(app/app) }" in gateway
+    students = gateway.partition("frontend students")[2].partition("\nbackend ")[0]
+    assert re.search("\n    http-after-response set-header Connection close\n", students)
+
+
+def test_a_worker_runs_neither_gateway_nor_page() -> None:
+    hosts = {name: (groups, data | PAGE) for name, (groups, data) in four().items()}
+    assert workers(hosts) == {"d"}
+    settings = read_settings(hosts["d"][1])
+    assert list(own_part(settings, worker=True).container_memory) == ["ollama"]
+    assert list(own_part(settings, worker=True).declared_images) == ["ollama_image"]
+    assert list(own_part(settings, worker=False).container_memory) == [
+        *("ollama", "gateway"),
+        *("door", "app"),
+    ]
+
+
+def test_a_ready_page_of_docker_hub_s_needs_its_digest() -> None:
+    def wrong(**own: Any) -> list[str]:
+        hosts = {name: (["low"], group_data("all", "low") | OWN | PAGE | own) for name in "abc"}
+        return cluster_faults(hosts).get("a", [])
+
+    (fault,) = wrong(app_image="me/page:1")
+    assert fault.startswith("app_image: Swarm asks Docker Hub for me/page:1 before each start")
+    assert not wrong(app_image=f"me/page:1@sha256:{'a' * 64}")
+    assert not wrong(app_image="me/page:1", mirror="http://registry.lan:5000")
+
+
+def test_no_refusal_shows_the_teacher_s_words() -> None:
+    hosts = four(**PAGE, app_system_prompt="be kind") | {
+        "d": host("medium", app_system_prompt="be strict")
+    }
+    assert not any("be " in fault for found in cluster_faults(hosts).values() for fault in found)
+
+
+def test_more_places_than_the_door_has_connections_are_refused() -> None:
+    def wrong(number: int, **own: Any) -> list[str]:
+        return cluster_faults({f"h{n}": host("low", **own) for n in range(number)}).get("h0", [])
+
+    assert not wrong(29)
+    assert wrong(30)[0].startswith(
+        "cluster: its hosts have 360 places, and its gateway's door has 350 "
+    )
+    assert not wrong(25, **PAGE)
+    assert "has 300 connections" in wrong(26, **PAGE)[0]
+
+
+def test_an_older_stack_gets_the_last_one_s_secrets() -> None:
+    old, new = made(), stack(members(four(), "school"), {"1" * 64: "class"})
+    back = with_secrets_of(old.text, new.text)
+    assert yaml.safe_load(back)["secrets"] == yaml.safe_load(new.text)["secrets"]
+    assert yaml.safe_load(back)["services"] == yaml.safe_load(old.text)["services"]
+    assert with_secrets_of(old.text, "services: {}") == old.text
+    with_more = with_a_page().text
+    assert "gateway.token" in with_secrets_of(with_more, new.text)
 
 
 def test_an_even_number_of_managers_is_refused() -> None:
