@@ -15,6 +15,7 @@ LIMITS = {
     "connections": CONNECTIONS,
     "requests": 48,  # of one token at once, whatever they ask
     "refusals": 50,  # of one token in 10 s: to look at a body that is refused takes time from others
+    "lists": 24,  # of the 64 places of light routes, which one has at once
     "light": 200,  # requests of one token in 10 s, after which none passes that has Ollama read files
     "asked": 1000,  # in 10 s, after which none passes that is no question: Ollama logs each
     "questions": 3000,  # in 10 s: those without a prompt are answered at once, and Ollama logs each

@@ -186,7 +186,7 @@ local BUSY = { status = 503, message = "too many bodies are looked at; please tr
 local told = {} -- each once: whoever finds a fault may come back to it as often as he likes
 
 local function look(txn, whole, values)
-    local owner = txn:get_var("txn.owner") -- only a token's name: others have no queue of their own
+    local owner = txn:get_var("txn.owner") -- a token, or an address where none is asked for
     if not room.enter(owner, whole, values) then
         return BUSY
     end

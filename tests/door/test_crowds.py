@@ -1,0 +1,138 @@
+"""Several addresses, or several tokens of one pupil, leave others their lists, their turns and their connections."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from ollama_stack.stack.door import LIMITS
+from tests.door.conftest import (
+    OTHERS_ADDRESS,
+    PATIENT,
+    TOKENS,
+    Door,
+    Opener,
+    bearer,
+    question,
+    status,
+    until,
+)
+from tests.door.double import MODEL
+
+CROWD = ["127.0.0.20", "127.0.0.21"]
+
+
+def post(path: str, length: int, *lines: str) -> bytes:
+    head = [f"POST {path} HTTP/1.1", "Host: localhost", *lines, f"Content-Length: {length}"]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+def lines_of(who: str) -> list[str]:
+    return [f"{name}: {value}" for name, value in bearer(who).items()]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_lists_that_nobody_reads_leave_others_theirs(
+    opened: Opener, mine: list[socket.socket], locked: bool
+) -> None:
+    """Of Ollama's 64 places for them two tokens held all, or one address: others were told 503 after 10 s."""
+    door = opened(**(TOKENS if locked else {}))
+    door.ollama.large = b"x" * 1_200_000
+    body = json.dumps({"model": MODEL}).encode()
+    for who in ("one", "local"):
+        for _ in range(40):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            one.bind((CROWD[0], 0))
+            one.connect(("127.0.0.1", door.api))
+            one.sendall(post("/api/show", len(body), *lines_of(who)) + body)
+            mine.append(one)
+    until(lambda: len(door.ollama.came) >= LIMITS["lists"])
+    time.sleep(0.5)
+    assert len(door.ollama.came) == LIMITS["lists"] * (2 if locked else 1)
+    assert door.client.get("/api/version", headers=bearer("two")).status_code == 200
+    assert status(mine[39]) == 429
+
+
+def test_an_address_that_is_refused_again_and_again_is_not_read(opened: Opener) -> None:
+    """Where no token is asked for: 40 connections of one made the page's question wait for 1.1 s."""
+    door = opened()
+    transport = httpx.HTTPTransport(local_address=OTHERS_ADDRESS)
+    wrong = {"model": "other:1b"}
+    with httpx.Client(base_url=door.url, transport=transport, timeout=60) as other:
+        found = [other.post("/api/chat", json=wrong) for _ in range(LIMITS["refusals"] + 2)]
+        assert [answer.status_code for answer in found[:-1]] == [404] * (len(found) - 1)
+        assert "this address has been refused 50 times in 10 s" in found[-1].json()["error"]
+        assert other.post("/api/generate", json=question()).status_code == 429
+    refused = [door.post(json.dumps(wrong)).status_code for _ in range(LIMITS["refusals"] + 5)]
+    assert set(refused) == {404}  # this host's users, and all that come by Docker's proxy, are many
+    assert door.ask().status_code == 200
+
+
+def test_an_address_s_bodies_are_looked_at_one_after_another(opened: Opener) -> None:
+    """Where no token is asked for; a turn that is never given back shows whose it is."""
+    door = opened({"turns[owner] = nil": "", "TURN = 200": "TURN = 60000"})
+    assert door.ask().status_code == 200
+    with door.start() as again:
+        with door.start(source=OTHERS_ADDRESS) as other:
+            assert status(other) == 200
+        with pytest.raises(TimeoutError):
+            status(again, 1)
+
+
+@pytest.fixture
+def crowded(opened: Opener) -> Door:
+    """The silent connections of a crowd last longer than a test."""
+    return opened(PATIENT, app_enabled=True, **TOKENS)
+
+
+def crowd(door: Door, port: int, mine: list[socket.socket]) -> None:
+    """One connection more, of anybody's, and it is one."""
+    for number in range(LIMITS["crowded"]):
+        with suppress(ConnectionError):
+            mine.append(door.connect(port, CROWD[number % 2]))
+
+
+@pytest.mark.parametrize("at", ["api", "page"])
+def test_in_a_crowd_no_body_that_does_not_come_keeps_a_connection(
+    at: str, crowded: Door, mine: list[socket.socket]
+) -> None:
+    """A refused body is read to its end: by a byte now and then six addresses kept all others out as long as they liked."""
+    port = getattr(crowded, at)
+    with crowded.connect(port, OTHERS_ADDRESS) as before:
+        before.sendall(post("/api/ask", 70_000))
+        assert status(before) == (401 if at == "api" else 413)
+    crowd(crowded, port, mine)
+    with crowded.connect(port, OTHERS_ADDRESS) as one:
+        one.sendall(post("/api/ask", 70_000))
+        assert status(one) == 0
+    with crowded.connect(port, OTHERS_ADDRESS) as one:
+        one.sendall(
+            post("/api/ask", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        )
+        assert status(one) == 0
+    path = "/api/generate" if at == "api" else "/"
+    body = json.dumps(question()).encode()
+    with crowded.connect(port, OTHERS_ADDRESS) as one:
+        one.sendall(post(path, len(body), *lines_of("two")))
+        time.sleep(0.3)
+        one.sendall(body)
+        assert status(one) == 200
+
+
+@pytest.mark.parametrize("at", ["api", "page"])
+def test_in_a_crowd_a_connection_ends_with_its_answer(
+    at: str, crowded: Door, mine: list[socket.socket]
+) -> None:
+    port = getattr(crowded, at)
+    url = f"http://127.0.0.1:{port}/"
+    first = httpx.get(url, headers=bearer("two"), trust_env=False)
+    assert (first.status_code, "Connection" in first.headers) == (200, False)
+    crowd(crowded, port, mine)
+    second = httpx.get(url, headers=bearer("two"), trust_env=False)
+    assert (second.status_code, second.headers["Connection"]) == (200, "close")
