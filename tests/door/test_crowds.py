@@ -74,6 +74,17 @@ def test_an_address_that_is_refused_again_and_again_is_not_read(opened: Opener) 
     assert door.ask().status_code == 200
 
 
+def test_an_address_has_so_many_requests_at_once(opened: Opener, mine: list[socket.socket]) -> None:
+    """Where no token is asked for, as a token has."""
+    door = opened()
+    for source in (OTHERS_ADDRESS, "127.0.0.1"):
+        for _ in range(LIMITS["requests"] + 1):
+            mine.append(door.connect(source=source))
+            mine[-1].sendall(post("/api/show", 9))
+    assert status(mine[LIMITS["requests"]], 5) == 429
+    assert door.client.get("/api/version").status_code == 200
+
+
 def test_an_address_s_bodies_are_looked_at_one_after_another(opened: Opener) -> None:
     """Where no token is asked for; a turn that is never given back shows whose it is."""
     door = opened({"turns[owner] = nil": "", "TURN = 200": "TURN = 60000"})
