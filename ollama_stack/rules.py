@@ -21,6 +21,7 @@ from ollama_stack.misplaced import file_faults, inventory_faults, login_faults, 
 from ollama_stack.stack.cluster import Hosts
 from ollama_stack.stack.cluster_rules import cluster_faults
 
+REFUSED = "refused, nothing was changed:"
 LAST_YEAR = timedelta(days=365)  # of an authority, in which certificates become shorter
 
 
@@ -68,7 +69,7 @@ def refuse(reasons: Mapping[str, list[str]]) -> None:
 def refusal(reasons: Mapping[str, list[str]]) -> str:
     """The reasons of all hosts on one screen; "" if there are none."""
     lines = [f"    {name}: {reason}" for name, own in reasons.items() for reason in own]
-    return "\n".join(["refused, nothing was changed:", *lines]) if lines else ""
+    return "\n".join([REFUSED, *lines]) if lines else ""
 
 
 def faults(groups: Iterable[str], data: Mapping[str, Any]) -> list[str]:

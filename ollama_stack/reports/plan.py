@@ -35,7 +35,7 @@ from ollama_stack.inventory import Pyinfra, Target, only
 from ollama_stack.load import speeds
 from ollama_stack.load.sizing import Speeds, too_many
 from ollama_stack.reports.connection import correction_order, explain
-from ollama_stack.rules import warnings
+from ollama_stack.rules import REFUSED, warnings
 from ollama_stack.stack.cluster import own_part, workers
 
 # Operations that ask or tell: they run every time, and change nothing.
@@ -99,7 +99,8 @@ class DryRun:
 
     def refused(self, host: str) -> list[str]:
         """Why the run stopped before it had a plan: the host's own reasons, else the run's."""
-        own = re.findall(rf"^    {re.escape(host)}: (.+)$", self.log, re.MULTILINE)
+        reasons = self.log.partition(REFUSED)[2]  # before them there are warnings
+        own = re.findall(rf"^    {re.escape(host)}: (.+)$", reasons, re.MULTILINE)
         return own or [f"the dry run failed: {self.failure}"]
 
     @property

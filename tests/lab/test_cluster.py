@@ -175,6 +175,18 @@ def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
 
 @pytest.mark.usefixtures("servers")
 @pytest.mark.slow
+def test_the_next_manager_s_page_answers_while_the_first_one_s_is_gone() -> None:
+    settled()
+    on(HOSTS[0], "docker service scale ollama_app=0")
+    try:
+        until(lambda: page(BYSTANDER) == 200, 60)
+    finally:
+        on(HOSTS[0], "docker service scale ollama_app=1")
+    settled()
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.slow
 def test_managers_build_the_page_that_no_registry_has() -> None:
     python = PYTHONS[platform.freedesktop_os_release()["VERSION_CODENAME"]]
     done = deploy("--data", "app_image=", "--data", f"app_base_python={python}")

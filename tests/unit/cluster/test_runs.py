@@ -66,7 +66,11 @@ def test_managers_without_a_quorum_are_not_taken_for_another_swarm_s(tmp_path: P
         "command -v docker || true": "/usr/bin/docker",
         "json .Swarm": json.dumps(swarm),
     }
-    fakes = cluster(tmp_path, 1, 0, fake_responses=answers)
+    waived = {
+        "ollama_max_queue": 9,
+        "allow_unusual": ["ollama_max_queue"],
+    }  # no reason, but a warning
+    fakes = cluster(tmp_path, 1, 0, fake_responses=answers, **waived)
     (reason,) = planned(fakes)["@fake/h0"]
     assert reason.startswith("cluster: the managers have no quorum: ")
     assert "--force-new-cluster --advertise-addr 10.0.0.1` on @fake/h0 alone, " in reason
