@@ -205,7 +205,11 @@ class AnswerQueue:
         return turns(self._waiting, self._answering, self._last)
 
     def _typical(self) -> float:
-        return statistics.median(self._took) if self._took else FIRST_GUESS
+        """Seconds of an answer: of the last ones, or as long as those that run already take."""
+        now = time.monotonic()
+        run = [now - job.begun for job in self._answering if job.begun]
+        known = statistics.median(self._took) if self._took else FIRST_GUESS
+        return max(known, statistics.median(run) if run else 0.0)
 
     def _run(self) -> None:
         with self._lock:

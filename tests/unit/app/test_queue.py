@@ -99,6 +99,21 @@ def test_each_who_is_sent_away_gets_a_time_of_his_own_and_keeps_it(
     assert max(wait(str(number)) for number in range(50)) <= LONGEST_RETRY
 
 
+def test_answers_that_run_for_long_are_not_taken_for_short(
+    queue: AnswerQueue, model: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody asks for short answers, then for the longest: others were told 1 s again and again."""
+    monkeypatch.setattr(queue, "_took", [0.2])
+    model.let.clear()
+    jobs = [queue.enter(f"{number}", 9, "m") for number in range(PLACES + WAITING)]
+    until(lambda: queue.in_flight == PLACES)
+    for job in jobs:
+        job.begun = job.begun and job.begun - 25
+    with pytest.raises(Full) as full:
+        queue.enter("no place", 9, "m")
+    assert full.value.retry_after >= 25
+
+
 def test_who_comes_back_in_time_is_not_sent_to_the_end_of_the_line(
     queue: AnswerQueue, model: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
