@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -33,6 +34,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             super().enqueue_req(conn)
         else:
             self._park(conn, LINGER, self.on_pending_socket_readable)
+
+    def handle(self, conn: TConn) -> Any:
+        """Nothing for whoever has left: the gateway gave his place to the next one, who would wait behind him."""
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLRDHUP)
+        return super().handle(conn) if not poll.poll(0) else False
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Close without waiting; gunicorn's own main thread waits 2 s for bodies that never come."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,3 +121,22 @@ def test_it_ends_when_told_to_though_somebody_lingers(ollama: str, tmp_path: Pat
     with started(tmp_path, ollama, **options) as app, sent(app, text):
         began = time.monotonic()
     assert time.monotonic() - began < 25  # and then it is killed
+
+
+def test_who_left_before_a_thread_was_free_is_not_answered(ollama: str, tmp_path: Path) -> None:
+    """20 connections that asked and left at once made others wait for 12 s: the gateway counts who stays."""
+    asked: dict[str, Any] = {"json": {"prompt": "hi"}, "headers": {"Accept": "text/event-stream"}}
+    body = '{"prompt":"hi"}'
+    head = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with (
+        started(tmp_path, ollama, APP_THREADS="1", APP_QUESTIONS_PER_MINUTE="1") as app,
+        httpx.Client(base_url=app.url, trust_env=False, timeout=60) as pupil,
+    ):
+        pupil.get("/")  # a cookie, whose questions are not those of the address
+        with (
+            pupil.stream("POST", "/api/ask", **asked) as answer,
+            sent(app, f"POST /api/ask HTTP/1.1\r\n{head}\r\n\r\n{body}".encode()),
+        ):
+            assert answer.status_code == 200
+        later = httpx.post(f"{app.url}/api/ask", trust_env=False, timeout=60, **asked)
+    assert later.status_code == 200  # its address has asked nothing yet
