@@ -106,6 +106,12 @@ def test_who_fills_the_metrics_keeps_nobody_from_the_gateway_s_health(
     assert alive.text == "alive"
 
 
+def test_the_metrics_keep_no_connection(locked: Door) -> None:
+    url = f"http://127.0.0.1:{locked.metrics}"
+    for path in ("/version", "/metrics", "/nothing"):
+        assert httpx.get(url + path, trust_env=False).headers["connection"] == "close"
+
+
 def test_metrics_have_no_body_that_holds_the_app_s_threads(
     locked: Door, mine: list[socket.socket]
 ) -> None:
