@@ -153,12 +153,13 @@ class Book:
         )
 
     def appoint(
-        self, caller: Caller, now: float, step: float, places: int, longest: float
+        self, caller: Caller, now: float, step: float, places: int, longest: float, most: int
     ) -> int | None:
         """Whole seconds after which to come back to an appointment, if one is left.
 
         In a whole answer's time ``places`` of them end, one each ``step`` seconds on average. A
-        newcomer leaves room beside those of his address, for others and for whoever comes back.
+        newcomer leaves room beside those of his address, for others and for whoever comes back. An address has
+        ``most`` of them: times that were named while answers were short may come to lie close together.
         """
         self._booked = {name: one for name, one in self._booked.items() if now <= one.until}
         mine = self._booked.get(self._name(caller))
@@ -166,6 +167,8 @@ class Book:
             mine.until = now + step + GRACE + 1
             return max(1, math.ceil(round(min(step, longest), 3)))
         if not mine:
+            if caller.address and self._of(caller.address) >= most:
+                return None
             own = step if caller.is_back(now) else APART * step
             at = self._gap(now + min(places * step, longest / 2), caller.address, step, own)
             if at > now + longest or len(self._booked) >= BOOKED:
@@ -180,6 +183,9 @@ class Book:
             if one.at - far + 0.001 < at < one.at + far:
                 at = one.at + far
         return at
+
+    def _of(self, address: str) -> int:
+        return sum(one.address == address for one in self._booked.values())
 
     def _name(self, caller: Caller) -> str:
         """Under which the caller is booked: before there was a cookie it was the address."""
@@ -211,7 +217,8 @@ class Admission:
             self._book.clear()  # all who come back find a place
         places = self._bounds.places
         if not self._has_place(caller, inside, now, places * step):
-            seconds = self._book.appoint(caller, now, step, places, longest)
+            share = self._share(caller.address, now)
+            seconds = self._book.appoint(caller, now, step, places, longest, share)
             raise Full(seconds) if seconds else Later(min(LATER, math.ceil(longest)))
         self._book.strike(caller)
 

@@ -232,6 +232,22 @@ def test_turns_are_fair_to_students_and_to_addresses(
     assert line(waiting, answering, last) == order
 
 
+def test_an_address_has_no_more_appointments_than_places() -> None:
+    """One whose answers were short at first, and long then, had 40 before everybody else's."""
+    room = Classroom()
+    room.ask(Caller("bob", "10.0.0.2"))
+    packed(room, 0)
+    names, met = fresh("10.0.0.66"), list[type[Full]]()
+    for _ in range(40):
+        with pytest.raises(Full) as full:
+            room.admission.admit(next(names), inside(room), room.now, 0.1, LONGEST_RETRY)
+        met.append(type(full.value))
+    assert met == [Full] * 14 + [Later] * 26
+    with pytest.raises(Full) as full:
+        room.admission.admit(Caller("ann", "10.0.0.7"), inside(room), room.now, 0.1, LONGEST_RETRY)
+    assert full.type is Full
+
+
 def test_the_book_is_bounded() -> None:
     room = Classroom()
     packed(room, 0)
