@@ -303,7 +303,7 @@ EFFECT = {
     "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         "docker update --cpus 0.2 ollama; "
-        + generate(num_predict=12)
+        + generate(num_predict=24)
         + "docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
