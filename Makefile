@@ -111,7 +111,7 @@ load: .venv/load ## students as load on the hosts of INVENTORY: STUDENTS=15 MINU
 sizing: .venv/ok ## how many students each host of INVENTORY carries
 	@$(RUN)/ollama-stack sizing $(HOSTS_OF) $(AS_JSON)
 
-sizing-check: lab .venv/load ## what sizing reckons beside what a class meets, 17 minutes; table in docs/benchmarks.md
+sizing-check: lab .venv/load ## what sizing reckons beside what two classes meet, 30 minutes; table in docs/benchmarks.md
 	@$(RUN)/python -m bench.sizing
 
 bench-compare: lab ## ours beside a stock Ollama and the rules of thumb, 15 minutes; tables and plot in docs/benchmarks.md
