@@ -27,9 +27,8 @@ def planned(hosts: int, folder: Path) -> tuple[float, float]:
     took = time.monotonic() - begun
     if run.returncode:
         raise RuntimeError(run.stdout[:2000])
-    return took, getrusage(
-        RUSAGE_CHILDREN
-    ).ru_maxrss / 1024  # of the largest so far, which is this one
+    most = getrusage(RUSAGE_CHILDREN).ru_maxrss  # of the largest so far, which is this one
+    return took, most / 1024
 
 
 def main() -> None:

@@ -134,8 +134,8 @@ def main() -> None:
     lines = []
     for hosts in (1, 2, 3, 4):
         (number, wait), due = waited(hosts), reckoned(hosts)
-        line = [f"{hosts}", f"{STUDENTS * hosts}", f"{number}", f"{due * 1000:.0f} ms"]
-        lines.append([*line, f"{wait * 1000:.0f} ms", f"{due / wait:.2f}"])
+        line = [f"{hosts}", f"{STUDENTS * hosts}", f"{number}", f"{due * 1000:.1f} ms"]
+        lines.append([*line, f"{wait * 1000:.1f} ms", f"{due / wait:.2f}"])
     for hosts in FLEET:
         line = [f"{hosts}", f"{STUDENTS * hosts}", "-", f"{reckoned(hosts) * 1000:.1f} ms"]
         lines.append([*line, "-", "-"])
