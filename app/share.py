@@ -158,8 +158,8 @@ class Book:
         """Whole seconds after which to come back to an appointment, if one is left.
 
         In a whole answer's time ``places`` of them end, one each ``step`` seconds on average. A
-        newcomer leaves room beside those of his address, for others and for whoever comes back. An address has
-        ``most`` of them: times that were named while answers were short may come to lie close together.
+        newcomer leaves room beside the appointments of his address, for other addresses and for callers who come
+        back. An address has at most ``most``: while answers are short, appointments lie close together.
         """
         self._booked = {name: one for name, one in self._booked.items() if now <= one.until}
         mine = self._booked.get(self._name(caller))
@@ -167,7 +167,7 @@ class Book:
             mine.until = now + step + GRACE + 1
             return max(1, math.ceil(round(min(step, longest), 3)))
         if not mine:
-            if caller.address and self._of(caller.address) >= most:
+            if caller.address and self._booked_by(caller.address) >= most:
                 return None
             own = step if caller.is_back(now) else APART * step
             at = self._gap(now + min(places * step, longest / 2), caller.address, step, own)
@@ -184,7 +184,7 @@ class Book:
                 at = one.at + far
         return at
 
-    def _of(self, address: str) -> int:
+    def _booked_by(self, address: str) -> int:
         return sum(one.address == address for one in self._booked.values())
 
     def _name(self, caller: Caller) -> str:

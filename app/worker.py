@@ -36,7 +36,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._park(conn, LINGER, self.on_pending_socket_readable)
 
     def handle(self, conn: TConn) -> Any:
-        """Nothing for whoever has left: the gateway gave his place to the next one, who would wait behind him."""
+        """Drop a client that has left: the gateway gave its place to the next client, which would wait behind it."""
         poll = select.poll()
         poll.register(conn.sock, select.POLLRDHUP)
         return super().handle(conn) if not poll.poll(0) else False

@@ -199,18 +199,7 @@ def _certificate(settings: Settings, there: list[Member], site: str) -> str:
 
 def _run_the_stack(settings: Settings, there: list[Member], seen: View, certificate: str) -> None:
     """The first manager's: one stack for all, asked before it is called done."""
-    own = have_secrets(settings)
-    declared = stack(there, own.tokens, certificate, own.app)
-    wanted = Wanted(
-        settings.ollama_project,
-        declared.text,
-        declared.digest,
-        declared.configs,
-        declared.secrets,
-        declared.files,
-        record(),
-        _patience(settings, there),
-    )
+    wanted = _wanted(settings, there, certificate)
     hosts = [inventory.get_host(one.name) for one in there]
     ids = {one.get_fact(Node).id for one in hosts}
     operations.removed(
@@ -240,6 +229,22 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
     if settings.app_enabled:
         smoke.page(name="Smoke | Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)
     change.committed(name="Keep it as a release", wanted=wanted, seen=seen)
+
+
+def _wanted(settings: Settings, there: list[Member], certificate: str) -> Wanted:
+    """The declared stack, whose secrets the first manager has then."""
+    own = have_secrets(settings)
+    declared = stack(there, own.tokens, certificate, own.app)
+    return Wanted(
+        settings.ollama_project,
+        declared.text,
+        declared.digest,
+        declared.configs,
+        declared.secrets,
+        declared.files,
+        record(),
+        _patience(settings, there),
+    )
 
 
 def _patience(settings: Settings, there: list[Member]) -> int:

@@ -162,22 +162,7 @@ def stack(
     settings, served = together(there), pools(there)
     managers = sum(member.manager for member in there)
     services = by_rank(GATEWAY.service, managers)
-    configs = {name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS}
-    configs |= {
-        CONFIG: haproxy_config(settings, settings.cluster, served),
-        "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
-            s=settings,
-            gateways=services,
-            # Each with the path by which its gateway says that it can take what comes there.
-            ports={GATEWAY.port: "/version"}
-            | ({APP.port: "/page"} if settings.app_enabled else {}),
-            metrics=METRICS,
-            **DOOR,
-        ),
-        "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
-            s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)
-        ),
-    }
+    configs = _configs(settings, served, services)
     secrets = {"tokens.map": "".join(f"{key} {name}\n" for key, name in digests.items())}
     if settings.gateway_has_tls:
         secrets["tls.pem"] = certificate or tokens.certificate(settings.gateway_tls_cert)
@@ -198,6 +183,22 @@ def stack(
         {named[name]: body for name, body in secrets.items()},
         {named[name]: f"{settings.app_dir}/{name}" for name in app_secrets},
     )
+
+
+def _configs(settings: Settings, served: list[Pool], services: list[str]) -> dict[str, str]:
+    """The texts that are no secret, by name; ``services``: the gateways by rank."""
+    # Each port of a door with the path by which a gateway says that it can take what comes there.
+    ports = {GATEWAY.port: "/version"} | ({APP.port: "/page"} if settings.app_enabled else {})
+    return {
+        **{name: (FOLDER / "gateway" / name).read_text() for name in PROGRAMS},
+        CONFIG: haproxy_config(settings, settings.cluster, served),
+        "door.cfg": TEMPLATES.get_template("cluster/door.cfg.j2").render(
+            s=settings, gateways=services, ports=ports, metrics=METRICS, **DOOR
+        ),
+        "ollama.sh": TEMPLATES.get_template("cluster/ollama.sh.j2").render(
+            s=settings, port=f"{OLLAMA.port:04X}", prompt=_prompt(settings)
+        ),
+    }
 
 
 def _prompt(settings: Settings) -> str:

@@ -34,12 +34,7 @@ def _faults(there: Sequence[Member]) -> Iterator[tuple[str, str]]:
         for settings, other in ((first.settings, OF_A_PROFILE), (alike[member.profile], OF_A_HOST)):
             name = _difference(member.settings, settings, other)
             if name:
-                one, two = (_shown(each, name) for each in (member.settings, settings))
-                yield (
-                    member.name,
-                    f"{name}: is {one}, and {two} on another host of the cluster {member.settings.cluster}; give both "
-                    "the same",
-                )
+                yield member.name, _differs(name, member.settings, settings)
                 break
         for fault in _alone(member.settings):
             yield member.name, fault
@@ -50,8 +45,8 @@ def _faults(there: Sequence[Member]) -> Iterator[tuple[str, str]]:
     if places > room:
         yield (
             first.name,
-            f"cluster: its hosts have {places} places, and its gateway's door has {room} connections; make two "
-            "clusters of it (docs/scale.md)",
+            f"cluster: its hosts have {places} places, and its gateway's door has {room} connections; give "
+            "half of the hosts another cluster (docs/scale.md)",
         )
     if managers % 2 == 0:
         yield (
@@ -61,9 +56,13 @@ def _faults(there: Sequence[Member]) -> Iterator[tuple[str, str]]:
         )
 
 
-def _shown(settings: Settings, name: str) -> str:
-    """A setting's value; of one that no error may show, that it is another."""
-    return repr(getattr(settings, name)) if Settings.model_fields[name].repr else "hidden"
+def _differs(name: str, one: Settings, other: Settings) -> str:
+    """The sentence; of a setting that no error may show, without its values."""
+    here, there = repr(getattr(one, name)), repr(getattr(other, name))
+    values = (
+        f"is {here}, and {there} on" if Settings.model_fields[name].repr else "differs from that of"
+    )
+    return f"{name}: {values} another host of the cluster {one.cluster}; give both the same"
 
 
 def _alone(settings: Settings) -> Iterator[str]:
@@ -85,8 +84,8 @@ def _alone(settings: Settings) -> Iterator[str]:
     ready = settings.app_image if settings.app_enabled else ""
     if ready and "@" not in ready and settings.image_manifest(ready).startswith(DOCKER_HUB):
         yield (
-            f"app_image: Swarm asks Docker Hub for {ready} before each start, and whoever owns that name there has the "
-            "page's secrets then; add its digest (@sha256:...), set mirror, or leave app_image out"
+            f"app_image: Swarm asks Docker Hub for {ready} before each start, and the owner of that name there gets the "
+            "page's secrets; add its digest (@sha256:...), set mirror, or leave app_image out"
         )
     for name in ("ollama_bind", *(["app_bind"] if settings.app_enabled else [])):
         bind = getattr(settings, name)

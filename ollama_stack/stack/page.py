@@ -40,7 +40,7 @@ def page_address(settings: Settings, reached: str) -> PageAddress:
     if settings.app_hosts and address not in settings.app_hosts:
         address = settings.app_hosts[0]
     named = [*settings.app_hosts, *settings.gateway_tls_names] if settings.cluster else []
-    if named:  # of all managers, whoever of them is dead
+    if named:  # it leads to all managers, so a dead one does not matter
         address = named[0]
     if settings.gateway_tls == "acme" and address not in settings.gateway_tls_names:
         address = settings.gateway_tls_names[0]

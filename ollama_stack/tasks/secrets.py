@@ -30,7 +30,7 @@ class Secrets(NamedTuple):
 
 
 def have_secrets(settings: Settings) -> Secrets:
-    """The host's own secrets are there."""
+    """Have the host's own secrets; what a deploy has to know of them."""
     digests = tokens.digests(settings.gateway_tokens)
     there = known(TokenDigest, path=f"{settings.app_dir}/{GATEWAY_TOKEN}")
     app = _of_app(settings)

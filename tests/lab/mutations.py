@@ -284,6 +284,10 @@ HEALTHY = (
     "timeout 30 sh -c \"until docker inspect --format '{{.State.Health.Status}}' ollama | "
     'grep -q ^healthy; do sleep 0.2; done"'
 )
+OOM_KILLED = (
+    "docker exec ollama grep -qs 'oom_kill [1-9]' "
+    "/sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events"
+)
 WEIGHTS = f"$(ls -S {BLOBS}/sha256-* | head -1)"
 EFFECT = {
     "OLS-301": Mutation(
@@ -309,8 +313,11 @@ EFFECT = {
         uses=RUNNER | uses("limit quota"),
     ),
     "OLS-306": Mutation(
+        # Whom the kernel ends is its own choice: where it took the server, and so the container, once more.
+        "for attempt in 1 2 3; do "
         f"{UNLOAD} docker update --memory 150m --memory-swap 150m --memory-reservation 100m ollama; "
-        f"{{ {generate()} }} || true; {AS_DECLARED}",  # whom the kernel ends is its own choice
+        f"{{ {generate()} }} || true; {AS_DECLARED} {OOM_KILLED} && break; "
+        f"docker restart --time 0 ollama; {HEALTHY}; done",
         AS_DECLARED,
         also=also("903"),
         recreate=("ollama",),
