@@ -87,11 +87,33 @@ class Asking(Protocol):
 Job = TypeVar("Job", bound=Asking)
 
 
+def crowds(addresses: Collection[str]) -> set[str]:
+    """Addresses with more than an equal part, if they have more than half together."""
+    held = Counter(addresses)
+    many = {one for one, n in held.items() if one and n * len(held) > len(addresses)}
+    return many if 2 * sum(held[one] for one in many) > len(addresses) else set()
+
+
+Placed = TypeVar("Placed")
+
+
+def by_turns(
+    line: Sequence[Placed], in_crowd: Sequence[bool], crowd_was_last: bool
+) -> list[Placed]:
+    """One of the crowd and one of the others, as long as there are both; each in their order."""
+    crowd = [one for one, is_in in zip(line, in_crowd, strict=True) if is_in]
+    others = [one for one, is_in in zip(line, in_crowd, strict=True) if not is_in]
+    first, second = (others, crowd) if crowd_was_last else (crowd, others)
+    pairs = min(len(first), len(second))
+    mixed = [one for pair in zip(first, second, strict=False) for one in pair]
+    return [*mixed, *first[pairs:], *second[pairs:]]
+
+
 def turns(waiting: Sequence[Job], answering: Collection[Job], last: str) -> list[Job]:
     """Those who wait, in the order of their turns.
 
-    A student's second question comes after everybody's first. An address with more than half of all
-    questions gets every second turn at most; ``last`` is the address whose turn it was.
+    A student's second question comes after everybody's first. A crowd gets every second turn at most; ``last``
+    is the address whose turn it was.
     """
     before = Counter(job.caller.name for job in answering)
     ranks = []
@@ -99,15 +121,8 @@ def turns(waiting: Sequence[Job], answering: Collection[Job], last: str) -> list
         ranks.append((before[job.caller.name], number))
         before[job.caller.name] += 1
     line = [waiting[number] for _, number in sorted(ranks)]
-    everybody = [*waiting, *answering]
-    held = Counter(job.caller.address for job in everybody)
-    largest = next((one for one, n in held.items() if one and 2 * n > len(everybody)), None)
-    crowd = [job for job in line if job.caller.address == largest]
-    others = [job for job in line if job.caller.address != largest]
-    first, second = (others, crowd) if last == largest else (crowd, others)
-    pairs = min(len(first), len(second))
-    mixed = [job for pair in zip(first, second, strict=False) for job in pair]
-    return [*mixed, *first[pairs:], *second[pairs:]]
+    many = crowds([job.caller.address for job in (*waiting, *answering)])
+    return by_turns(line, [job.caller.address in many for job in line], last in many)
 
 
 @dataclass
@@ -119,12 +134,23 @@ class Appointment:
     address: str
 
 
+def gap(booked: Sequence[Appointment], at: float, address: str, step: float, own: float) -> float:
+    """The first time from ``at`` on that is ``step`` away from all, and ``own`` from those of this address."""
+    for one in booked:
+        far = own if one.address == address else step
+        if one.at - far + 0.001 < at < one.at + far:
+            at = one.at + far
+    return at
+
+
 class Book:
     """The callers that were refused, and when each is to come back; as many as places become free."""
 
     def __init__(self) -> None:
         """Nobody yet."""
         self._booked: dict[str, Appointment] = {}
+        self.last = ""
+        """The address that came in last by an appointment."""
 
     def clear(self) -> None:
         """Nobody needs an appointment any more."""
@@ -132,34 +158,45 @@ class Book:
 
     def strike(self, caller: Caller) -> None:
         """This caller has come in."""
-        self._booked.pop(self._name(caller), None)
+        if self._booked.pop(self._name(caller), None):
+            self.last = caller.address
 
     def is_due(self, caller: Caller, now: float) -> bool:
         """Whether this caller has come in time."""
         mine = self._booked.get(self._name(caller))
         return mine is not None and mine.at <= now <= mine.until
 
-    def kept(self, caller: Caller, now: float, lead: float) -> Counter[str]:
+    def kept(self, caller: Caller, now: float, lead: float, inside: Sequence[str]) -> Counter[str]:
         """How many places are kept from this caller, by address.
 
-        From those in time: for earlier appointments. From others: for all of the next ``lead`` seconds.
+        From those in time: for earlier appointments, but a crowd and the others take turns. From others: for all
+        of the next ``lead`` seconds.
         """
-        due = self.is_due(caller, now)
-        last = self._booked[self._name(caller)].at if due else now + lead
-        return Counter(
-            one.address
-            for name, one in self._booked.items()
-            if now <= one.until and (one.at < last if due else one.at <= last)
-        )
+        line = sorted(self._booked.values(), key=lambda one: one.at)
+        if not self.is_due(caller, now):
+            return Counter(one.address for one in line if now <= one.until and one.at <= now + lead)
+        many = self._crowds(caller, inside)
+        due = [one for one in line if one.at <= now <= one.until]
+        order = by_turns(due, [one.address in many for one in due], self.last in many)
+        mine = order.index(self._booked[self._name(caller)])
+        return Counter(one.address for one in order[:mine])
 
     def appoint(
-        self, caller: Caller, now: float, step: float, places: int, longest: float, most: int
+        self,
+        caller: Caller,
+        now: float,
+        step: float,
+        places: int,
+        longest: float,
+        most: int,
+        inside: Sequence[str],
     ) -> int | None:
         """Whole seconds after which to come back to an appointment, if one is left.
 
         In a whole answer's time ``places`` of them end, one each ``step`` seconds on average. A
         newcomer leaves room beside the appointments of his address, for other addresses and for callers who come
-        back. An address has at most ``most``: while answers are short, appointments lie close together.
+        back. An address has at most ``most``: while answers are short, appointments lie close together. Where
+        none is left, the address that has most yields its last one to an address that has nothing.
         """
         self._booked = {name: one for name, one in self._booked.items() if now <= one.until}
         mine = self._booked.get(self._name(caller))
@@ -167,25 +204,37 @@ class Book:
             mine.until = now + step + GRACE + 1
             return max(1, math.ceil(round(min(step, longest), 3)))
         if not mine:
-            if caller.address and self._booked_by(caller.address) >= most:
+            all_ = sorted(self._booked.values(), key=lambda one: one.at)
+            has = Counter(one.address for one in all_)
+            if len(all_) >= BOOKED or (caller.address and has[caller.address] >= most):
                 return None
+            first = now + min(places * step, longest / 2)
             own = step if caller.is_back(now) else APART * step
-            at = self._gap(now + min(places * step, longest / 2), caller.address, step, own)
-            if at > now + longest or len(self._booked) >= BOOKED:
-                return None
+            at = gap(all_, first, caller.address, step, own)
+            if at > now + longest:
+                yielded = self._yielded(caller, now, inside)
+                if not yielded:
+                    return None
+                at = yielded
             mine = self._booked[caller.name] = Appointment(at, at + 1 + GRACE, caller.address)
         return max(1, math.ceil(round(mine.at - now, 3)))  # (now + 60) - now may be a hair above 60
 
-    def _gap(self, at: float, address: str, step: float, own: float) -> float:
-        """The first time from ``at`` on that is far enough from all others."""
-        for one in sorted(self._booked.values(), key=lambda one: one.at):
-            far = own if one.address == address else step
-            if one.at - far + 0.001 < at < one.at + far:
-                at = one.at + far
-        return at
+    def _yielded(self, caller: Caller, now: float, inside: Sequence[str]) -> float | None:
+        """The time of the last appointment of the address that has most, if this caller's has nothing."""
+        has = Counter([*inside, *(one.address for one in self._booked.values())])
+        coming = [name for name, one in self._booked.items() if one.at > now]
+        if has[caller.address] or not coming:
+            return None
+        last = max(
+            coming, key=lambda name: (has[self._booked[name].address], self._booked[name].at)
+        )
+        enough = has[self._booked[last].address] * len(has) > has.total()
+        return self._booked.pop(last).at if enough else None
 
-    def _booked_by(self, address: str) -> int:
-        return sum(one.address == address for one in self._booked.values())
+    def _crowds(self, caller: Caller, inside: Sequence[str]) -> set[str]:
+        """Of those who are here, who are to come, and who asks."""
+        booked = [one.address for one in self._booked.values()]
+        return crowds([*inside, *booked, caller.address])
 
     def _name(self, caller: Caller) -> str:
         """Under which the caller is booked: before there was a cookie it was the address."""
@@ -218,7 +267,8 @@ class Admission:
         places = self._bounds.places
         if not self._has_place(caller, inside, now, places * step):
             share = self._share(caller.address, now)
-            seconds = self._book.appoint(caller, now, step, places, longest, share)
+            addresses = [one.address for one in inside]
+            seconds = self._book.appoint(caller, now, step, places, longest, share, addresses)
             raise Full(seconds) if seconds else Later(min(LATER, math.ceil(longest)))
         self._book.strike(caller)
 
@@ -249,7 +299,7 @@ class Admission:
             return False
         if len(inside) < self._bounds.places:
             return True  # the model must not idle for somebody who may not come
-        kept = self._book.kept(caller, now, lead)
+        kept = self._book.kept(caller, now, lead, [one.address for one in inside])
         if held[caller.address] + kept[caller.address] >= share and not in_time:
             return False
         return free > kept.total()

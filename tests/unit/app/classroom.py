@@ -28,9 +28,10 @@ class Question:
 
 @dataclass
 class Classroom:
-    """The room by a clock of its own: answers take ``ANSWER`` seconds, time goes by tenths."""
+    """The room by a clock of its own: answers take ``answer`` seconds, time goes by tenths."""
 
     now: float = 1000.0
+    answer: float = ANSWER
     admission: Admission = field(default_factory=lambda: Admission(BOUNDS))
     waiting: list[Question] = field(default_factory=list)
     answering: list[Question] = field(default_factory=list)
@@ -41,7 +42,9 @@ class Classroom:
         """Seconds after which to come back, or None for a place."""
         inside = [one.caller for one in (*self.waiting, *self.answering)]
         try:
-            self.admission.admit(caller, inside, self.now, ANSWER / BOUNDS.places, LONGEST_RETRY)
+            self.admission.admit(
+                caller, inside, self.now, self.answer / BOUNDS.places, LONGEST_RETRY
+            )
         except Refused as refused:
             return refused.retry_after
         self.waiting.append(Question(caller, self.now))
@@ -55,7 +58,7 @@ class Classroom:
         while self.waiting and len(self.answering) < BOUNDS.places:
             one = turns(self.waiting, self.answering, self.last)[0]
             self.waiting.remove(one)
-            self.last, one.ends = one.caller.address, self.now + ANSWER
+            self.last, one.ends = one.caller.address, self.now + self.answer
             self.answering.append(one)
 
 

@@ -72,6 +72,47 @@ def test_who_is_told_a_time_finds_the_place_kept() -> None:
     assert (pupil.came, pupil.refusals) == (1008, 1)  # the first place becomes free at 1006
 
 
+@pytest.mark.parametrize("addresses", [3, 8])
+def test_addresses_that_have_all_places_and_times_yield_one_to_who_has_nothing(
+    addresses: int,
+) -> None:
+    """Each of their scripts asks 16 at once with a new cookie each: another address heard "15 s" for minutes."""
+    room = Classroom()
+    names = [fresh(f"10.0.0.{60 + number}") for number in range(addresses)]
+    pupils = [Pupil(f"p{n}", f"10.0.1.{n}", 1030 + 3 * n) for n in range(4)]
+    while room.now < 1110 and any(one.came is None for one in pupils):
+        if round(room.now * 10) % 5 == 0:
+            for _ in range(16):
+                for one in names:
+                    room.ask(next(one))
+        for pupil in pupils:
+            pupil.act(room)
+        room.tick()
+    assert [pupil.came for pupil in pupils if pupil.came is None] == []
+    assert [pupil.refusals for pupil in pupils] == [1] * 4
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_times_that_were_given_while_answers_were_short_keep_nobody_out(addresses: int) -> None:
+    """40 cookies of one address then ask for answers of 26 s: others came in after 100 to 150 s."""
+    room = Classroom(answer=0.1)
+    room.ask(Caller("ann", "10.0.0.9"))
+    script = [Script(f"s{n}", f"10.0.0.{66 + n % addresses}", 1000 + n / 40) for n in range(40)]
+    while room.now < 1001:
+        for one in script:
+            one.act(room)
+        room.now += 0.1
+    room.answer = 26
+    pupils = [Pupil(f"p{n}", f"10.0.1.{n}", 1002 + 3 * n) for n in range(4)]
+    while room.now < 1200 and any(one.came is None for one in pupils):
+        for one in script:
+            one.act(room)
+        for pupil in pupils:
+            pupil.act(room)
+        room.tick()
+    assert max((pupil.came or room.now) - 1002 for pupil in pupils) < 90
+
+
 def test_newcomers_do_not_take_the_place_of_whoever_was_given_a_time() -> None:
     room, names = Classroom(), (Caller(f"n{n}", f"10.1.{n}.1") for n in count())
     room.tick()
@@ -224,6 +265,7 @@ def line(waiting: str, answering: str = "", last: str = "") -> str:
         ("a1 a2 a3 a4 b1 c1", "a5 a6", "a", "b1 a1 c1 a2 a3 a4"),  # a crowd of one address
         ("a1 a2 a3 a4 b1 c1", "a5 a6", "b", "a1 b1 a2 c1 a3 a4"),
         ("a1 a2 a3", "a4", "a", "a1 a2 a3"),  # a class behind NAT, alone
+        ("a1 a2 b1 b2 c1 d1", "a3 b3", "a", "c1 a1 d1 a2 b1 b2"),  # two crowds
     ],
 )
 def test_turns_are_fair_to_students_and_to_addresses(
