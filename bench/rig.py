@@ -22,10 +22,12 @@ from tests.door_app.conftest import answers
 ROOT = Path(__file__).parents[1]
 BEFORE = "7a3d86c"
 OWN = TOKENS | {"app_enabled": True, "app_questions_per_minute": 10_000}
+BEFORE_ROOMS = "ollama_stack.settings", "ollama_stack.tasks.gateway"  # of that commit, for ever
+ROOMS = "ollama_stack.config.settings", "ollama_stack.stack.rendering"
 RENDER = """
 import json, sys
-from ollama_stack.config.settings import read_settings
-from ollama_stack.stack.rendering import gateway_files
+from {} import read_settings
+from {} import gateway_files
 from tests.unit.conftest import group_data
 own, names = json.load(sys.stdin)
 settings = read_settings(group_data("all", "medium") | own)
@@ -101,8 +103,9 @@ def earlier(folder: Path) -> Path:
 def rendered(tree: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The gateway's files and the app's environment, by a commit's own code."""
     names = {tokens.digest(secret): name for name, secret in SECRETS.items()}
+    rooms = BEFORE_ROOMS if tree.name == BEFORE else ROOMS
     done = subprocess.run(  # noqa: S603 our own interpreter
-        [sys.executable, "-c", RENDER],
+        [sys.executable, "-c", RENDER.format(*rooms)],
         cwd=tree,
         input=json.dumps([OWN, names]),
         capture_output=True,
