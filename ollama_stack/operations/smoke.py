@@ -17,7 +17,7 @@ from ollama_stack.shell import fail, or_explain, run_now
 
 PATIENCE = 24  # attempts, 5 s apart, at a server that refuses
 PROMPT = "Count from one to ten in words."
-TOKENS, FEW = 8, 4  # of an answer; few where nothing has changed
+TOKENS = 4  # of an answer: enough for a rate, and a deploy waits for each
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
@@ -95,7 +95,7 @@ def ask(
 ) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     new = changed()
-    curl = _curl(url, model, seconds, header_file, min(longest, TOKENS if new else FEW))
+    curl = _curl(url, model, seconds, header_file, min(longest, TOKENS))
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
     several = []
@@ -135,7 +135,7 @@ def ask_other(
     if page_tokens and (why := _not_for_students(shown, page_tokens)):
         return fail(host, f"app_models: {model} {why}")
     if not _embeds(shown):
-        curl = _curl(url, model, seconds, header_file, min(longest, FEW))
+        curl = _curl(url, model, seconds, header_file, min(longest, TOKENS))
         faults = _faults(_patiently(state, host, curl, 1), 1)
     else:
         post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)

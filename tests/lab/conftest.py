@@ -114,7 +114,10 @@ def runner() -> str:
 
 @contextmanager
 def class_at_work(students: int) -> Iterator[list[int]]:
-    """Students who ask one question after another; the status of each answer, 0 of one cut off."""
+    """Students who ask one question after another; the status of each answer, 0 of one cut off.
+
+    They read an answer for a moment, as the lab's CPUs are also the deploy's.
+    """
     statuses: list[int] = []
     over = Event()
     short = {"model": "smollm2:135m", "prompt": "hi", "options": {"num_predict": 4}}
@@ -126,6 +129,7 @@ def class_at_work(students: int) -> Iterator[list[int]]:
                     answer = client.post(f"{URL}/api/generate", json=short)
                     cut = answer.is_success and '"done":true' not in answer.text
                     statuses.append(0 if cut else answer.status_code)
+                    over.wait(0.3)
                 except httpx.HTTPError:
                     statuses.append(0)
 

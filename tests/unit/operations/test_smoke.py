@@ -58,7 +58,7 @@ def test_where_nothing_has_changed_one_is_enough() -> None:
         assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, lambda: False)
         assert host.data.get("_smoke") == "1 request: 2.0 s, 20.0 tok/s"
         (command,) = host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
-        assert f'"num_predict": {smoke.FEW}' in command
+        assert f'"num_predict": {smoke.TOKENS}' in command
 
 
 def test_no_more_is_asked_for_than_the_gateway_lets_pass() -> None:

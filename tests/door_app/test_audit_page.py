@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from bench.browser_pages import chromium, have
 from ollama_stack.reports.audit_files import write
-from tests.lab.conftest import sh
 from tests.unit.reports import mixed
 
-CHROMIUM, PDFTOTEXT = "/usr/bin/chromium", "/usr/bin/pdftotext"
+PDFTOTEXT = "/usr/bin/pdftotext"
 # The texts whose contrast to what is under them is below WCAG's 4.5.
 POOR = """() => {
   const parts = text => text.match(/[\\d.]+/g).map(Number)
@@ -37,14 +36,9 @@ SEEN = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    for program, package in ((CHROMIUM, "chromium"), (PDFTOTEXT, "poppler-utils")):
-        if not shutil.which(program):
-            install = f"apt-get install --yes --quiet --no-install-recommends {package}"
-            sh(f"{install} || {{ apt-get update --quiet; {install}; }}")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    have(PDFTOTEXT, "poppler-utils")
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
