@@ -147,3 +147,32 @@ def test_in_a_crowd_a_connection_ends_with_its_answer(
     crowd(crowded, port, mine)
     second = httpx.get(url, headers=bearer("two"), trust_env=False)
     assert (second.status_code, second.headers["Connection"]) == (200, "close")
+
+
+def test_nobody_passes_a_class_at_the_page_for_ever(
+    patient: Door, mine: list[socket.socket]
+) -> None:
+    """40 connections of one address passed a class's 80, and whoever scrapes the page's metrics, for as long as they asked."""
+    patient.app.hold.clear()
+    threads = patient.settings.app_threads
+
+    def ask(source: str, count: int, said: str) -> None:
+        for _ in range(count):
+            mine.append(patient.connect(patient.page, source))
+            body = json.dumps({"prompt": said}).encode()
+            mine[-1].sendall(post("/", len(body)) + body)
+
+    ask("127.0.0.22", threads, "first")
+    until(lambda: len(patient.app.came) == threads)
+    mine.extend(patient.connect(patient.page, "127.0.0.23") for _ in range(79))
+    ask("127.0.0.23", 1, "class")
+    mine.append(patient.connect(patient.metrics))
+    mine[-1].sendall(b"GET /app/metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+    time.sleep(2)
+    ask(OTHERS_ADDRESS, 40, "crowd")
+    time.sleep(0.5)
+    patient.app.hold.set()
+    until(lambda: len(patient.app.came) == threads + 42)
+    came = patient.app.came[threads:]
+    order = [json.loads(body)["prompt"] if body else path for path, _, body in came]
+    assert max(order.index("class"), order.index("/metrics")) < 20

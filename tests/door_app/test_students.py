@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -57,6 +58,28 @@ def test_half_a_body_holds_no_thread(
             assert took(page) < SOON
             time.sleep(0.5)
         assert status(several[-1]) == expected
+
+
+def test_answers_that_nobody_reads_hold_no_thread(students: Door, page: httpx.Client) -> None:
+    """Four of 52 kB, one behind the other, fill all of a connection's buffers: so many were 503 for all others."""
+    form = "prompt=" + "%22" * 10_000
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    text = (
+        f"POST / HTTP/1.1\r\nHost: localhost\r\n{kind}\r\nContent-Length: {len(form)}\r\n\r\n{form}"
+    )
+    with ExitStack() as stack:
+        for number in range(4 * students.settings.app_threads):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            # Nobody else's addresses, each with fewer than 200 requests in 10 s.
+            one.bind((f"127.0.0.{40 + number % 4}", 0))
+            one.connect(("127.0.0.1", students.page))
+            one.settimeout(1)
+            with suppress(OSError):  # closed after the first
+                one.sendall(4 * text.encode())
+        for _ in range(8):
+            assert took(page) < SOON
+            time.sleep(0.5)
 
 
 def test_the_largest_body_passes_with_a_large_head(page: httpx.Client) -> None:
