@@ -24,6 +24,7 @@ LIMITS = {
     "app_connections": 50,  # of them, where only the app comes
     "crowded": 250,  # of them; from then on one address opens no more than
     "few": 20,
+    "page_requests": 16,  # of one connection at the page
     "within_connections": WITHIN,
     "metrics_connections": METRICS,
     "health_connections": HEALTH,

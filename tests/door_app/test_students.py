@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import OTHERS_ADDRESS, Door, once, status
 
 BODY = "Content-Type: application/json\r\nContent-Length: 65000\r\n"
@@ -80,6 +81,14 @@ def test_answers_that_nobody_reads_hold_no_thread(students: Door, page: httpx.Cl
         for _ in range(8):
             assert took(page) < SOON
             time.sleep(0.5)
+
+
+def test_a_connection_to_the_page_ends_after_so_many_answers(students: Door) -> None:
+    """27 pages of 8 kB that nobody reads fill its buffers as well."""
+    most = LIMITS["page_requests"]
+    with students.connect(students.page, OTHERS_ADDRESS) as one:
+        one.sendall((most + 4) * b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"".join(iter(lambda: one.recv(65536), b"")).count(b"HTTP/1.1 200") == most
 
 
 def test_the_largest_body_passes_with_a_large_head(page: httpx.Client) -> None:
