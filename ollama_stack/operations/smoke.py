@@ -62,14 +62,18 @@ def other_answers(
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
 def page(url: str, seconds: int) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """The app answers a question, by the way that students' questions go; it waits while the queue is full."""
-    curl = (
-        f"curl -sS --fail --insecure --noproxy '*' --max-time {seconds} --retry 12 --retry-delay 5"
-        " --output /dev/null --header 'Content-Type: application/json'"
-    )
+    """The app answers a question, by the way that students' questions go; it waits while the queue is full.
+
+    It asks as a newcomer, with a cookie: a program without one shares this address's questions of a minute.
+    """
+    curl = f"curl -sS --fail --insecure --noproxy '*' --max-time {seconds} --output /dev/null"
+    ask = "--retry 12 --retry-delay 5 --cookie - --header 'Content-Type: application/json' --data"
     body = json.dumps({"prompt": PROMPT, "max_tokens": 1})
     yield or_explain(
-        StringCommand(curl, "--data", QuoteString(body), QuoteString(f"{url}/api/ask")),
+        StringCommand(
+            *(curl, "--cookie-jar -", QuoteString(f"{url}/"), "|", curl, ask),
+            *(QuoteString(body), QuoteString(f"{url}/api/ask")),
+        ),
         f"smoke: {url}/api/ask does not answer; read `docker logs --tail 50 ollama-app` on "
         "the host, and those of ollama-gateway (of a cluster: `docker service logs ollama_app`, and ollama_gateway)",
     )

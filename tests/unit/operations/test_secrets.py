@@ -58,3 +58,11 @@ def test_the_smoke_asks_for_a_real_generation() -> None:
     assert "http://127.0.0.1:8080/api/ask" in command
     assert '"max_tokens": 1' in command
     assert "/api/ask does not answer" in command
+
+
+def test_the_smoke_has_questions_of_its_own() -> None:
+    """The seventh deploy in a minute waited for 45 s: a program without a cookie shares those of its address."""
+    command, _ = plan(smoke.page, {}, url="http://127.0.0.1:8080", seconds=60)
+    newcomer, question = command.split(" | ")[:2]
+    assert newcomer.endswith("--cookie-jar - http://127.0.0.1:8080/")
+    assert "--cookie - " in question
