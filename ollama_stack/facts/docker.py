@@ -20,6 +20,7 @@ UP_TO_THE_ROOT = (
     ' while test -n "${group#/}"; do cd "/sys/fs/cgroup$group" &&'
     ' echo "$pid $(cat memory.swap.max) $(cat memory.low)"; group=${group%/*}; done;'
 )
+PIDS = r"""sed -n 's/^ *"Pid": \([0-9]*\),$/\1/p'"""  # of docker inspect
 IMAGES = r"""sed -n 's/^ *"image": "\(.*\)".*/\1/p'"""  # of Compose's own JSON
 
 
@@ -239,9 +240,9 @@ class Compose(FactBase[ComposeProject | None]):
                 echo "$image $(docker image inspect --format '{{{{.Id}}}}' "$image")"
             done && echo ---- &&
             containers=$({compose} ps --all --quiet) &&
-            {{ test -z "$containers" || docker inspect $containers; }} && echo ---- &&
-            echo "$containers" | xargs -r docker inspect --format '{{{{.State.Pid}}}}' |
-            while read -r pid; do {UP_TO_THE_ROOT} done
+            inspected=$(test -z "$containers" || docker inspect $containers) &&
+            printf '%s\\n----\\n' "$inspected" &&
+            for pid in $(printf '%s\\n' "$inspected" | {PIDS}); do {UP_TO_THE_ROOT} done
         }} 2>/dev/null || true"""
 
     @override
