@@ -14,6 +14,8 @@ from pyinfra.api import FactBase, Host, State, StringCommand
 from pyinfra.api.state import BaseStateCallback
 from typing_extensions import override
 
+from ollama_stack.stack.compose import COMMAND
+
 T = TypeVar("T")
 FRESH = 60.0  # seconds that a look counts
 Key = tuple[Any, ...]  # a fact's class and its arguments
@@ -97,8 +99,8 @@ def _key(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> Key:
 
 
 def _starts(command: str) -> float:
-    """How long it takes, in starts of Docker's client, of Compose two."""
-    return 0.3 + command.count("docker ") + command.count("docker compose")
+    """How long it takes, in starts of Docker's client; Compose is one more."""
+    return 0.3 + command.count("docker ") + command.count(COMMAND)
 
 
 class Look(FactBase[dict[Key, Any]]):
