@@ -112,6 +112,15 @@ def test_the_metrics_keep_no_connection(locked: Door) -> None:
         assert httpx.get(url + path, trust_env=False).headers["connection"] == "close"
 
 
+def test_connections_that_say_nothing_keep_no_scrape_waiting(
+    locked: Door, mine: list[socket.socket]
+) -> None:
+    """120 of this host's users, who are one address here, kept it waiting for 11 s."""
+    mine.extend(locked.connect(locked.metrics) for _ in range(120))
+    url = f"http://127.0.0.1:{locked.metrics}/metrics"
+    assert httpx.get(url, trust_env=False, timeout=9).status_code == 200
+
+
 def test_metrics_have_no_body_that_holds_the_app_s_threads(
     locked: Door, mine: list[socket.socket]
 ) -> None:
