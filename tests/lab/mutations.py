@@ -248,6 +248,12 @@ UNLOAD = (
     ask("/api/generate", model=MODEL, keep_alive=0)
     + "timeout 30 sh -c 'while docker top ollama | grep -q \" runner \"; do sleep 0.2; done'; "
 )
+# For a quarter of the time that 1.5 CPUs allow; from a fifth on the control is red.
+THROTTLED = (
+    "group=$(grep -E '^0::|[:,]cpu[:,]' /proc/$(docker inspect --format '{{.State.Pid}}' ollama)/cgroup | cut -d: -f3 | head -1); "
+    "cat /sys/fs/cgroup/cpu$group/cpu.stat /sys/fs/cgroup$group/cpu.stat 2>/dev/null | awk "
+    "'/nr_periods/ {p = $2} /throttled_time/ {t = $2 / 1e9} /throttled_usec/ {t = $2 / 1e6} END {exit !(t > 0.04 * p)}'"
+)
 KEEP = ask("/api/copy", source=MODEL, destination="lab-keep:1") + ask(
     "/api/copy", source=PRISTINE, destination="lab-keep:2"
 )
@@ -306,9 +312,8 @@ EFFECT = {
     "OLS-303": Mutation(reads={"OLLAMA_NUM_PARALLEL": "2"}, also=also("210", "1210")),
     "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
-        "docker update --cpus 0.2 ollama; "
-        + generate(num_predict=24)
-        + "docker update --cpus 1.5 ollama",
+        "docker update --cpus 0.2 ollama; for more in 1 2 3 4 5 6 7 8 9; do "
+        f"{generate(num_predict=4)} {THROTTLED} && break; done; docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
     ),
