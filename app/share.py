@@ -125,7 +125,7 @@ def turns(waiting: Sequence[Job], answering: Collection[Job], last: str) -> list
     return by_turns(line, [job.caller.address in many for job in line], last in many)
 
 
-@dataclass
+@dataclass(eq=False)
 class Appointment:
     """The room keeps a place for one caller from ``at`` to ``until``."""
 
