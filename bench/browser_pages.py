@@ -56,15 +56,17 @@ def crowd(size: int) -> Iterator[None]:
         body = {"prompt": LONG}
         headers = {"Accept": "text/event-stream"}
         with httpx.Client(base_url=APP, trust_env=False, timeout=60) as client:
+            client.get("/")
             while not over.is_set():
-                client.cookies.clear()
-                client.get("/")
                 with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
-                    if reply.status_code != 200:
-                        over.wait(1)
+                    if reply.status_code != 200:  # who does not come back leaves a place that is kept
+                        over.wait(int(reply.headers["Retry-After"]))
+                        continue
                     for _ in reply.iter_lines():
                         if over.is_set():
                             break
+                client.cookies.clear()
+                client.get("/")
 
     for _ in range(size):
         asking.append(threading.Thread(target=one))
