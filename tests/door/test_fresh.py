@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -106,6 +107,22 @@ def test_who_leaves_before_the_answer_is_logged_up_to_the_same_rate(
     if where == "api":
         assert door.ask(who="two").status_code == 200
         assert door.lines()[-1]["status"] == 200
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_whose_body_is_not_waited_for_is_logged_up_to_the_same_rate(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, mine: list[socket.socket], length: str
+) -> None:
+    """40,000 lines in 5 s of one address without a token: in chunks, beside 25 silent connections."""
+    monkeypatch.setitem(LIMITS, "logged", 20)
+    door = opened(PATIENT, app_enabled=True, **TOKENS)
+    mine += [door.connect(door.page, OTHERS_ADDRESS) for _ in range(25)]
+    raw = f"POST /api/ask HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n"
+    for _ in range(200):
+        with suppress(ConnectionError), door.connect(door.page, OTHERS_ADDRESS) as one:
+            one.sendall(raw.encode())
+    until(lambda: len(door.lines()) >= 20)
+    assert len(door.lines()) == 20
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
