@@ -250,7 +250,7 @@ def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_pat
     assert "@local OLS-505: pass: always -> finding: no (expected always)" in done.stdout
 
 
-@pytest.mark.long("a run that finds no runner starts one, and a container anew")
+@pytest.mark.long("an audit of its own, and a container made anew")
 def test_a_runner_that_has_died_since_is_started_again(
     as_deployed: Deployed, tmp_path: Path
 ) -> None:
