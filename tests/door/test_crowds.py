@@ -7,7 +7,6 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from statistics import median
 from threading import Event
 
 import httpx
@@ -206,4 +205,4 @@ def test_looks_that_are_left_delay_nobody(locked: Door) -> None:
             over.set()
         for one in done:
             one.result()
-    assert median(took) < 1
+    assert max(took) < 2
