@@ -7,6 +7,7 @@ import socket
 import time
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from ollama_stack.stack.door import LIMITS
@@ -87,3 +88,25 @@ def test_a_crowd_s_refused_bodies_are_not_read_to_their_ends(
     for one in few:
         one.sendall(head)
     assert {status(one) for one in few} == {401 if at == "api" else 411}
+
+
+@pytest.mark.parametrize("more", ["Content-Length: 10\r\n", ""])
+def test_answers_that_nobody_ends_keep_no_scrape_waiting(
+    locked: Door, mine: list[socket.socket], more: str
+) -> None:
+    """A body that never comes, or an answer that is not read: 40 connections of either kept it waiting for 30 s."""
+    raw = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
+    flood(locked, locked.metrics, raw, mine, each=20)
+    url = f"http://127.0.0.1:{locked.metrics}/metrics"
+    assert httpx.get(url, trust_env=False, timeout=9).status_code == 200
+
+
+@pytest.mark.parametrize("line", ["Authorization: Basic {}", "Access-Control-Request-Headers: {}"])
+def test_a_large_head_is_refused_before_anything_reads_it(
+    locked: Door, mine: list[socket.socket], line: str
+) -> None:
+    """Tokens of 150 kB delayed a question to 217 ms, and a preflight said as many letters again."""
+    asks = "Origin: http://localhost\r\nAccess-Control-Request-Method: POST\r\n"
+    mine.append(locked.connect())
+    mine[0].sendall(f"OPTIONS /api/chat HTTP/1.1\r\nHost: x\r\n{asks}{line}\r\n\r\n".format("YWFh" * 9000).encode())  # fmt: skip
+    assert status(mine[0]) == 431

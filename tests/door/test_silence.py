@@ -135,7 +135,8 @@ def test_silence_ends_after_half_a_minute(locked: Door) -> None:
     """Haproxy.md 1: it was a quarter of an hour."""
     text = (locked.process.log.parent / "haproxy.cfg").read_text()
     assert "\n    timeout client 30s" in text
-    assert text.count("timeout client ") == 1
+    assert text.count("timeout client ") == 2
+    assert "\n    timeout client 1s" in text.split("\nfrontend metrics")[1]
 
 
 @pytest.mark.parametrize("what", ["nothing", "half a head", "a refused body"])
