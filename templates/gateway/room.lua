@@ -5,7 +5,7 @@ local is = require("checks")
 local ROOM, VALUE = 12 * 2 ^ 20, 200 -- bytes of `tune.lua.maxmem`, beside the largest body
 local reading = setmetatable({}, { __mode = "k" }) -- by reader, bytes; one whose client left is collected
 
-local TURN = 200 -- ms: longer than the worst look takes; one whose client left may never end
+local TURN = 1000 -- ms: longer than the worst look of 10M takes beside others; one whose client left may never end
 local turns = {} -- by owner, since when
 
 local function now()
