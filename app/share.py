@@ -175,7 +175,7 @@ class Book:
         line = sorted(self._booked.values(), key=lambda one: one.at)
         if not self.is_due(caller, now):
             return Counter(one.address for one in line if now <= one.until and one.at <= now + lead)
-        many = self._crowds(caller, inside)
+        many = crowds([*inside, *(one.address for one in line), caller.address])
         due = [one for one in line if one.at <= now <= one.until]
         order = by_turns(due, [one.address in many for one in due], self.last in many)
         mine = order.index(self._booked[self._name(caller)])
@@ -210,12 +210,10 @@ class Book:
                 return None
             first = now + min(places * step, longest / 2)
             own = step if caller.is_back(now) else APART * step
-            at = gap(all_, first, caller.address, step, own)
-            if at > now + longest:
-                yielded = self._yielded(caller, now, inside)
-                if not yielded:
-                    return None
-                at = yielded
+            free = gap(all_, first, caller.address, step, own)
+            at = free if free <= now + longest else self._yielded(caller, now, inside)
+            if at is None:
+                return None
             mine = self._booked[caller.name] = Appointment(at, at + 1 + GRACE, caller.address)
         return max(1, math.ceil(round(mine.at - now, 3)))  # (now + 60) - now may be a hair above 60
 
@@ -230,11 +228,6 @@ class Book:
         )
         enough = has[self._booked[last].address] * len(has) > has.total()
         return self._booked.pop(last).at if enough else None
-
-    def _crowds(self, caller: Caller, inside: Sequence[str]) -> set[str]:
-        """Of those who are here, who are to come, and who asks."""
-        booked = [one.address for one in self._booked.values()]
-        return crowds([*inside, *booked, caller.address])
 
     def _name(self, caller: Caller) -> str:
         """Under which the caller is booked: before there was a cookie it was the address."""

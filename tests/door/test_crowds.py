@@ -152,7 +152,7 @@ def test_in_a_crowd_a_connection_ends_with_its_answer(
 def test_nobody_passes_a_class_at_the_page_for_ever(
     patient: Door, mine: list[socket.socket]
 ) -> None:
-    """40 connections of one address passed a class's 80, and whoever scrapes the page's metrics, for as long as they asked."""
+    """40 connections of one address passed a class's 80, and scrapes of the page's metrics, for as long as they asked."""
     patient.app.hold.clear()
     threads = patient.settings.app_threads
 
