@@ -59,9 +59,8 @@ def crowd(size: int) -> Iterator[None]:
             client.get("/")
             while not over.is_set():
                 with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
-                    if (
-                        reply.status_code != 200
-                    ):  # who does not come back leaves a place that is kept
+                    if reply.status_code != 200:
+                        # A student that does not come back leaves a place that is kept.
                         over.wait(int(reply.headers["Retry-After"]))
                         continue
                     for _ in reply.iter_lines():
