@@ -133,7 +133,7 @@ class GatewaySettings(BaseModel):
         "models",
         "Ollama has no lock (ollama#1053)",
         {},
-        rule="needed where `ollama_bind` is not loopback",
+        rule="needed where `ollama_bind` is not loopback; a name has at most 50 letters",
         examples=[
             '{"admin": "env:OLLAMA_ADMIN_TOKEN", "class-1": "file:~/.ollama-tokens/class-1"}'
         ],

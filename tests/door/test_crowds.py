@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     PATIENT,
+    SECRETS,
     TOKENS,
     Door,
     Opener,
@@ -176,3 +177,25 @@ def test_nobody_passes_a_class_at_the_page_for_ever(
     came = patient.app.came[threads:]
     order = [json.loads(body)["prompt"] if body else path for path, _, body in came]
     assert max(order.index("class"), order.index("/metrics")) < 20
+
+
+def test_two_tokens_whose_long_names_begin_alike_are_two(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy cuts what it counts by after 63 letters: the lists of one were the other's, and so were places."""
+    one, two = "c" * 49 + "1", "c" * 49 + "2"
+    for name in (one, two):
+        monkeypatch.setitem(SECRETS, name, f"0123456789abcdef0123456789abcdef-{name}")
+    door = opened(gateway_tokens={one: "env:A", two: "env:B"})
+    door.ollama.hold.clear()
+    body = json.dumps({"model": MODEL})
+    raw = post("/api/show", len(body), *lines_of(one)) + body.encode()
+    with ExitStack() as stack:
+        for _ in range(LIMITS["lists"]):
+            stack.enter_context(door.connect()).sendall(raw)
+        until(lambda: door.ollama.now == LIMITS["lists"])
+        lists = [
+            door.client.get("/api/tags", headers=bearer(who)).status_code for who in (one, two)
+        ]
+    door.ollama.hold.set()
+    assert lists == [429, 200]

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings, read_settings
@@ -52,6 +53,16 @@ def test_the_version_changes_with_a_secret_alone() -> None:
     declared = settings(gateway_tokens={"admin": "env:A"})
     one, other = (gateway_files(declared, {digest: "admin"})[0] for digest in ("aa", "bb"))
     assert one != other
+
+
+def test_names_of_tokens_are_no_longer_than_what_the_gateway_counts_by() -> None:
+    """HAProxy cuts a longer key: two tokens whose names begin alike would be one."""
+    longest = "c" * 50
+    text = configured({"gateway_tokens": {longest: "env:A"}})
+    assert {int(most) for most in re.findall(r"type string len (\d+)", text)} == {64}
+    assert len(f"list ={longest}") < 64
+    with pytest.raises(ValidationError):
+        configured({"gateway_tokens": {f"{longest}c": "env:A"}})
 
 
 def test_limits_are_the_settings() -> None:
