@@ -73,7 +73,7 @@ Timeout = Annotated[str, _form(r"^([1-9][0-9]{0,3}(s|m)|[1-9][0-9]?h)$", "120s",
 Origin = Annotated[
     str, _form(r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9.*-]+(:([0-9]+|\*))?$", "https://school.example")
 ]
-# The gateway counts by "list =NAME", of which its tables keep 63 letters.
+# The gateway counts by "list =NAME", of which its tables keep 64 letters.
 TokenName = Annotated[str, _form(r"^[a-z0-9][a-z0-9_-]{0,49}$", "class-1")]
 Secret = Annotated[
     str,

@@ -182,7 +182,7 @@ def test_nobody_passes_a_class_at_the_page_for_ever(
 def test_two_tokens_whose_long_names_begin_alike_are_two(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HAProxy cuts what it counts by after 63 letters: the lists of one were the other's, and so were places."""
+    """HAProxy cuts what it counts by after 64 letters: the lists of one were the other's, and so were places."""
     one, two = "c" * 49 + "1", "c" * 49 + "2"
     for name in (one, two):
         monkeypatch.setitem(SECRETS, name, f"0123456789abcdef0123456789abcdef-{name}")
