@@ -17,6 +17,7 @@ import httpx
 
 from bench.clients import quantile
 from bench.gateway_load import METRICS, MISSED, PARALLEL, aim, places
+from lab import plain
 from lab.tables import markdown, publish
 
 APP = "http://127.0.0.1:8080"
@@ -45,7 +46,7 @@ class Watch:
 
 def browser() -> httpx.AsyncClient:
     """A browser of its own, with cookies."""
-    return httpx.AsyncClient(base_url=APP, trust_env=False, timeout=PATIENCE)
+    return plain.AsyncClient(base_url=APP, timeout=PATIENCE)
 
 
 async def ask(client: httpx.AsyncClient, chance: random.Random) -> Student:
@@ -70,7 +71,7 @@ async def ask(client: httpx.AsyncClient, chance: random.Random) -> Student:
 
 async def watch(seen: Watch) -> None:
     """Look at the gateway and fetch the page, over and over."""
-    async with httpx.AsyncClient(trust_env=False) as metrics, browser() as reader:
+    async with plain.AsyncClient() as metrics, browser() as reader:
         while True:
             seen.flight.append(places((await metrics.get(METRICS)).text)[0])
             start = time.monotonic()

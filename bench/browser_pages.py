@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from bench.app_load import APP, APP_METRICS
+from lab import plain
 from lab.packages import have, modules
 from lab.tables import markdown, publish
 
@@ -55,7 +55,7 @@ def crowd(size: int) -> Iterator[None]:
     def one() -> None:
         body = {"prompt": LONG}
         headers = {"Accept": "text/event-stream"}
-        with httpx.Client(base_url=APP, trust_env=False, timeout=60) as client:
+        with plain.Client(base_url=APP, timeout=60) as client:
             client.get("/")
             while not over.is_set():
                 with client.stream("POST", "/api/ask", json=body, headers=headers) as reply:
@@ -83,7 +83,7 @@ def crowd(size: int) -> Iterator[None]:
 
 def gauge(name: str) -> int:
     """A figure that the app tells of itself."""
-    lines = httpx.get(APP_METRICS, trust_env=False).text.splitlines()
+    lines = plain.get(APP_METRICS).text.splitlines()
     return int(float(next(line.split()[1] for line in lines if line.startswith(f"{name} "))))
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from lab import plain
+
 MODEL = "smollm2:135m"
 TOKENS = 24  # of an answer
 
@@ -51,7 +53,7 @@ async def ask(client: httpx.AsyncClient, began: float) -> Outcome:
 def open_client(base: str) -> httpx.AsyncClient:
     """Clients that never give up, each with a connection of its own."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=base, timeout=None, limits=limits, trust_env=False)  # noqa: S113 on purpose
+    return plain.AsyncClient(base_url=base, timeout=None, limits=limits)
 
 
 async def closed_loop(base: str, clients: int, seconds: float) -> list[Outcome]:
@@ -104,7 +106,7 @@ async def paired(
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=base, timeout=300, limits=limits, trust_env=False)
+                plain.AsyncClient(base_url=base, timeout=300, limits=limits)
             )
             for base in bases
         ]

@@ -25,6 +25,7 @@ import httpx
 from bench.change_impact import deploy
 from bench.clients import MODEL, TOKENS, open_client, quantile
 from bench.gateway_load import GATEWAY, plt, save
+from lab import plain
 from lab.tables import markdown, publish
 from ollama_stack import ROOT
 from ollama_stack.config.settings import Settings, read_settings
@@ -118,7 +119,7 @@ def filled(name: str, model: str) -> str:
     run("docker", "exec", name, "ollama", "cp", model, MODEL)
     base = f"http://127.0.0.1:{PORTS[name]}"
     body: dict[str, Any] = {"model": MODEL}
-    httpx.post(f"{base}/api/generate", json=body, timeout=300, trust_env=False).raise_for_status()
+    plain.post(f"{base}/api/generate", json=body, timeout=300).raise_for_status()
     return base
 
 

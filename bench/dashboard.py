@@ -22,6 +22,7 @@ from typing import Any, Literal
 import httpx
 
 from bench.browser_pages import chromium
+from lab import plain
 from lab.packages import cache, have, program
 from ollama_stack import ROOT
 from ollama_stack.reports.metrics import write_metrics
@@ -124,7 +125,7 @@ def until_ready(address: str) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         with suppress(httpx.TransportError):
-            if httpx.get(address, trust_env=False).status_code == 200:
+            if plain.get(address).status_code == 200:
                 return
         time.sleep(0.1)
     raise TimeoutError(f"Prometheus does not answer at {address}")
@@ -137,7 +138,7 @@ def ask(api: str, target: dict[str, Any]) -> list[dict[str, Any]]:
     times = TIMES[-1:] if instant else TIMES
     asked = {"query": query, "time": times[-1], "start": times[0], "end": times[-1], "step": STEP}
     verb = "query" if instant else "query_range"
-    reply = httpx.get(f"{api}/{verb}", params=asked, trust_env=False).raise_for_status()
+    reply = plain.get(f"{api}/{verb}", params=asked).raise_for_status()
     found = reply.json()["data"]["result"]
     if target.get("format") == "table":
         return [table(found, target["refId"])] if found else []

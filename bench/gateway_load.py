@@ -27,6 +27,7 @@ from bench.clients import (
     quantile,
     settle,
 )
+from lab import plain
 from lab.tables import markdown, publish
 
 mpl.use("svg")
@@ -58,7 +59,7 @@ async def burst(base: str) -> tuple[list[Outcome], list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
 
     async def watch() -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with plain.AsyncClient() as client:
             while True:
                 seen.append(places((await client.get(METRICS)).text))
                 await asyncio.sleep(0.02)

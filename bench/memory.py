@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from lab import images, synthetic
+from lab import images, plain, synthetic
 from lab.tables import markdown, publish
 from ollama_stack.capacity.budget import MIB, SHAPES, budget
 from ollama_stack.pinned_wheels import cache, unpacked
@@ -59,7 +59,7 @@ def server(folder: Path, parallel: int) -> Iterator[httpx.Client]:
         *("--volume", f"{folder}:/lab:ro", "--env", f"OLLAMA_NUM_PARALLEL={parallel}"),
         *("--env", "OLLAMA_MAX_LOADED_MODELS=1", IMAGE),
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=300, trust_env=False) as client:
+    with plain.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=300) as client:
         for _ in range(100):
             try:
                 client.get("/api/version")

@@ -18,6 +18,7 @@ import httpx
 
 from bench.clients import quantile
 from bench.target import MODEL
+from lab import plain
 from lab.tables import markdown, publish
 from ollama_stack import ROOT
 from tests.door.conftest import TOKENS, Door, bearer
@@ -53,9 +54,7 @@ class Client:
         found = []
         limits = httpx.Limits(max_keepalive_connections=self.number % 2)
         key = bearer(("one", "two")[self.number // 2])
-        with httpx.Client(
-            base_url=self.url, headers=key, limits=limits, trust_env=False, timeout=20
-        ) as client:
+        with plain.Client(base_url=self.url, headers=key, limits=limits, timeout=20) as client:
             while not self.over.is_set():
                 began = time.monotonic()
                 try:

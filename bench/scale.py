@@ -10,8 +10,7 @@ from pathlib import Path
 from random import Random
 from statistics import fmean
 
-import httpx
-
+from lab import plain
 from lab.tables import markdown
 from ollama_stack.capacity.waiting import Demand, arrivals
 from tests.door.conftest import bearer, question
@@ -39,7 +38,7 @@ def answers(hosts: int) -> float:
         cluster, over, count = Cluster(Path(folder), hosts, Fixed), threading.Event(), [0]
 
         def ask(who: str) -> None:
-            with httpx.Client(base_url=cluster.url, timeout=60, trust_env=False) as client:
+            with plain.Client(base_url=cluster.url, timeout=60) as client:
                 while not over.is_set():
                     answer = client.post("/api/generate", json=question(), headers=bearer(who))
                     count[0] += answer.is_success
@@ -84,7 +83,7 @@ def waited(hosts: int) -> tuple[int, float]:
     found, over = list[float](), threading.Event()
 
     def ask(url: str, chance: Random) -> None:
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        with plain.Client(base_url=url, timeout=60) as client:
             while not over.wait(chance.expovariate(1 / MEAN)):
                 begun = time.monotonic()
                 answer = client.post("/api/generate", json=question(), headers=bearer("local"))

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import httpx
 
+from lab import plain
 from lab.fleet import MEMBERS, Member
 from ollama_stack import ROOT
 
@@ -93,7 +94,7 @@ def class_at_work(students: int = 5, where: tuple[Member, ...] = HOSTS[:1]) -> I
 
     def ask(number: int) -> None:
         url = f"http://{addresses[number % len(addresses)]}:11434/api/generate"
-        with httpx.Client(timeout=180, headers=header) as client:
+        with plain.Client(timeout=180, headers=header) as client:
             while not over.is_set():
                 begin = time.monotonic()
                 try:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.stack.rendering import gateway_files
@@ -85,7 +86,7 @@ class Door:
             (folder / name).write_text(text)
         self.process = Process(unpacked(), folder, self.metrics)
         self.url = f"http://127.0.0.1:{self.api}"
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.client = plain.Client(base_url=self.url, timeout=PATIENCE)
 
     def ask(self, path: str = "/api/generate", who: str = "", **more: Any) -> httpx.Response:
         """A question's answer."""
@@ -114,7 +115,7 @@ class Door:
 
     def places(self) -> tuple[int, int]:
         """How many are in flight and how many wait in the one queue of all."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text
+        text = plain.get(f"http://127.0.0.1:{self.metrics}/metrics").text
         names = ("haproxy_server_current_sessions", "haproxy_backend_current_queue")
         found = [re.search(rf'^{name}\{{proxy="generations".*\}} (\d+)', text, re.M) for name in names]  # fmt: skip
         flight, queue = (int(match[1]) for match in found if match)

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from lab import plain
 from lab.packages import program
 from ollama_stack.registry import digest_of
 from tests.door.conftest import until
@@ -25,7 +26,7 @@ class Held:
     """A running registry, which is given blobs and manifests as anybody pushes them."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
-        self.url, self.client = url, httpx.Client(base_url=url, headers=headers)
+        self.url, self.client = url, plain.Client(base_url=url, headers=headers)
 
     def answers(self) -> bool:
         """Whether it has started."""

@@ -17,6 +17,7 @@ import httpx
 from cryptography import x509
 from rich.console import Console
 
+from lab import plain
 from lab.packages import program
 from ollama_stack.config.monitoring import Monitor, read_monitor
 from ollama_stack.config.settings import Settings, read_settings
@@ -96,7 +97,7 @@ class Site:
         """Alarms and their hosts, as Alertmanager has them from Prometheus."""
         with suppress(httpx.TransportError):
             url = f"http://127.0.0.1:{self.monitor.ports['alertmanager']}/api/v2/alerts"
-            found = [alert["labels"] for alert in httpx.get(url, trust_env=False).json()]
+            found = [alert["labels"] for alert in plain.get(url).json()]
             return {(labels["alertname"], labels.get("host", "")) for labels in found}
         return set()
 

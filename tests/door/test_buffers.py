@@ -7,9 +7,9 @@ import socket
 import time
 from contextlib import suppress
 
-import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import Door, bearer, status
 
@@ -98,7 +98,7 @@ def test_answers_that_nobody_ends_keep_no_scrape_waiting(
     raw = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
     flood(locked, locked.metrics, raw, mine, each=20)
     url = f"http://127.0.0.1:{locked.metrics}/metrics"
-    assert httpx.get(url, trust_env=False, timeout=9).status_code == 200
+    assert plain.get(url, timeout=9).status_code == 200
 
 
 @pytest.mark.parametrize("line", ["Authorization: Basic {}", "Access-Control-Request-Headers: {}"])

@@ -10,6 +10,7 @@ import ollama
 import openai
 import pytest
 
+from lab import plain
 from ollama_stack.config import tokens
 from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import SECRETS, TOKENS, Door, Opener, bearer, question, status, until
@@ -93,7 +94,7 @@ def test_two_tokens_are_none(locked: Door) -> None:
 def test_a_token_that_is_taken_away_ends_on_open_connections(opened: Opener) -> None:
     """As host/release takes it away before it loads the new map."""
     door = opened(**TOKENS)
-    with httpx.Client(base_url=door.url, headers=bearer("one"), trust_env=False) as theirs:
+    with plain.Client(base_url=door.url, headers=bearer("one")) as theirs:
         assert theirs.get("/api/tags").status_code == 200
         map_ = door.process.log.parent / "tokens.map"
         with socket.create_connection(("127.0.0.1", door.runtime)) as runtime:
@@ -131,7 +132,7 @@ def test_the_official_clients_stream(locked: Door) -> None:
 
 def test_no_proxy_keeps_answers_back(door: Door) -> None:
     assert door.ask().headers["X-Accel-Buffering"] == "no"
-    page = httpx.get(f"http://127.0.0.1:{door.page}/", trust_env=False)
+    page = plain.get(f"http://127.0.0.1:{door.page}/")
     assert page.headers["X-Accel-Buffering"] == "no"
 
 
@@ -144,7 +145,7 @@ def test_with_tls_browsers_are_told_to_stay_with_it(opened: Opener, certificate:
 
 
 def test_the_gateway_answers_for_its_health(door: Door) -> None:
-    assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
+    assert plain.get(f"http://127.0.0.1:{door.health}/alive").text == "alive"
 
 
 @pytest.mark.parametrize("host", ["", "http://localhost"])
@@ -164,7 +165,7 @@ def test_the_app_hears_no_expectation_and_no_date(door: Door) -> None:
         "Expect": '"outcome": "late"',
         "If-Modified-Since": "Mon, 01 Jan 99999999999 00:00:00 GMT",
     }
-    httpx.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=headers, trust_env=False)
+    plain.get(f"http://127.0.0.1:{door.page}/static/style.css", headers=headers)
     assert not {name.lower() for name in door.app.came[-1][1]} & {name.lower() for name in headers}
 
 
@@ -188,7 +189,7 @@ def test_a_flood_of_refusals_leaves_the_log_to_others(opened: Opener) -> None:
     for _ in range(20):
         door.client.options("/api/chat", headers=ASKED | PAGE)
     assert len(door.lines()) == before
-    metrics = httpx.get(f"http://127.0.0.1:{door.metrics}/metrics", trust_env=False).text
+    metrics = plain.get(f"http://127.0.0.1:{door.metrics}/metrics").text
     name = 'haproxy_frontend_http_responses_total{proxy="clients",code="4xx"} '
     assert int(metrics.split(name)[1].split("\n")[0]) >= 400
     door.ask(who="one")
@@ -202,7 +203,7 @@ def test_what_no_model_answers_is_logged_up_to_a_rate(
     monkeypatch.setitem(LIMITS, "logged", 20)
     door = opened(app_enabled=True, **TOKENS)
     door.app.status = 405
-    with httpx.Client(trust_env=False) as stranger:
+    with plain.Client() as stranger:
         for _ in range(40):
             stranger.get(f"http://127.0.0.1:{door.page}/api/ask")
     door.ollama.status = 400
@@ -228,6 +229,6 @@ def test_what_is_no_http_is_counted_and_not_logged(door: Door, bytes_: bytes) ->
     until(lambda: len(door.lines()) > before)
     assert [line["status"] for line in door.lines()[before:]] == [200]
     if bytes_:
-        metrics = httpx.get(f"http://127.0.0.1:{door.metrics}/metrics", trust_env=False).text
+        metrics = plain.get(f"http://127.0.0.1:{door.metrics}/metrics").text
         name = 'haproxy_frontend_request_errors_total{proxy="students"} '
         assert int(metrics.split(name)[1].split("\n")[0]) > 0

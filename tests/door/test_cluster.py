@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.config import tokens
 from ollama_stack.stack.cluster import members, stack
 from tests.door.conftest import (
@@ -71,7 +71,7 @@ class Cluster(Door):
 
     def places_taken(self) -> tuple[int, int]:
         """In flight at the hosts, and waiting: in a token's own places, and in the one queue."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text
+        text = plain.get(f"http://127.0.0.1:{self.metrics}/metrics").text
         queues = re.findall(r'^haproxy_backend_current_queue\{proxy="(\S+)"\} (\d+)', text, re.M)
         return sum(self.at_work), sum(int(count) for _, count in queues)
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import (
     OTHERS_ADDRESS,
@@ -143,10 +144,10 @@ def test_in_a_crowd_a_connection_ends_with_its_answer(
 ) -> None:
     port = getattr(crowded, at)
     url = f"http://127.0.0.1:{port}/"
-    first = httpx.get(url, headers=bearer("two"), trust_env=False)
+    first = plain.get(url, headers=bearer("two"))
     assert (first.status_code, "Connection" in first.headers) == (200, False)
     crowd(crowded, port, mine)
-    second = httpx.get(url, headers=bearer("two"), trust_env=False)
+    second = plain.get(url, headers=bearer("two"))
     assert (second.status_code, second.headers["Connection"]) == (200, "close")
 
 

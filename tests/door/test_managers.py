@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lab import plain
 from tests.door.conftest import (
     OTHERS_ADDRESS,
     PATIENCE,
@@ -75,7 +76,7 @@ class Managers:
     def client(self, door: int, seconds: float = PATIENCE) -> httpx.Client:
         """Somebody who asks at a door, and would keep the connection."""
         url = f"http://127.0.0.1:{self.doors[door]}"
-        return httpx.Client(base_url=url, timeout=seconds, trust_env=False, headers=bearer("one"))
+        return plain.Client(base_url=url, timeout=seconds, headers=bearer("one"))
 
     def behind(self, client: httpx.Client) -> str:
         """Whose gateway answers."""

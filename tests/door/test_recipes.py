@@ -21,6 +21,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
 from bench.browser_pages import chromium
+from lab import plain
 from lab.packages import modules
 from tests.door.conftest import SECRETS, Door
 from tests.door.double import CHUNKS
@@ -207,7 +208,7 @@ def moodle(form: dict[str, str]) -> httpx.Response:
             auth = (form["Username"], form["Password"])
         body |= {"model": form["Text generation model"], "stream": False, "prompt": "Why?"}
         body |= {"options": {}, "system": "Answer shortly."}
-    return httpx.post(url, json=body, auth=auth, headers=headers, trust_env=False)
+    return plain.post(url, json=body, auth=auth, headers=headers)
 
 
 @each("ini")

@@ -7,10 +7,10 @@ import json
 from datetime import date
 from typing import Annotated, Any, Literal
 
-import httpx
 import pytest
 from pydantic import BaseModel, Field
 
+from lab import plain
 from tests.door.conftest import Door, Opener, question
 from tests.door.double import MODEL
 from tests.door.test_fields import CHAT, refused
@@ -193,4 +193,4 @@ def test_a_site_may_open_small_patterns(opened: Opener) -> None:
     escaped = '{"type": "string", "pattern": "((a\\u007b100\\u007d)\\u007b100}"}'
     body = json.dumps(question(format=0)).replace('"format": 0', f'"format": {escaped}')
     assert "is too large" in refused(door, "/api/generate", body)[1]
-    assert httpx.get(f"http://127.0.0.1:{door.health}/alive", trust_env=False).text == "alive"
+    assert plain.get(f"http://127.0.0.1:{door.health}/alive").text == "alive"

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.config.settings import read_settings
 from ollama_stack.stack.rendering import gateway_files
 from tests.door.conftest import (
@@ -102,14 +103,14 @@ def test_who_fills_the_metrics_keeps_nobody_from_the_gateway_s_health(
         mine.append(patient.connect(patient.metrics))
         mine[-1].sendall(f"GET /alive HTTP/1.1\r\n{HEAD}\r\n".encode())
     time.sleep(0.3)
-    alive = httpx.get(f"http://127.0.0.1:{patient.health}/alive", trust_env=False, timeout=SOON)
+    alive = plain.get(f"http://127.0.0.1:{patient.health}/alive", timeout=SOON)
     assert alive.text == "alive"
 
 
 def test_the_metrics_keep_no_connection(locked: Door) -> None:
     url = f"http://127.0.0.1:{locked.metrics}"
     for path in ("/version", "/metrics", "/nothing"):
-        assert httpx.get(url + path, trust_env=False).headers["connection"] == "close"
+        assert plain.get(url + path).headers["connection"] == "close"
 
 
 def test_connections_that_say_nothing_keep_no_scrape_waiting(
@@ -118,7 +119,7 @@ def test_connections_that_say_nothing_keep_no_scrape_waiting(
     """120 of this host's users, who are one address here, kept it waiting for 11 s."""
     mine.extend(locked.connect(locked.metrics) for _ in range(120))
     url = f"http://127.0.0.1:{locked.metrics}/metrics"
-    assert httpx.get(url, trust_env=False, timeout=9).status_code == 200
+    assert plain.get(url, timeout=9).status_code == 200
 
 
 def test_metrics_have_no_body_that_holds_the_app_s_threads(

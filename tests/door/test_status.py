@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-import httpx
-
+from lab import plain
 from ollama_stack.facts.now import Asked, LastMinutes, Places
 from tests.door.conftest import Door, until
 from tests.door.test_places import held, statuses
@@ -44,7 +43,7 @@ def test_places_and_what_became_of_questions(locked: Door) -> None:
 
 def test_a_student_whom_the_page_refuses_is_counted(door: Door) -> None:
     door.app.status = 503
-    with httpx.Client(base_url=f"http://127.0.0.1:{door.page}", trust_env=False) as browser:
+    with plain.Client(base_url=f"http://127.0.0.1:{door.page}") as browser:
         answers = [browser.post("/api/ask", json={"prompt": "hi"}), browser.post("/", data={})]
     door.app.status = 200
     assert [answer.status_code for answer in answers] == [503, 503]

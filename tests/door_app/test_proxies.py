@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from lab import plain
 from lab.packages import program
 from tests.door_app.conftest import BEAT, CHUNKS, App, answers, free_port, running
 
@@ -66,7 +67,7 @@ def proxy(
 
 @pytest.fixture(params=["", "/class/ask"])
 def client(request: pytest.FixtureRequest, proxy: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{proxy}{request.param}/", trust_env=False, timeout=60) as found:
+    with plain.Client(base_url=f"{proxy}{request.param}/", timeout=60) as found:
         yield found
 
 

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.worker import LINGER, SILENCE
+from lab import plain
 from tests.door.conftest import once
 from tests.door_app.conftest import App, answers, started
 
@@ -37,7 +37,7 @@ def sent(app: App, text: bytes, times: int = 1) -> Iterator[list[socket.socket]]
 def took(app: App) -> float:
     """Seconds until /healthz has answered."""
     began = time.monotonic()
-    assert httpx.get(f"{app.url}/healthz", trust_env=False, timeout=60).status_code == 200
+    assert plain.get(f"{app.url}/healthz", timeout=60).status_code == 200
     return time.monotonic() - began
 
 
@@ -99,7 +99,7 @@ def test_machines_ask_without_a_name(ollama: str, tmp_path: Path) -> None:
     with started(tmp_path, ollama, APP_HOSTS="ask.school.lan") as app:
         with sent(app, b"GET /healthz HTTP/1.0\r\n\r\n") as (connection,):
             assert b" 200 OK" in connection.recv(65536)
-        foreign = httpx.get(f"{app.url}/", headers={"Host": "evil.example"}, trust_env=False)
+        foreign = plain.get(f"{app.url}/", headers={"Host": "evil.example"})
         assert foreign.status_code == 400
 
 
@@ -130,7 +130,7 @@ def test_who_left_before_a_thread_was_free_is_not_answered(ollama: str, tmp_path
     head = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     with (
         started(tmp_path, ollama, APP_THREADS="1", APP_QUESTIONS_PER_MINUTE="1") as app,
-        httpx.Client(base_url=app.url, trust_env=False, timeout=60) as pupil,
+        plain.Client(base_url=app.url, timeout=60) as pupil,
     ):
         pupil.get("/")  # a cookie, whose questions are not those of the address
         with (
@@ -138,5 +138,5 @@ def test_who_left_before_a_thread_was_free_is_not_answered(ollama: str, tmp_path
             sent(app, f"POST /api/ask HTTP/1.1\r\n{head}\r\n\r\n{body}".encode()),
         ):
             assert answer.status_code == 200
-        later = httpx.post(f"{app.url}/api/ask", trust_env=False, timeout=60, **asked)
+        later = plain.post(f"{app.url}/api/ask", timeout=60, **asked)
     assert later.status_code == 200  # its address has asked nothing yet

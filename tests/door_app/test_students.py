@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from lab import plain
 from ollama_stack.stack.door import LIMITS
 from tests.door.conftest import OTHERS_ADDRESS, Door, once, status
 
@@ -21,7 +22,7 @@ LARGE = "".join(f"X-{n}: {'y' * 8000}\r\n" for n in range(14))
 @pytest.fixture(scope="module")
 def page(students: Door) -> Iterator[httpx.Client]:
     url = f"http://127.0.0.1:{students.page}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=60) as found:
+    with plain.Client(base_url=url, timeout=60) as found:
         yield found
 
 
@@ -174,7 +175,7 @@ def test_what_a_client_says_of_its_way_changes_nothing(
 
 def test_a_proxy_of_the_site_s_may_say_where_the_page_is(students: Door) -> None:
     headers = {"X-Forwarded-Prefix": "/class/ask", "X-Forwarded-Proto": "https"}
-    reply = httpx.get(f"http://127.0.0.1:{students.page}/", headers=headers, trust_env=False)
+    reply = plain.get(f"http://127.0.0.1:{students.page}/", headers=headers)
     assert 'action="/class/ask/"' in reply.text
     cookie = reply.headers["Set-Cookie"]
     assert "; Path=/class/ask/" in cookie
@@ -195,7 +196,7 @@ def test_a_door_full_of_silence_is_given_back_soon(sent: bytes, students: Door) 
                     stack.enter_context(one).sendall(sent)
             time.sleep(0.5)
             began, url = time.monotonic(), f"http://127.0.0.1:{students.page}/healthz"
-            assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
+            assert plain.get(url, timeout=60).status_code == 200
             return time.monotonic() - began
 
     assert once(tried, 7)

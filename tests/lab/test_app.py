@@ -22,6 +22,7 @@ from app import create_app
 from bench import app_load
 from bench.app_load import APP
 from bench.browser_pages import LONG, TOKEN, crowd, until_busy
+from lab import plain
 from tests.lab.conftest import LABEL, URL, deploy, deployed, sh, until
 
 SECRETS = Path("/opt/ollama-lab/app")
@@ -38,7 +39,7 @@ def short(client: httpx.Client, **more: object) -> httpx.Response:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=APP, trust_env=False, timeout=120) as found:
+    with plain.Client(base_url=APP, timeout=120) as found:
         found.get("/")
         yield found
 
@@ -65,7 +66,7 @@ def test_who_leaves_the_queue_gives_the_place_away(client: httpx.Client) -> None
 
 def test_who_asks_for_json_and_leaves_frees_the_slot() -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{APP}/api/ask", json={"prompt": LONG}, timeout=0.5, trust_env=False)
+        plain.post(f"{APP}/api/ask", json={"prompt": LONG}, timeout=0.5)
     until_busy(0, 5)
 
 
@@ -89,8 +90,8 @@ def test_a_gateway_that_is_gone_is_an_honest_answer(client: httpx.Client) -> Non
     address = sh("docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' ollama-app")  # fmt: skip
     sh("docker stop --time 0 ollama-gateway")
     try:
-        reply = httpx.post(
-            f"http://{address.strip()}:8080/api/ask", json={"prompt": "hi"}, timeout=60, trust_env=False
+        reply = plain.post(
+            f"http://{address.strip()}:8080/api/ask", json={"prompt": "hi"}, timeout=60
         )  # fmt: skip
     finally:
         sh("docker start ollama-gateway")
@@ -177,10 +178,10 @@ def test_switched_off_it_is_gone_and_back_again_it_knows_its_students() -> None:
     deployed("app_enabled=False")
     assert sh("docker ps --all --format '{{.Names}}' | grep -c ollama-app || true") == "0\n"
     with pytest.raises(httpx.ConnectError):
-        httpx.get(APP, trust_env=False)
+        plain.get(APP)
     deployed()
     assert TOKEN.read_text() == token
-    assert httpx.get(f"{APP}/readyz", timeout=60, trust_env=False).status_code == 200
+    assert plain.get(f"{APP}/readyz", timeout=60).status_code == 200
 
 
 @pytest.mark.slow

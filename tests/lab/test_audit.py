@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import httpx
 import jsonschema
 import pytest
 import yaml
 from _pytest.mark import ParameterSet
 
+from lab import plain
 from ollama_stack.inventory import Target, read_inventory
 from tests.audit.controls import specs
 from tests.audit.looking import look
@@ -132,7 +132,7 @@ def reload_gateway() -> None:
     before = sh(workers).split()
     sh("docker kill --signal USR2 ollama-gateway")
     until(lambda: bool(set(sh(workers).split()) - set(before)))
-    until(lambda: httpx.get("http://127.0.0.1:8404/none").status_code > 0)
+    until(lambda: plain.get("http://127.0.0.1:8404/none").status_code > 0)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lab import plain
 from tests.lab.conftest import COMPOSE_FILE, LABEL, deploy, deployed, generate, run, sh
 
 MIRROR = "http://172.17.0.1:5000"
@@ -52,7 +53,7 @@ def refused(*data: str) -> str:
 def published(repository: str, tag: str) -> dict[str, Any]:
     """A manifest of the mirror's."""
     accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
-    answer = httpx.get(f"{MIRROR}/v2/{repository}/manifests/{tag}", headers=accept)
+    answer = plain.get(f"{MIRROR}/v2/{repository}/manifests/{tag}", headers=accept)
     manifest: dict[str, Any] = answer.raise_for_status().json()
     return manifest
 
@@ -70,7 +71,7 @@ def publish_without_config(repository: str, tag: str, broken: str) -> None:
     manifest = published(repository, tag)
     config = f'{{"lost": "{broken}"}}'.encode()
     digest = f"sha256:{sha256(config).hexdigest()}"
-    upload = httpx.post(f"{MIRROR}/v2/{repository}/blobs/uploads/").headers["Location"]
+    upload = plain.post(f"{MIRROR}/v2/{repository}/blobs/uploads/").headers["Location"]
     httpx.put(f"{upload}&digest={digest}", content=config).raise_for_status()
     publish(
         repository,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
+from lab import plain
 from tests.lab.conftest import ACTIONS, COMPOSE_FILE, changes, deployed, generate, pyinfra, sh
 from tests.lab.test_plan import planned
 
@@ -61,7 +61,7 @@ def test_one_run_mends_what_somebody_broke_by_hand() -> None:
     assert sh(MEMORY) == f"{3 * 2**30}\n"
     assert generate()["response"]
     assert APP_TOKEN.read_text() != secret
-    assert httpx.post(APP_ASKED, json={"prompt": "hi", "max_tokens": 1}, timeout=60).is_success
+    assert plain.post(APP_ASKED, json={"prompt": "hi", "max_tokens": 1}, timeout=60).is_success
     assert sh(MODELS) == models
     assert planned()["changes"] == []
 

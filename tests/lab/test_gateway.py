@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lab import plain
 from tests.lab.conftest import URL, deploy, deployed, generate, sh, until
 from tests.lab.mutations import UNLOAD
 
@@ -30,12 +31,12 @@ def question(tokens: int = 8, stream: bool = False) -> dict[str, object]:
 
 
 def ask(tokens: int = 8, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.post(f"{URL}/api/generate", json=question(tokens), headers=headers, timeout=300)
+    return plain.post(f"{URL}/api/generate", json=question(tokens), headers=headers, timeout=300)
 
 
 def places() -> tuple[int, int]:
     """How many are in flight and how many wait, by the gateway's metrics."""
-    text = httpx.get(METRICS).text
+    text = plain.get(METRICS).text
     names = ("haproxy_server_current_sessions", "haproxy_backend_current_queue")
     found = [re.search(rf'^{name}\{{proxy="generations".*\}} (\d+)', text, re.M) for name in names]
     assert all(found)
@@ -64,7 +65,7 @@ def at_once(clients: int, tokens: int) -> tuple[list[httpx.Response], int, int]:
 def unload() -> None:
     """At Ollama's own address: the gateway lets nobody do that to others."""
     sh(UNLOAD)
-    until(lambda: httpx.get(f"{URL}/api/ps").json()["models"] == [])
+    until(lambda: plain.get(f"{URL}/api/ps").json()["models"] == [])
 
 
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -86,7 +87,7 @@ def test_the_queue_is_bounded_warm_or_cold(cold: bool) -> None:
 def test_openai_clients_are_refused_in_their_own_shape() -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
     with busy(running=3, waiting=15):
-        answer = httpx.post(f"{URL}/v1/chat/completions", json=body)
+        answer = plain.post(f"{URL}/v1/chat/completions", json=body)
     assert answer.status_code == 503
     assert answer.json()["error"]["type"] == "api_error"
 
@@ -118,14 +119,14 @@ class busy:
 def test_short_requests_do_not_wait_and_who_leaves_frees_a_place() -> None:
     with busy(running=3, waiting=5):
         for path in ("/api/version", "/api/tags", "/api/ps", "/v1/models"):
-            assert httpx.get(URL + path, timeout=5).status_code == 200
-        assert httpx.post(f"{URL}/api/show", json={"model": MODEL}, timeout=5).status_code == 200
+            assert plain.get(URL + path, timeout=5).status_code == 200
+        assert plain.post(f"{URL}/api/show", json={"model": MODEL}, timeout=5).status_code == 200
     assert generate()["eval_count"] > 0  # the slots are free at once
 
 
 def test_a_stream_comes_token_by_token() -> None:
     arrivals = []
-    with httpx.stream("POST", f"{URL}/api/generate", json=question(24, stream=True)) as answer:
+    with plain.stream("POST", f"{URL}/api/generate", json=question(24, stream=True)) as answer:
         for line in answer.iter_lines():
             arrivals.append((time.monotonic(), json.loads(line)))
     assert len(arrivals) == 25
@@ -151,7 +152,7 @@ def test_a_reload_cuts_no_answer() -> None:
 def last_line(tokens: int) -> dict[str, Any]:
     """How a streamed answer ends."""
     body = question(tokens, stream=True)
-    with httpx.stream("POST", f"{URL}/api/generate", json=body, timeout=300) as answer:
+    with plain.stream("POST", f"{URL}/api/generate", json=body, timeout=300) as answer:
         *_, line = answer.iter_lines()
     last: dict[str, Any] = json.loads(line)
     return last
@@ -160,7 +161,7 @@ def last_line(tokens: int) -> dict[str, Any]:
 @pytest.mark.slow
 def test_ollama_s_restart_is_survived() -> None:
     sh("docker restart ollama")
-    until(lambda: httpx.get(f"{URL}/api/version").status_code == 200)
+    until(lambda: plain.get(f"{URL}/api/version").status_code == 200)
     assert generate()["eval_count"] > 0
 
 
@@ -171,7 +172,7 @@ def test_gateway_and_app_can_be_left_out_and_put_back() -> None:
         assert sh("docker ps --all --quiet --filter name=ollama-") == sh(MIRRORS)
         assert generate()["eval_count"] > 0
         with pytest.raises(httpx.ConnectError):
-            httpx.get("http://127.0.0.1:8080")
+            plain.get("http://127.0.0.1:8080")
     finally:
         deployed()
     assert generate()["eval_count"] > 0
@@ -186,19 +187,19 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(tmp_path: Path) ->
         "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout {0}.key -out {0}.crt"
     )
     sh(f"cd {tmp_path}; {made.format('one')}; {made.format('two')}; cat one.crt two.key >{pem}")
-    loaded = httpx.get("http://127.0.0.1:8404/version").text
+    loaded = plain.get("http://127.0.0.1:8404/version").text
     done = deploy(f"gateway_tls_cert={pem}")
     assert done.returncode == 1
     assert "gateway: HAProxy refuses the new configuration, the old one is untouched" in done.stderr
-    assert httpx.get("http://127.0.0.1:8404/version").text == loaded
+    assert plain.get("http://127.0.0.1:8404/version").text == loaded
     assert generate()["eval_count"] > 0
     deployed()
 
 
 def test_a_log_line_tells_all_but_the_prompt() -> None:
     secret = question() | {"prompt": "my secret prompt"}
-    httpx.post(f"{URL}/api/generate", json=secret, timeout=300)
-    httpx.get(f"{URL}/unknown/my-secret-path?q=my-secret-query")
+    plain.post(f"{URL}/api/generate", json=secret, timeout=300)
+    plain.get(f"{URL}/unknown/my-secret-path?q=my-secret-query")
     log = sh("docker logs --tail 20 ollama-gateway 2>&1")
     assert "secret" not in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]

@@ -8,9 +8,9 @@ import socket
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from lab import plain
 from tests.lab.conftest import URL, deploy, generate, run, sh
 from tests.lab.test_gateway import places, question
 
@@ -72,7 +72,7 @@ BODY = json.dumps(question())
 )
 def test_bad_requests_are_refused_cleanly(request_text: str, statuses: set[int]) -> None:
     assert raw(request_text) in statuses
-    assert httpx.get(f"{URL}/api/version").status_code == 200
+    assert plain.get(f"{URL}/api/version").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_clear_text_is_http_1_alone() -> None:
 
 def test_a_body_up_to_the_limit_passes_in_chunks_too() -> None:
     body = json.dumps(question()).encode() + b" " * 10_000
-    answer = httpx.post(f"{URL}/api/generate", content=iter([body[:100], body[100:]]), timeout=300)
+    answer = plain.post(f"{URL}/api/generate", content=iter([body[:100], body[100:]]), timeout=300)
     assert answer.json()["eval_count"] > 0
 
 

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from bench.app_load import APP
 from bench.browser_pages import ask, chromium, context, until_busy, violations
+from lab import plain
 from lab.second import CHATS, EMBEDS
 from tests.lab.conftest import ACTIONS, URL, Done, deployed, pyinfra, run, sh
 from tests.lab.test_audit import audit, with_status
@@ -75,7 +76,7 @@ def chrome() -> Iterator[Browser]:
 
 
 def post(url: str, **body: Any) -> httpx.Response:
-    return httpx.post(url, json=body, timeout=300, trust_env=False)
+    return plain.post(url, json=body, timeout=300)
 
 
 def generate(model: str, **more: Any) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def generate(model: str, **more: Any) -> dict[str, Any]:
 
 
 def in_memory() -> list[str]:
-    return [one["name"] for one in httpx.get(f"{URL}/api/ps", trust_env=False).json()["models"]]
+    return [one["name"] for one in plain.get(f"{URL}/api/ps").json()["models"]]
 
 
 def test_each_was_asked_by_what_it_can_and_the_first_is_in_memory(several: Done) -> None:
@@ -169,7 +170,7 @@ def test_what_is_not_listed_is_refused_at_the_door(model: str) -> None:
     refused = post(f"{URL}/api/generate", model=model, prompt=QUESTION)
     assert refused.status_code == 404
     assert refused.json()["error"].startswith(f"model: '{model}' not found; this server has ")
-    listed = httpx.get(f"{URL}/api/tags", trust_env=False).json()["models"]
+    listed = plain.get(f"{URL}/api/tags").json()["models"]
     assert sorted(one["name"] for one in listed) == sorted(ALL)
 
 
@@ -240,7 +241,7 @@ def test_off_the_list_a_model_is_refused_at_once_and_stays_on_the_disk(path: Pat
     assert done.returncode == 0, done.stderr
     assert post(f"{URL}/api/generate", model=CHATS, prompt=QUESTION).status_code == 404
     assert post(f"{APP}/api/ask", prompt=QUESTION, model=CHATS).json()["error"] == "no_model"
-    assert "<select" not in httpx.get(APP, trust_env=False).text
+    assert "<select" not in plain.get(APP).text
     assert {CHATS, f"{CHATS}-pristine"} <= set(on_disk())
 
 
