@@ -20,6 +20,7 @@ LOCK = Path("/run/ollama-lab-servers.lock")
 # Files whose tests make servers of their own.
 SERVERS = (
     "test_acme",
+    "test_bare",
     "test_built_page",
     "test_bundle",
     "test_cluster",

@@ -42,18 +42,6 @@ def bare(members: Sequence[Member]) -> Iterator[None]:
         run("docker", "rm", "--force", "--volumes", *(member.container for member in members))
 
 
-@pytest.mark.long("a server from bare: packages, images, model, and a change that fails")
-def test_a_bare_server_serves_and_what_fails_goes_back(tmp_path: Path) -> None:
-    (member,) = members = HOSTS[:1]
-    with bare(members):
-        done = run(*DEPLOY, *limit(members))
-        assert done.returncode == 0, done.stderr
-        assert serves(member)
-        found, _ = audit(INVENTORY, tmp_path, f"--limit={member.name}")
-        assert found.returncode == 0, found.stdout
-        assert not inject(faults.NOT_SERVING).wrong  # whose last run changes nothing
-
-
 @pytest.fixture(scope="module")
 def servers() -> Iterator[None]:
     with bare(HOSTS):

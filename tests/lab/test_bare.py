@@ -1,0 +1,55 @@
+"""From two bare servers: one that serves alone, and goes back from what fails; then both at one address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import cluster, faults
+from lab.cluster import TOKEN, class_at_work
+from lab.inject import INVENTORY, inject, on, serves
+from tests.blocks import run_by
+from tests.lab.conftest import ROOT, Done, run
+from tests.lab.test_audit import audit
+from tests.lab.test_cluster import CLASS, page
+from tests.lab.test_hosts import DEPLOY, HOSTS, bare, limit
+
+
+@pytest.fixture(scope="module")
+def first_run() -> Iterator[Done]:
+    """On one of them; the other one stays bare."""
+    with bare(HOSTS):
+        yield run(*DEPLOY, *limit(HOSTS[:1]))
+
+
+@pytest.mark.long("a server from bare: packages, images, model, and a change that fails")
+def test_a_bare_server_serves_and_what_fails_goes_back(first_run: Done, tmp_path: Path) -> None:
+    assert first_run.returncode == 0, first_run.stderr
+    assert serves(HOSTS[0])
+    found, _ = audit(INVENTORY, tmp_path, f"--limit={HOSTS[0].name}")
+    assert found.returncode == 0, found.stdout
+    assert not inject(faults.NOT_SERVING).wrong  # whose last run changes nothing
+
+
+@pytest.mark.long("a server from bare: packages, images, model")
+@pytest.mark.usefixtures("first_run")
+def test_with_a_bare_one_it_answers_at_one_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, CLASS)
+    (leave,) = run_by("tests/lab/test_bare.py")  # docs/cluster.md
+    left = on(HOSTS[0], leave.code)
+    assert left.returncode == 0, left.stderr
+    inventory = tmp_path / "lab_cluster.py"
+    three = (ROOT / cluster.INVENTORY).read_text()
+    inventory.write_text(three.replace('    ("host-3", {**_ssh, "ssh_port": 2303}),\n', ""))
+    done = run(".venv/bin/pyinfra", "-y", inventory, "deploy.py")
+    assert done.returncode == 0, done.stderr
+    with class_at_work(4, HOSTS[1:]) as seen:
+        pass
+    assert seen.count(200) == len(seen.rows) > 4
+    assert page(HOSTS[1]) == 200
+    asked = f"docker logs $({cluster.LOCAL}) 2>&1 | grep -c 'POST .*/api/generate'"
+    assert all(int(on(member, asked).stdout) for member in HOSTS)
