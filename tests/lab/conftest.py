@@ -21,6 +21,7 @@ import httpx
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from lab import plain
 from lab.sshd import Sshd, sshd, user
 from tests.lab.lanes import (  # noqa: F401 hooks
     pytest_runtest_protocol,
@@ -104,7 +105,7 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def runner() -> str:
@@ -123,13 +124,13 @@ def class_at_work(students: int) -> Iterator[list[int]]:
     short = {"model": "smollm2:135m", "prompt": "hi", "options": {"num_predict": 4}}
 
     def ask() -> None:
-        with httpx.Client(timeout=180) as client:
+        with plain.Client(timeout=180) as client:
             while not over.is_set():
                 try:
                     answer = client.post(f"{URL}/api/generate", json=short)
                     cut = answer.is_success and '"done":true' not in answer.text
                     statuses.append(0 if cut else answer.status_code)
-                    over.wait(0.3)
+                    over.wait(1)
                 except httpx.HTTPError:
                     statuses.append(0)
 

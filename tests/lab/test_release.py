@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from bench.app_load import APP
 from bench.browser_pages import gauge
+from lab import plain
 from tests.lab.conftest import (
     COMPOSE_FILE,
     INVENTORY,
@@ -29,7 +33,29 @@ def current() -> int:
     return int((RELEASES / "current").readlink().name)
 
 
+STATE = "docker inspect --format '{{.Id}} {{.State.StartedAt}}' ollama ollama-gateway"
 ID = "docker inspect --format '{{.Id}}' ollama"
+
+
+@contextmanager
+def knocking() -> Iterator[list[int]]:
+    """Somebody who opens the page again and again; the statuses."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def knock() -> None:
+        with plain.Client(base_url=APP, timeout=60) as client:
+            while not over.is_set():
+                statuses.append(client.get("/").status_code)
+                over.wait(0.2)
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
 
 
 def queue() -> str:
@@ -77,6 +103,21 @@ def test_a_model_that_is_not_the_declared_one_is_not_served() -> None:
     assert generate()["response"]
     names = sh("docker exec ollama ollama list | awk 'NR > 1 {print $1}'").split()
     assert sorted(names) == ["smollm2:135m", "smollm2:135m-pristine"]
+
+
+@pytest.mark.long("a run with a class at work")
+def test_gateway_and_app_change_and_nobody_is_turned_away() -> None:
+    before = sh(STATE)
+    with class_at_work(5) as statuses, knocking() as pages:
+        deployed("gateway_answer_timeout=14m", "app_max_answer=100", "app_log_prompts=True")
+    assert sh(STATE) == before
+    assert (set(statuses), set(pages)) == ({200}, {200})
+    with plain.Client(base_url=APP, timeout=120) as client:
+        asked = {"prompt": "Do log this.", "max_tokens": 2}
+        assert client.post("/api/ask", json=asked).status_code == 200
+    log = sh("docker logs --tail 5 ollama-app 2>&1").splitlines()
+    asked_for = [json.loads(line).get("prompt") for line in log if line.startswith("{")]
+    assert "Do log this." in asked_for
 
 
 @pytest.mark.long("a run and a rollback, each of which replaces Ollama, with a class at work")
