@@ -11,6 +11,7 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from ollama_stack.facts.lines import Lines
 from ollama_stack.paths import CONTAINERD_ROOT
 from ollama_stack.stack.compose import COMMAND, ComposeProject
 
@@ -114,19 +115,13 @@ class CgroupVersion(FactBase[str | None]):
         return "if test -f /sys/fs/cgroup/cgroup.controllers; then echo 2; else echo 1; fi"
 
 
-class SliceMemory(FactBase[list[str]]):
+class SliceMemory(Lines):
     """memory.swap.max and memory.low of a systemd slice, as the kernel has them; empty without it."""
-
-    default = list
 
     @override
     def command(self, unit: str) -> StringCommand:
         folder = QuoteString(f"/sys/fs/cgroup/{unit}")
         return StringCommand("cd", folder, "2>/dev/null && cat memory.swap.max memory.low || true")
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 DAEMON_CONFIG = "! test -s /etc/docker/daemon.json || cat /etc/docker/daemon.json"
@@ -172,10 +167,8 @@ class DaemonConfigFault(FactBase[str]):
         return "" if isinstance(config, dict) else f"it is a {type(config).__name__}"
 
 
-class MaskedUnits(FactBase[list[str]]):
+class MaskedUnits(Lines):
     """Docker's units that systemd may not start there (systemctl mask)."""
-
-    default = list
 
     @override
     def command(self) -> str:
@@ -184,23 +177,13 @@ class MaskedUnits(FactBase[list[str]]):
             ' file=$folder/systemd/system/$unit; ! test -e "$file" || test -s "$file" || echo "$unit"; done; done'
         )
 
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
-
-class EngineFlags(FactBase[list[str]]):
+class EngineFlags(Lines):
     """What the running engine was started with; settings of daemon.json may not be among them."""
-
-    default = list
 
     @override
     def command(self) -> str:
         return r"""tr '\0' '\n' <"/proc/$(cat /run/docker.pid)/cmdline" 2>/dev/null || true"""
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 class OtherEngine(FactBase[str | None]):
@@ -271,10 +254,8 @@ class PortOwner(FactBase[str | None]):
         return output[0].split("users:")[-1].strip("()") if output else None
 
 
-class StackPorts(FactBase[list[str]]):
+class StackPorts(Lines):
     """Ports of this host that the containers of a swarm's stack have."""
-
-    default = list
 
     @override
     def command(self, project: str) -> StringCommand:
@@ -284,7 +265,3 @@ class StackPorts(FactBase[list[str]]):
             label,
             "2>/dev/null | grep -o ':[0-9]*->' | tr -d ':>-' || true",
         )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output

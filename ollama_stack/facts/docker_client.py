@@ -5,13 +5,12 @@ from __future__ import annotations
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from ollama_stack.facts.lines import Lines
 from ollama_stack.stack.compose import CLEAN
 
 
-class OwnCompose(FactBase[list[str]]):
+class OwnCompose(Lines):
     """The Compose plugin in root's own folder, which goes before every other: its path and version."""
-
-    default = list
 
     @override
     def command(self) -> str:
@@ -19,10 +18,6 @@ class OwnCompose(FactBase[list[str]]):
             'file=${HOME:-/root}/.docker/cli-plugins/docker-compose; ! test -e "$file" ||'
             ' { echo "$file"; "$file" version --short 2>/dev/null || true; }'
         )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 class ClientProxies(FactBase[list[str]]):

@@ -64,10 +64,6 @@ class MountPoint(FactBase[str | None]):
             _separator="",
         )
 
-    @override
-    def process(self, output: list[str]) -> str | None:
-        return output[0] if output else None
-
 
 class UplinkMtu(FactBase[int]):
     """Bytes of a packet that the interface takes which leads out of the host; 1500 if it does not say."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from ollama_stack.facts.lines import Lines
+
 CGROUP1 = {
     "cpu": "cpu/cpu.cfs_quota_us",
     "memory": "memory/memory.limit_in_bytes",
@@ -50,13 +52,11 @@ class MemTotal(FactBase[int]):
         return min((sizes["MemTotal"] - sizes.get("Hugetlb", 0)) * 1024, *limits, 2**63)
 
 
-class Unbounded(FactBase[list[str]]):
+class Unbounded(Lines):
     """What this kernel cannot bound of a container: cpu, memory, pids, swap.
 
     Nothing where no control groups are mounted: there it does not say.
     """
-
-    default = list
 
     @override
     def command(self) -> str:
@@ -67,10 +67,6 @@ class Unbounded(FactBase[list[str]]):
             " if grep -qw swapaccount=0 /proc/cmdline; then echo swap; fi;"
             f" elif test -d memory || test -d cpu; then {tests} fi"
         )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 class NoProfiles(FactBase[bool]):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from ollama_stack.facts.lines import Lines
 
-class RunningUnits(FactBase[list[str]]):
+
+class RunningUnits(Lines):
     """Those of systemd's units that run, and do so again after a start of the host."""
-
-    default = list
 
     @override
     def command(self, units: Sequence[str]) -> StringCommand:
@@ -19,10 +19,6 @@ class RunningUnits(FactBase[list[str]]):
             *("for unit in", *map(QuoteString, units), "; do"),
             'systemctl -q is-active "$unit" && systemctl -q is-enabled "$unit" && echo "$unit"; done; true',
         )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 class Clone(FactBase[str]):
@@ -37,10 +33,6 @@ class Clone(FactBase[str]):
             *("test -x .venv/bin/ollama-stack || {", _say(f"{folder}/.venv/bin/ollama-stack")),
             *("; exit; }; test -r", QuoteString(inventory), "||", _say(inventory)),
         )
-
-    @override
-    def process(self, output: list[str]) -> str:
-        return "".join(output)
 
 
 def _say(path: str) -> StringCommand:

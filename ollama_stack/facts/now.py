@@ -15,6 +15,7 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
+from ollama_stack.facts.lines import Lines
 from ollama_stack.facts.ollama import address
 
 # A hung engine keeps nobody; what needs root is asked through sudo.
@@ -247,11 +248,9 @@ class ShownCertificate(FactBase[x509.Certificate | None]):
         return x509.load_pem_x509_certificate("\n".join(output).encode())
 
 
-class GoodRelease(FactBase[list[str]]):
+class GoodRelease(Lines):
     """Five lines: number and record of the last good release, whether its files are in place, whether a change is
     unconfirmed, and why the host came back to it automatically; nothing without one."""
-
-    default = list
 
     @override
     def command(self, folder: str) -> StringCommand:
@@ -263,7 +262,3 @@ class GoodRelease(FactBase[list[str]]):
             "test -e releases/unconfirmed && echo yes || echo no;",
             'echo "$(cat releases/returned 2>/dev/null)"; } || true',
         )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
