@@ -65,29 +65,22 @@ def still_true(host: Host) -> None:
 
 def known(fact: type[FactBase[T]], **arguments: Any) -> T:
     """A fact of the current host, as it was before the current operation's own commands."""
-    facts = _remembered()
-    if facts is None:
-        found: T = host.get_fact(fact, **arguments)
-        return found
+    memory = _memory()
+    facts = memory.of(host.state, host) if memory else {}
     key = _key(fact, arguments)
     if key not in facts:
         facts[key] = host.get_fact(fact, **arguments)
-    remembered: T = facts[key]
-    return remembered
+    found: T = facts[key]
+    return found
 
 
 def look(wanted: Sequence[Wanted]) -> None:
     """Read many facts of the current host by one command; ``known`` asks for what that misses."""
     memory = _memory()
-    if memory is not None:
+    if memory:
         memory.looked[host.name] = time.monotonic()
         found: dict[Key, Any] = host.get_fact(Look, wanted=wanted, _ignore_errors=True)
         memory.of(host.state, host).update(found)
-
-
-def _remembered() -> dict[Key, Any] | None:
-    memory = _memory()
-    return None if memory is None else memory.of(host.state, host)
 
 
 def _memory() -> Memory | None:
