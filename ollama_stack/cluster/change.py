@@ -13,7 +13,7 @@ from ollama_stack.cluster.facts import RELEASE, Release, View
 from ollama_stack.cluster.operations import node_of, view
 from ollama_stack.facts.swarm import no_quorum
 from ollama_stack.shell import Commands, fail, run_now
-from ollama_stack.stack.cluster import digest
+from ollama_stack.stack.cluster import Stack
 
 KEPT_RELEASES = 5
 POLL = 1.0  # seconds between two looks at a change
@@ -21,15 +21,10 @@ POLL = 1.0  # seconds between two looks at a change
 
 @dataclass(frozen=True)
 class Wanted:
-    """A stack, what it names, and who asks for it."""
+    """A stack, and who asks for it."""
 
     project: str
-    text: str
-    digest: str
-    configs: dict[str, str]
-    secrets: dict[str, str]
-    files: dict[str, str]
-    """Secrets whose text only the host that is asked has, by its paths."""
+    stack: Stack
     record: dict[str, str]
     seconds: int
     """For the whole change."""
@@ -39,7 +34,8 @@ class Wanted:
 def deployed(wanted: Wanted, seen: View) -> Commands:
     """Have the stack run as declared on every host; what fails goes back to the last one that answered."""
     last = seen.releases[-1] if seen.releases else None
-    if last and last.digest == wanted.digest and last.specs == seen.specs and not seen.missing():
+    same = last and last.digest == wanted.stack.digest and last.specs == seen.specs
+    if last and same and not seen.missing():
         host.noop(f"release {last.number} runs")
         return
     yield FunctionCommand(change, (wanted,), {})
@@ -50,14 +46,14 @@ def change(state: State, host: Host, wanted: Wanted) -> bool:
     seen = view(state, host, wanted.project)
     if seen is None:
         return fail(host, f"cluster: {no_quorum(host.name, node_of(state, host).address)}")
-    for kind, texts in (("config", wanted.configs), ("secret", wanted.secrets)):
+    for kind, texts in (("config", wanted.stack.configs), ("secret", wanted.stack.secrets)):
         for name, text in texts.items():
             if name not in seen.names and not _made(state, host, wanted.project, kind, name, text):
                 return False
-    for name, path in wanted.files.items():
+    for name, path in wanted.stack.files.items():
         if name not in seen.names and not _made_from(state, host, wanted.project, name, path):
             return False
-    if not _applied(state, host, wanted.project, wanted.text):
+    if not _applied(state, host, wanted.project, wanted.stack.text):
         return False
     if fault := _settled(state, host, wanted):
         fail(host, fault)
@@ -125,7 +121,7 @@ def _back(state: State, host: Host, project: str, release: Release) -> None:
 def committed(wanted: Wanted, seen: View) -> Commands:
     """Have what has just answered as the swarm's own last release; what only an older one needed goes."""
     last = seen.releases[-1] if seen.releases else None
-    if last and last.digest == wanted.digest and last.specs == seen.specs:
+    if last and last.digest == wanted.stack.digest and last.specs == seen.specs:
         host.noop(f"release {last.number} is kept")
         return
     yield FunctionCommand(commit, (wanted,), {})
@@ -139,12 +135,12 @@ def commit(state: State, host: Host, wanted: Wanted) -> bool:
     number = seen.releases[-1].number + 1 if seen.releases else 1
     labels = wanted.record | {
         RELEASE: str(number),
-        "digest": wanted.digest,
+        "digest": wanted.stack.digest,
         "specs": seen.specs,
     }
     name = f"{wanted.project}_release_{number}"
     given = [f"{key}={value}" for key, value in labels.items()]
-    if not _made(state, host, wanted.project, "config", name, wanted.text, *given):
+    if not _made(state, host, wanted.project, "config", name, wanted.stack.text, *given):
         return False
     _pruned(state, host, seen, wanted)
     return True
@@ -153,7 +149,7 @@ def commit(state: State, host: Host, wanted: Wanted) -> bool:
 def _pruned(state: State, host: Host, seen: View, wanted: Wanted) -> None:
     """Only what no kept release names; what still runs, Docker itself refuses to remove."""
     kept = seen.releases[1 - KEPT_RELEASES :]
-    texts = [wanted.text, *(release.text for release in kept)]
+    texts = [wanted.stack.text, *(release.text for release in kept)]
     names = {release.name for release in kept}
     for kind, things in (("config", seen.configs), ("secret", seen.secrets)):
         for one in things:
@@ -190,6 +186,6 @@ def go_back(state: State, host: Host, project: str, number: str, seconds: int) -
         key: chosen.labels[key] for key in ("at", "by", "commit") if key in chosen.labels
     }
     text = with_secrets_of(chosen.text, seen.releases[-1].text)
-    wanted = Wanted(project, text, digest(text), {}, {}, {}, record, seconds)
+    wanted = Wanted(project, Stack(text, {}, {}, {}), record, seconds)
     host.log(f"release {chosen.number} again")
     return change(state, host, wanted) and commit(state, host, wanted)

@@ -235,16 +235,7 @@ def _wanted(settings: Settings, there: list[Member], certificate: str) -> Wanted
     """The declared stack, whose secrets the first manager has then."""
     own = have_secrets(settings)
     declared = stack(there, own.tokens, certificate, own.app)
-    return Wanted(
-        settings.ollama_project,
-        declared.text,
-        declared.digest,
-        declared.configs,
-        declared.secrets,
-        declared.files,
-        record(),
-        _patience(settings, there),
-    )
+    return Wanted(settings.ollama_project, declared, record(), _patience(settings, there))
 
 
 def _patience(settings: Settings, there: list[Member]) -> int:
