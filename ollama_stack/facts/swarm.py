@@ -81,14 +81,10 @@ def troubles(seen: ClusterHost | None, ollama: str, *, page: bool = False) -> li
         found.append("the gateway does not answer at this host's address")
     if seen.manager and not seen.nodes:
         found.append(no_quorum("this host", seen.address))
-    if seen.manager and not any(name.startswith(f"{project}_gateway") for name in seen.containers):
-        found.append("no gateway runs on this host, which takes over if the others die; deploy")
-    if (
-        page
-        and seen.manager
-        and not any(name.startswith(f"{project}_app") for name in seen.containers)
-    ):
-        found.append("no page runs on this host, which takes over if the others die; deploy")
+    needed = {"gateway": "gateway"} | ({"app": "page"} if page else {})
+    for service, what in needed.items() if seen.manager else ():
+        if not any(name.startswith(f"{project}_{service}") for name in seen.containers):
+            found.append(f"no {what} runs on this host, which takes over if the others die; deploy")
     if "(healthy)" not in seen.containers.get(ollama, ""):
         found.append(f"{ollama}: {seen.containers.get(ollama, 'is not there')}")
     found += [
