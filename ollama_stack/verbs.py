@@ -18,7 +18,7 @@ from rich.console import Console
 from ollama_stack.bundle.file import Machine
 from ollama_stack.check import Checked, check, check_servers
 from ollama_stack.config.settings import read_settings
-from ollama_stack.inventory import Pyinfra, Target, only, read_hosts, read_inventory
+from ollama_stack.inventory import Target, only, read_hosts, read_inventory
 from ollama_stack.load import Scenario, Through
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.plan_monitoring import with_monitoring
@@ -212,9 +212,9 @@ def _declared(inventory: str, limit: Sequence[str]) -> list[Target]:
     return targets
 
 
-def _faultless(inventory: str, limit: Sequence[str], ask: Pyinfra = asked) -> Checked:
+def _faultless(inventory: str, limit: Sequence[str]) -> Checked:
     """pyinfra itself calls an inventory that is not there, or a limit without hosts, a success."""
-    checked = check_servers(inventory, limit, ask)
+    checked = check_servers(inventory, limit, asked)
     checked.refuse()
     return checked
 

@@ -45,12 +45,12 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Co
         )
 
 
-def written(path: str, text: str, owner: str, mode: str = "600") -> Commands:
+def written(path: str, text: str, owner: str) -> Commands:
     """A file whose text is in no log, diff or argv, and never readable by others for a moment."""
     upload, place = QuoteString(host.get_temp_filename(path)), QuoteString(path)
     # Where sudo is used, pyinfra uploads as the ordinary user first: into a file of its own.
     yield StringCommand("rm -f", upload, "&& umask 077 && set -C && : >", upload, _sudo=False)
     yield StringCommand("rm -f", place, "&& install -m 600 /dev/null", place)
     yield FileUploadCommand(StringIO(text), path, remote_temp_filename=host.get_temp_filename(path))
-    yield StringCommand("chown", f"{owner}:{owner}", place, "&& chmod", mode, place)
+    yield StringCommand("chown", f"{owner}:{owner}", place, "&& chmod 600", place)
     yield StringCommand("rm -f", upload)

@@ -107,5 +107,5 @@ def origins(settings: Settings) -> str:
     found = []
     for origin in settings.gateway_origins:
         written = re.escape(origin).replace(r":\*", ":[0-9]+").replace(r"\*", "[A-Za-z0-9._-]*")
-        found.append(written.replace("\\-", "-").replace("/", "/"))
+        found.append(written.replace("\\-", "-"))
     return f"^({'|'.join(found)})$"
