@@ -58,31 +58,33 @@ def pinned(requirements: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^([\w.-]+)==(\S+)", requirements))
 
 
-def newest(names: Iterable[str], python: str, machine: str = MACHINE) -> dict[str, str]:
+def newest(names: Iterable[str], python: str) -> dict[str, str]:
     """The newest versions there are, each alone, as the index of this machine's pip has them.
 
     DeployError with pip's output if it cannot say.
     """
     with tempfile.TemporaryDirectory() as temp:
         report = Path(temp) / "report.json"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        pip += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"]
-        pip += ["--target", temp, "--report", str(report), *_target(python, machine), *names]
-        done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+        options = ["--dry-run", "--ignore-installed", "--target", temp, "--report", str(report)]
+        done = _pip("install", python, MACHINE, *options, *names)
         if done.returncode:
-            raise DeployError(_error_line(done.stderr))
+            raise DeployError(error_line(done.stderr))
         found = [one["metadata"] for one in json.loads(report.read_text())["install"]]
     return {canonicalize_name(one["name"]): one["version"] for one in found}
 
 
-def _error_line(output: str) -> str:
+def error_line(output: str) -> str:
+    """What pip says last of why it failed."""
     lines = output.strip().splitlines() or ["pip said nothing"]
     return next((line for line in lines if line.startswith("ERROR:")), lines[-1])
 
 
-def _target(python: str, machine: str) -> list[str]:
-    platforms = [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
-    return [*platforms, "--implementation=cp", f"--python-version={python}"]
+def _pip(verb: str, python: str, machine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """This machine's pip, asked for wheels of another Python and machine, none of which it installs."""
+    pip = [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
+    pip += [f"--platform=manylinux{tag}_{machine}" for tag in ("_2_28", "_2_17", "2010")]
+    return subprocess.run([*pip, *arguments], capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
 
 
 def for_python(requirements: str, python: str, machine: str = MACHINE) -> str:
@@ -140,19 +142,9 @@ def _download(
 ) -> None:
     pins = folder / requirements.name
     pins.write_text(for_python(requirements.read_text(), python, machine))
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    pip += [
-        "--no-deps",
-        "--require-hashes",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-        "--requirement",
-        str(pins),
-    ]
-    pip += _target(python, machine)
-    pip += ["--no-index", "--find-links", str(source)] if source else []
-    done = subprocess.run(pip, capture_output=True, text=True)  # noqa: S603 no shell, our own arguments
+    options = ["--require-hashes", "--dest", str(folder), "--requirement", str(pins)]
+    options += ["--no-index", "--find-links", str(source)] if source else []
+    done = _pip("download", python, machine, *options)
     pins.unlink()
     if done.returncode:
         raise DeployError(

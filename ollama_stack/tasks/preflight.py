@@ -41,7 +41,7 @@ from ollama_stack.facts.ollama import OllamaVersion
 from ollama_stack.facts.registry import RegistryManifest
 from ollama_stack.page_image import REQUIREMENTS
 from ollama_stack.paths import CONTAINERD_ROOT, DATA_ROOT
-from ollama_stack.pinned_wheels import downloaded
+from ollama_stack.pinned_wheels import downloaded, error_line
 from ollama_stack.rules import refuse
 from ollama_stack.stack.cluster import own_part, workers
 from ollama_stack.tasks import bundle, docker, login, system
@@ -244,8 +244,7 @@ def _no_packages(python: str, machine: str) -> str:
     try:
         downloaded(REQUIREMENTS, python, machine)
     except DeployError as error:
-        lines = str(error).splitlines()
-        return next((line for line in lines if line.startswith("ERROR:")), lines[-1])
+        return error_line(str(error))
     return ""
 
 
