@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import get_args
+
 import click
 
 from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
-from ollama_stack.load import Scenario, Through
-from ollama_stack.load.arguments import of_a_class
+from ollama_stack.load import MOST_MINUTES, MOST_STUDENTS, Scenario, Through
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """A number that is one: click's own ranges let nan pass."""
+    if not isfinite(value):
+        raise click.BadParameter(f"{value} is no number.", ctx, param)
+    return value
 
 
 @click.command(cls=Verb)
 @of_hosts
-@of_a_class
+@click.option(
+    "--students",
+    type=click.IntRange(1, MOST_STUDENTS),
+    default=15,
+    metavar="N",
+    help="15 unless said.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.05, MOST_MINUTES),
+    callback=_finite,
+    default=3.0,
+    metavar="M",
+    help="3 unless said.",
+)
+@click.option(
+    "--scenario",
+    type=click.Choice(get_args(Scenario)),
+    default="lesson",
+    help="What the class does (docs/load.md); lesson unless said.",
+)
+@click.option(
+    "--through",
+    type=click.Choice(get_args(Through)),
+    default="api",
+    help="Ask the page as browsers do, or the API; api unless said.",
+)
 @click.option(
     "--report",
     type=PathFromRoot(),
