@@ -10,6 +10,7 @@ from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 
 from ollama_stack.facts.docker import Engine
 from ollama_stack.facts.files import FileDigests
+from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.facts.memory import known
 from ollama_stack.shell import Commands, renamed
 
@@ -43,6 +44,16 @@ def kept(folder: str, secrets: Mapping[str, str], owner: int, reader: str) -> Co
         yield StringCommand(
             "! docker container inspect", container, ">/dev/null 2>&1 || docker restart", container
         )
+
+
+@operation()
+def local_token(path: str, token: str) -> Commands:
+    """Have a header file with a token of the host's own, root's alone; one that is there is kept."""
+    if known(TokenDigest, path=path):
+        host.noop("the host already has its own token")
+        return
+    yield from written(f"{path}.new", f"Authorization: Bearer {token}\n", "0")
+    yield renamed(f"{path}.new", path)
 
 
 def written(path: str, text: str, owner: str) -> Commands:

@@ -14,7 +14,7 @@ from ollama_stack.containers import APP
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import TokenDigest
 from ollama_stack.facts.memory import known
-from ollama_stack.operations import gateway, secrets
+from ollama_stack.operations import secrets
 
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105 a file's name
 APP_SECRETS = ("cookie.key", GATEWAY_TOKEN, "teacher.token")
@@ -40,7 +40,7 @@ def have_secrets(settings: Settings) -> Secrets:
     if settings.token_header_file:
         path, own = settings.token_header_file, token_hex(32)
         digests[known(TokenDigest, path=path) or tokens.digest(own)] = tokens.LOCAL
-        gateway.local_token(name="Have a token for smoke and audit", path=path, token=own)
+        secrets.local_token(name="Have a token for smoke and audit", path=path, token=own)
     return Secrets(digests, app)
 
 

@@ -1,4 +1,4 @@
-"""The gateway's configuration as text, and the operation that brings it to a host."""
+"""The gateway's configuration as text, and the token of the host's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings, read_settings
 from ollama_stack.config.types import size_bytes
-from ollama_stack.operations import gateway
+from ollama_stack.operations import secrets
 from ollama_stack.stack import door
 from ollama_stack.stack.rendering import gateway_files
 from tests.unit.conftest import group_data
@@ -111,7 +111,7 @@ def test_a_large_body_takes_memory_and_a_small_one_none() -> None:
 
 def test_a_host_s_own_token_is_made_once_and_never_shown() -> None:
     arguments: dict[str, Any] = {"path": "/opt/ollama/local-token.header", "token": TOKEN}
-    commands = plan(gateway.local_token, **arguments)
+    commands = plan(secrets.local_token, **arguments)
     assert commands
     assert TOKEN not in " ".join(commands)
-    assert plan(gateway.local_token, {"sha256sum": f"{tokens.digest(TOKEN)}  -"}, **arguments) == []
+    assert plan(secrets.local_token, {"sha256sum": f"{tokens.digest(TOKEN)}  -"}, **arguments) == []
