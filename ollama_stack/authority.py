@@ -172,10 +172,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def _readable_errors(path: Path, done: str) -> Iterator[None]:
     try:
         yield
-    except UNREADABLE as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise ValueError(f"{path} has a file that is no text; put a copy back") from error
-        if isinstance(error, OSError):
-            problem = f"{error.filename or path} cannot be {done} ({type(error).__name__})"
-            raise ValueError(f"{problem}; check the path and its permissions") from error
-        raise
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} has a file that is no text; put a copy back") from error
+    except OSError as error:
+        problem = f"{error.filename or path} cannot be {done} ({type(error).__name__})"
+        raise ValueError(f"{problem}; check the path and its permissions") from error
