@@ -105,16 +105,9 @@ HostName = Annotated[
     str,
     _form(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "ask.school.lan"),
 ]
-Registry = Annotated[
-    str,
-    _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "https://mirror.lan:5000"),
-    AfterValidator(_with_a_port),
-]
-Proxy = Annotated[
-    str,
-    _form(r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", "http://proxy.school.lan:3128"),
-    AfterValidator(_with_a_port),
-]
+_SITE = r"^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$"
+Registry = Annotated[str, _form(_SITE, "https://mirror.lan:5000"), AfterValidator(_with_a_port)]
+Proxy = Annotated[str, _form(_SITE, "http://proxy.school.lan:3128"), AfterValidator(_with_a_port)]
 _IMAGE = r"[a-z0-9][a-z0-9./:_-]*(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})"
 _IMAGES = ("ollama/ollama:0.32.15", "ollama/ollama@sha256:...")
 Image = Annotated[str, _form(f"^{_IMAGE}$", *_IMAGES)]
