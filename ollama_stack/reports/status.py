@@ -116,7 +116,10 @@ def host_status(target: Target) -> HostStatus:
     try:
         found = look_at(target, wanted(settings))
     except ValueError as error:
-        return _gone(target.name, str(error))
+        why = str(error)
+        return HostStatus(
+            host=target.name, reached=False, reason=why, state="unreachable", problems=[why]
+        )
     if settings.cluster:
         return of_cluster(target, settings, found.get(InCluster))
     return report_of(target.name, settings, found, datetime.now(timezone.utc))
@@ -144,12 +147,6 @@ def of_cluster(target: Target, settings: Settings, seen: ClusterHost | None) -> 
         healthy = healthy and seen.answers
     state: State = "serving" if not wrong else "degraded" if healthy else "down"
     return HostStatus(host=target.name, state=state, problems=wrong)
-
-
-def _gone(host: str, reason: str) -> HostStatus:
-    return HostStatus(
-        host=host, reached=False, reason=reason, state="unreachable", problems=[reason]
-    )
 
 
 def wanted(settings: Settings) -> list[Wanted]:
