@@ -116,8 +116,7 @@ def _refuse_what_cannot_be(settings: Settings) -> None:
         wrong.append(
             "cluster_address: the host has no way out, so its address is not known; set it"
         )
-    if wrong:
-        refuse({host.name: wrong})
+    refuse({host.name: wrong})
 
 
 def _take_the_lock(settings: Settings) -> None:
@@ -141,14 +140,11 @@ def _seen(settings: Settings, place: Place) -> View:
     ids = {node["ID"] for node in seen.nodes}
     addresses = {node["Status"].get("Addr") for node in seen.nodes}
     if own.inside and own.id not in ids and not addresses & set(own.managers):
-        refuse(
-            {
-                host.name: [
-                    "cluster: the host is in another swarm than the first manager; put a host of that one first, "
-                    "or let it leave: docker swarm leave --force"
-                ]
-            }
+        fault = (
+            "cluster: the host is in another swarm than the first manager; put a host of that one first, "
+            "or let it leave: docker swarm leave --force"
         )
+        refuse({host.name: [fault]})
     return seen
 
 

@@ -38,9 +38,7 @@ def wait(state: State, host: Host) -> bool:
     """Wait until nobody else changes packages, and say for whom."""
     command = StringCommand("sh -c", QuoteString(WAIT.read_text()), "packages-wait", str(PATIENCE))
     ok, output = run_now(state, host, command, show=True)
-    if not ok:
-        fail(host, " ".join(output[-1:]))
-    return ok
+    return ok or fail(host, " ".join(output[-1:]))
 
 
 def apt(proxy: str, *arguments: str | QuoteString) -> StringCommand:

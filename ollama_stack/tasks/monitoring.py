@@ -35,8 +35,7 @@ def watch_site(declared: Monitor, path: str) -> None:
 
     ``path``: of the inventory, whose servers they watch.
     """
-    wrong = _misfits(declared, path)
-    refuse({host.name: wrong} if wrong else {})
+    refuse({host.name: _misfits(declared, path)})
     monitoring.unstarted(name="Keep Debian's own services off", packages=PACKAGES)
     packages.installed(
         name="Install Prometheus and its parts",
