@@ -30,11 +30,8 @@ OLLAMA = Container("ollama", "ollama", port=11434, user=0, pids=256)
 GATEWAY = Container("gateway", "ollama-gateway", port=11434, user=99, pids=32, cpus=0.5)
 APP = Container("app", "ollama-app", port=8080, user=10001, pids=32, cpus=1.0)
 CONTAINERS = (OLLAMA, GATEWAY, APP)
-METRICS, RUNTIME, ALIVE = (
-    8404,
-    8405,
-    8406,
-)  # the gateway's: Prometheus; HAProxy's own API; its health
+# The gateway's: Prometheus; HAProxy's own API; its health.
+METRICS, RUNTIME, ALIVE = 8404, 8405, 8406
 APP_MEMORY = "256M"
 DOOR_MEMORY = "256M"  # of a manager's door, in a cluster
 

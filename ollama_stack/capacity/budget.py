@@ -57,9 +57,8 @@ class Shape:
             return largest
 
         tensors = (t for t in shown["tensors"] if t["name"] == "token_embd.weight")
-        remembers = (
-            info.get(f"{family}.attention.causal") is not False
-        )  # an embedding model does not
+        # An embedding model does not.
+        remembers = info.get(f"{family}.attention.causal") is not False
         heads, embedding = figure("attention.head_count"), figure("embedding_length")
         head_dim = embedding // heads
         return cls(

@@ -144,9 +144,8 @@ class DaemonConfig(FactBase[dict[str, Any] | None]):
             return None
         if not isinstance(config, dict):
             return None
-        return {
-            name: value for name, value in config.items() if value is not None
-        }  # as dockerd has it
+        # As dockerd has it.
+        return {name: value for name, value in config.items() if value is not None}
 
 
 class DaemonConfigFault(FactBase[str]):

@@ -37,10 +37,9 @@ LOOKED_AT = "ollama_looked_at"
 def refuse_others(path: str) -> None:
     """ValueError if a file is there that no status has written."""
     there = Path(path)
-    if there.exists() and not (
-        there.is_file()
-        and LOOKED_AT in there.read_text("utf-8", "replace")  # no device, without end
-    ):
+    # A device might have no end.
+    ours = there.is_file() and LOOKED_AT in there.read_text("utf-8", "replace")
+    if there.exists() and not ours:
         raise ValueError(
             f"--metrics: {path} is no file of ours and stays as it is; name another file"
         )

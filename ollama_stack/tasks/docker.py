@@ -88,9 +88,8 @@ def _install_packages(settings: Settings) -> None:
         if settings.docker_source == "docker-ce":
             _have_repository(settings)
         elif not SUPPORTED_OS[" ".join(os_release())] and not known(ComposeVersion):
-            unpacked(
-                COMPOSE_PLUGIN, known(Arch)
-            )  # now: a failed download must find the host untouched
+            # Now: a failed download must find the host untouched.
+            unpacked(COMPOSE_PLUGIN, known(Arch))
         packages.installed(
             name="Install Docker",
             packages=_engine_packages(settings),

@@ -13,9 +13,8 @@ from pyinfra.facts.server import Command
 
 from ollama_stack.facts.host import LoginServer
 
-QUOTED = (
-    "one\n'two' !three $four `five` \\six \\\\seven \\'eight"  # as commands of a deploy have it
-)
+# As commands of a deploy have it.
+QUOTED = "one\n'two' !three $four `five` \\six \\\\seven \\'eight"
 # Each prints what leads this login's commands elsewhere, and nothing where all is well.
 VARIABLES = "env | grep -E '^DOCKER_(HOST|CONTEXT|TLS|TLS_VERIFY)=.' || true"
 # What `docker context use` has written, for which Docker asks in this login's home, or where it is told to.

@@ -26,9 +26,8 @@ class Start:
 
 def check_start(argv: list[str]) -> Start:
     """Refuse the ways of starting pyinfra that end in a false success or in a stack trace."""
-    from pyinfra_cli.cli import (
-        cli,
-    )  # not above: this import puts gevent's sockets in place of Python's
+    # Not above: this import puts gevent's sockets in place of Python's.
+    from pyinfra_cli.cli import cli
 
     given = cli.make_context("pyinfra", argv[1:]).params
     if given["no_wait"]:
