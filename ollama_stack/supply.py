@@ -54,6 +54,3 @@ def bundle(inventory: str, limit: tuple[str, ...], out: str, machine: Machine) -
     from ollama_stack import verbs
 
     return verbs.bundle(inventory, limit, out, machine)
-
-
-VERBS = (outdated, bundle)

@@ -241,11 +241,7 @@ def handout(inventory: str, limit: tuple[str, ...], out: str) -> int:
     return verbs.handout(inventory, limit, Path(out))
 
 
-cli.add_command(load)
-cli.add_command(sizing)
-
-
-for verb in supply.VERBS:
+for verb in (load, sizing, supply.outdated, supply.bundle):
     cli.add_command(verb)
 
 
