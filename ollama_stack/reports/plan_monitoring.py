@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from ollama_stack.check import Checked
 from ollama_stack.inventory import Pyinfra, Target
 from ollama_stack.reports.connection import explain
@@ -29,8 +27,7 @@ def _of_run(monitor: Target, run: DryRun) -> HostPlan:
     if f"[{monitor.name}] Connected" in run.log:
         if run.changes is not None:
             return _part(monitor, "fits", [], run.changes[monitor.name])
-        refused = re.findall(rf"^\s+{re.escape(monitor.name)}: (.+)$", run.log, re.MULTILINE)
-        return _part(monitor, "refused", refused or [f"the dry run failed: {run.failure}"])
+        return _part(monitor, "refused", run.refused(monitor.name))
     reasons = [explain(line, monitor) for line in run.silence(monitor.name)]
     return _part(monitor, "unreachable", reasons)
 
