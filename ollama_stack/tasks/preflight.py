@@ -24,7 +24,7 @@ from ollama_stack.capacity.manifest import Manifest
 from ollama_stack.capacity.sums import MEASUREMENTS, MEASUREMENTS_PATH, Measured
 from ollama_stack.config.served import ServedModel
 from ollama_stack.config.settings import Settings, profile_of, read_settings
-from ollama_stack.containers import APP, CONTAINERS, GATEWAY, OLLAMA
+from ollama_stack.containers import CONTAINERS
 from ollama_stack.facts.docker import (
     DaemonConfig,
     DaemonConfigFault,
@@ -164,15 +164,10 @@ def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> s
 def _owners(settings: Settings) -> dict[str, str]:
     """By names of declared containers that are taken: the compose project, "" for none."""
     owners = {}
-    declared = {
-        OLLAMA.name: True,
-        GATEWAY.name: settings.gateway_enabled,
-        APP.name: settings.app_enabled,
-    }
-    for name, wanted in declared.items():
-        if wanted and (found := known(DockerContainer, object_id=name)):
+    for container in (one for one in CONTAINERS if one.service in settings.container_memory):
+        if found := known(DockerContainer, object_id=container.name):
             labels = found[0]["Config"]["Labels"] or {}
-            owners[name] = labels.get("com.docker.compose.project", "")
+            owners[container.name] = labels.get("com.docker.compose.project", "")
     return owners
 
 
