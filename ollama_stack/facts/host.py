@@ -8,24 +8,6 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 
-class FreeDisk(FactBase[int]):
-    """Bytes free for root and users where ``path`` is, or will be made; 0 if it does not say."""
-
-    default = int
-
-    @override
-    def command(self, path: str) -> StringCommand:
-        return StringCommand(
-            *("p=", QuoteString(path), ";"),
-            'until [ -e "$p" ]; do p=$(dirname "$p"); done; df -B1 --output=avail "$p" | tail -n 1',
-            _separator="",
-        )
-
-    @override
-    def process(self, output: list[str]) -> int:
-        return int(output[0])
-
-
 @dataclass(frozen=True)
 class Space:
     """What a file system takes yet: whether anything, how many bytes and files (None: it sets no number)."""

@@ -29,7 +29,7 @@ from ollama_stack.facts.docker_client import BrokenStore, ClientProxies, OwnComp
 from ollama_stack.facts.files import FileDigests
 from ollama_stack.facts.gateway import GatewayVersion, TokenDigest
 from ollama_stack.facts.guard import GuardRules
-from ollama_stack.facts.host import FreeDisk, HalfInstalled, Room, UplinkMtu
+from ollama_stack.facts.host import HalfInstalled, Room, UplinkMtu
 from ollama_stack.facts.kernel import MemTotal, NoProfiles, Processors, Unbounded
 from ollama_stack.facts.memory import Wanted
 from ollama_stack.facts.model import LoadedModels, Model, ModelMetadata, Models, ModelSizes
@@ -68,7 +68,6 @@ def usual(settings: Settings) -> list[Wanted]:
 def _host(settings: Settings) -> Iterator[Wanted]:
     yield from ((fact, {}) for fact in HOST)
     yield Which, {"command": "dockerd"}
-    yield FreeDisk, {"path": DATA_ROOT}
     for folder in (DATA_ROOT, "/usr", "/var", *system.OURS, settings.ollama_dir):
         yield Room, {"path": folder}
     yield SliceMemory, {"unit": settings.slice}

@@ -33,7 +33,7 @@ from ollama_stack.facts.docker import (
     PortOwner,
     StackPorts,
 )
-from ollama_stack.facts.host import FreeDisk, MountPoint
+from ollama_stack.facts.host import MountPoint, Room
 from ollama_stack.facts.kernel import MemTotal, Processors
 from ollama_stack.facts.memory import known, look, remember
 from ollama_stack.facts.model import ModelMetadata, ModelSizes
@@ -111,7 +111,7 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
         architecture=known(Arch),
         cpus=min(filter(None, (known(Processors), engine.cpus)), default=0),
         memory=known(MemTotal),
-        disk_free=known(FreeDisk, path=data_root),
+        disk_free=_free(data_root),
         data_root=data_root,
         docker=engine.version,
         daemon_config_fault=known(DaemonConfigFault),
@@ -135,8 +135,14 @@ def _measured(settings: Settings, pulls: bool) -> Measured:
             *system.faults(settings, image_root or data_root, to_pull),
         ],
         image_root=image_root,
-        image_free=known(FreeDisk, path=image_root) if image_root else 0,
+        image_free=_free(image_root) if image_root else 0,
     )
+
+
+def _free(path: str) -> int:
+    """Bytes of its disk; 0 if the host does not say."""
+    room = known(Room, path=path)
+    return room.size if room else 0
 
 
 def _image_root(settings: Settings, daemon: dict[str, Any], data_root: str) -> str | None:

@@ -27,7 +27,7 @@ BARE = {
     "/run/systemd/system": "systemd",
     "nproc": "4",
     "MemTotal": "MemTotal:        8032384 kB",
-    "df -B1": "50000000000",
+    "df --block-size=1": "w 50000000000 3000000",
     "registry-1.docker.io/v2/ollama/ollama/manifests/0.32.15": ["{}", "401"],
     "registry-1.docker.io/v2/library/haproxy/manifests/3.2.18": ["{}", "401"],
     "registry.ollama.ai/v2/library/qwen2.5/manifests/1.5b": ["{}", "200"],
@@ -58,7 +58,7 @@ def as_fakes(inventory: str, folder: Path, answers: dict[str, Any], **data: Any)
 
 def refused_before_anything_changes(answers: dict[str, Any], refusal: str, folder: Path) -> None:
     """A deploy to this machine, as it answers, ends with the refusal alone."""
-    fakes = as_fakes("inventories/local.py", folder, BARE | answers)
+    fakes = as_fakes("inventories/local.py", folder, answers | BARE | answers)
     run = pyinfra(fakes, "deploy.py", "-y")
     assert run.returncode == 1
     assert "refused, nothing was changed:" in run.stderr

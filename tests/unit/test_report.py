@@ -90,11 +90,10 @@ IMAGE_ROOTS = [
 
 def test_where_images_will_go_is_known_before_docker_is_there(tmp_path: Path) -> None:
     disks = {f"'{CONTAINERD}'": "/", f"p={CONTAINERD};": "/", "p=/var/lib/docker;": "/srv"}
-    bare = {key: value for key, value in BARE.items() if key != "df -B1"}
+    room = "df --block-size=1"
     asked = []
     for number, (version, daemon, _) in enumerate(IMAGE_ROOTS):
-        rooms = {"df -B1": "50000000000", "df --block-size=1": "w 50000000000 3000000"}
-        answers = {**rooms, "daemon.json": daemon, **disks, **bare}
+        answers = {room: BARE[room], "daemon.json": daemon, **disks, **BARE}
         own = {"fake_responses": answers, "docker_version": version}
         asked.append((f"@fake/{number}", FAKE | own))
     _, hosts = report(tmp_path, *asked)
@@ -143,7 +142,10 @@ def test_a_host_that_cannot_be_measured_is_refused_and_the_others_are_measured(
     denied = {"daemon.json": {"success": False, "stderr": "cat: permission denied"}}
     odd: dict[str, tuple[dict[str, Any], str]] = {
         "@fake/denied": (denied, "preflight: a command failed on the host"),
-        "@fake/odd": ({"df -B1": "-"}, "preflight: an answer was not understood (ValueError("),
+        "@fake/odd": (
+            {"df --block-size=1": "-"},
+            "preflight: an answer was not understood (ValueError(",
+        ),
     }
     asked = [
         (name, FAKE | {"fake_responses": BARE | answers}) for name, (answers, _) in odd.items()
