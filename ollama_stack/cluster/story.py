@@ -9,13 +9,7 @@ from pyinfra.facts.server import Which
 
 from ollama_stack.cluster import change, operations
 from ollama_stack.cluster.change import Wanted
-from ollama_stack.cluster.facts import (
-    EncryptsOverlays,
-    Node,
-    OwnAddress,
-    Swarm,
-    View,
-)
+from ollama_stack.cluster.facts import EncryptsOverlays, Node, OwnAddress, Swarm, View
 from ollama_stack.cluster.operations import ModelWanted, Place
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import seconds

@@ -15,13 +15,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.facts.files import File, FileContents
 from pyinfra.facts.server import Arch
 
-from ollama_stack.facts.docker import (
-    Compose,
-    ComposeVersion,
-    DaemonConfig,
-    Engine,
-    EngineFlags,
-)
+from ollama_stack.facts.docker import Compose, ComposeVersion, DaemonConfig, Engine, EngineFlags
 from ollama_stack.facts.memory import known
 from ollama_stack.paths import CLI_PLUGIN, DAEMON_JSON, DROP_IN, ENGINE_LOG, ENGINE_PIDFILE
 from ollama_stack.pinned_wheels import COMPOSE_PLUGIN, unpacked

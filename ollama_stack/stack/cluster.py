@@ -12,13 +12,7 @@ from typing import Any
 import yaml
 
 from ollama_stack.config import tokens
-from ollama_stack.config.settings import (
-    PROFILES,
-    Settings,
-    profile_of,
-    read_settings,
-    serves,
-)
+from ollama_stack.config.settings import PROFILES, Settings, profile_of, read_settings, serves
 from ollama_stack.config.types import seconds
 from ollama_stack.containers import (
     ALIVE,

@@ -8,12 +8,7 @@ from pyinfra.operations import files
 
 from ollama_stack.config.settings import Settings
 from ollama_stack.config.types import size_bytes
-from ollama_stack.facts.docker import (
-    CgroupVersion,
-    DaemonConfig,
-    Engine,
-    InitSystem,
-)
+from ollama_stack.facts.docker import CgroupVersion, DaemonConfig, Engine, InitSystem
 from ollama_stack.facts.host import UplinkMtu
 from ollama_stack.facts.memory import known
 from ollama_stack.operations import guard, slice
