@@ -187,8 +187,7 @@ def _foreign_ports(settings: Settings) -> dict[str, str]:
             bindings = container.get("HostConfig", {}).get("PortBindings") or {}
             ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
     if settings.cluster:
-        of_the_stack: list[str] = known(StackPorts, project=settings.ollama_project)
-        ours |= set(of_the_stack)
+        ours |= {*known(StackPorts, project=settings.ollama_project)}
     listeners = {}
     wanted = ["ollama_port"]
     wanted += ["gateway_metrics_port"] if settings.gateway_enabled and not settings.cluster else []
@@ -212,8 +211,7 @@ def _to_pull(settings: Settings) -> dict[str, Manifest]:
     models = [model for model in settings.served_models if not _is_there(model, settings)]
     if settings.bundle:
         return bundle.manifests(settings, images, models)
-    urls = {name: settings.image_manifest(image) for name, image in images.items()}
-    pulled = {name: (url, False) for name, url in urls.items()}
+    pulled = {name: (settings.image_manifest(image), False) for name, image in images.items()}
     if models:  # those a container pulls
         ipv4 = not _has_ipv6(settings)
         pulled |= {model.setting: (model.manifest, ipv4) for model in models}
