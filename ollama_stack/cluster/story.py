@@ -26,6 +26,7 @@ from ollama_stack.tasks.certificate import own_certificate
 from ollama_stack.tasks.docker import install_docker
 from ollama_stack.tasks.release import operator, record
 from ollama_stack.tasks.secrets import have_secrets
+from ollama_stack.tasks.smoke import asked
 
 SHOWN = 5  # names in a sentence
 
@@ -208,13 +209,9 @@ def _run_the_stack(settings: Settings, there: list[Member], seen: View, certific
     changed = change.deployed(name="Run the stack", wanted=wanted, seen=seen)
     smoke.answers(
         name="Smoke | Ask the model",
-        url=settings.url,
-        header_file=settings.token_header_file,
-        model=settings.model_name,
+        asked=asked(settings),
         parallel=together(there).ollama_num_parallel,
-        seconds=settings.smoke_seconds,
         changed=changed.did_change,
-        longest=settings.model_num_predict,
     )
     if settings.app_enabled:
         smoke.page(name="Smoke | Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)

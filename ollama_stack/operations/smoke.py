@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -20,44 +21,43 @@ PROMPT = "Count from one to ten in words."
 TOKENS = 4  # of an answer: enough for a rate, and a deploy waits for each
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A model, where and how it is asked."""
+
+    url: str
+    model: str
+    seconds: int
+    """For each answer."""
+    header_file: str = ""
+    """On the host, with the token where one is needed."""
+    longest: int = TOKENS
+    """Tokens that the gateway lets pass."""
+
+
 @operation(is_idempotent=False, idempotent_notice="It asks the server every time.")
 def answers(
-    url: str,
-    model: str,
-    parallel: int,
-    seconds: int,
-    changed: Callable[[], bool],
-    header_file: str = "",
-    longest: int = TOKENS,
+    asked: Asked, parallel: int, changed: Callable[[], bool]
 ) -> Generator[FunctionCommand, None, None]:
     """One timed request, then ``parallel`` at once if something has changed; what is no answer fails the host.
 
-    ``seconds``: for each. ``changed``: asked when it is this operation's turn. ``header_file``: on the host, with the token where one is needed.
-    ``longest``: tokens that the gateway lets pass.
+    ``changed``: asked when it is this operation's turn.
 
     Leaves the line of figures for the summary in ``host.data._smoke``.
     """
-    arguments = (url, model, parallel, seconds, changed, header_file, longest)
-    yield FunctionCommand(ask, arguments, {})
+    yield FunctionCommand(ask, (asked, parallel, changed), {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the server where something has changed.")
 def other_answers(
-    url: str,
-    model: str,
-    seconds: int,
-    changed: Callable[[], bool],
-    header_file: str = "",
-    page_tokens: int = 0,
-    longest: int = TOKENS,
+    asked: Asked, changed: Callable[[], bool], page_tokens: int
 ) -> Generator[FunctionCommand, None, None]:
     """A model beside the first does what it can, chat or embed, if something has changed.
 
     Where nothing has, it is left alone: its load may take the first one's place in memory.
-    ``page_tokens``: the most of its context that one question of the page takes; 0 if students cannot choose it. ``longest``: tokens that the gateway lets pass.
+    ``page_tokens``: the most of its context that one question of the page takes; 0 if students cannot choose it.
     """
-    arguments = (url, model, seconds, changed, header_file, page_tokens, longest)
-    yield FunctionCommand(ask_other, arguments, {})
+    yield FunctionCommand(ask_other, (asked, changed, page_tokens), {})
 
 
 @operation(is_idempotent=False, idempotent_notice="It asks the app every time.")
@@ -86,27 +86,17 @@ def changed_nothing(state: State, host: Host) -> bool:
     return True
 
 
-def ask(
-    state: State,
-    host: Host,
-    url: str,
-    model: str,
-    parallel: int,
-    seconds: int,
-    changed: Callable[[], bool],
-    header_file: str = "",
-    longest: int = TOKENS,
-) -> bool:
+def ask(state: State, host: Host, asked: Asked, parallel: int, changed: Callable[[], bool]) -> bool:
     """Ask, judge every body, and say what a student would have seen."""
     new = changed()
-    curl = _curl(url, model, seconds, header_file, min(longest, TOKENS))
+    curl = _curl(asked)
     one = _patiently(state, host, curl, 1)
     faults = _faults(one, 1)
     several = []
     if new and not faults:
         several = _patiently(state, host, curl, parallel)
         faults = _faults(several, parallel)
-    if not _judged(host, model, faults):
+    if not _judged(host, asked.model, faults):
         return False
     figures = f"1 request: {one[0].wall:.1f} s, {one[0].rate:.1f} tok/s"
     if several:
@@ -122,31 +112,22 @@ def ask(
 
 
 def ask_other(
-    state: State,
-    host: Host,
-    url: str,
-    model: str,
-    seconds: int,
-    changed: Callable[[], bool],
-    header_file: str = "",
-    page_tokens: int = 0,
-    longest: int = TOKENS,
+    state: State, host: Host, asked: Asked, changed: Callable[[], bool], page_tokens: int
 ) -> bool:
     """Ask one that chats for a few tokens, one that embeds for a vector."""
     if not changed():
         return changed_nothing(state, host)
-    shown = host.get_fact(ModelMetadata, model=model)
+    shown = host.get_fact(ModelMetadata, model=asked.model)
     if page_tokens and (why := _not_for_students(shown, page_tokens)):
-        return fail(host, f"app_models: {model} {why}")
+        return fail(host, f"app_models: {asked.model} {why}")
     if not _embeds(shown):
-        curl = _curl(url, model, seconds, header_file, min(longest, TOKENS))
-        faults = _faults(_patiently(state, host, curl, 1), 1)
+        faults = _faults(_patiently(state, host, _curl(asked), 1), 1)
     else:
-        post = _post(f"{url}/api/embed", {"model": model, "input": PROMPT}, seconds, header_file)
+        post = _post(asked, "embed", {"model": asked.model, "input": PROMPT})
         command = StringCommand(post, "--fail --retry 24 --retry-delay 5")
         ok, output = run_now(state, host, command)
         faults = [] if ok and '"embeddings":[[' in "".join(output) else ["with no vector"]
-    return _judged(host, model, faults)
+    return _judged(host, asked.model, faults)
 
 
 def _embeds(shown: dict[str, Any]) -> bool:
@@ -169,25 +150,26 @@ def _not_for_students(shown: dict[str, Any], tokens: int) -> str:
     )
 
 
-def _post(url: str, body: object, seconds: int, header_file: str) -> StringCommand:
-    header = ("--header", QuoteString(f"@{header_file}")) if header_file else ()
+def _post(asked: Asked, path: str, body: object) -> StringCommand:
+    """A request; the host asks itself, so a certificate for its public name is not checked."""
+    header = ("--header", QuoteString(f"@{asked.header_file}")) if asked.header_file else ()
     return StringCommand(
-        f"curl -sS --insecure --noproxy '*' --max-time {seconds}",
+        f"curl -sS --insecure --noproxy '*' --max-time {asked.seconds}",
         *header,
-        *("--data", QuoteString(json.dumps(body)), QuoteString(url)),
+        *("--data", QuoteString(json.dumps(body)), QuoteString(f"{asked.url}/api/{path}")),
     )
 
 
-def _curl(url: str, model: str, seconds: int, header_file: str, tokens: int) -> StringCommand:
-    """A request; the host asks itself, so a certificate for its public name is not checked."""
+def _curl(asked: Asked) -> StringCommand:
+    """For a few tokens, with their times."""
     body = {
-        "model": model,
+        "model": asked.model,
         "prompt": PROMPT,
         "stream": False,
-        "options": {"num_predict": tokens, "temperature": 0},
+        "options": {"num_predict": min(asked.longest, TOKENS), "temperature": 0},
     }
     return StringCommand(
-        _post(f"{url}/api/generate", body, seconds, header_file),
+        _post(asked, "generate", body),
         *("--write-out", QuoteString(" %{http_code} %{time_total}")),
     )
 

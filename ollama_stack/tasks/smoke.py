@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyinfra import host
 from pyinfra.api import deploy
@@ -20,26 +21,30 @@ def smoke_requests(settings: Settings, after: Sequence[OperationMeta]) -> None:
         return any(operation.did_change() for operation in after)
 
     chosen = settings.app_models if settings.app_enabled else []
+    first = asked(settings)
     for other in host.loop(settings.served_models[1:]):  # before the first, which ends in memory
         smoke.other_answers(
             name="Ask another model",
-            url=settings.url,
-            header_file=settings.token_header_file,
-            model=other.name,
-            seconds=settings.smoke_seconds,
+            asked=replace(first, model=other.name),
             changed=changed,
             page_tokens=settings.app_tokens if other.name in chosen else 0,
-            longest=settings.model_num_predict,
         )
     smoke.answers(
         name="Ask the model",
-        url=settings.url,
-        header_file=settings.token_header_file,
-        model=settings.model_name,
+        asked=first,
         parallel=settings.ollama_num_parallel,
-        seconds=settings.smoke_seconds,
         changed=changed,
-        longest=settings.model_num_predict,
     )
     if settings.app_enabled:
         smoke.page(name="Ask the app", url=settings.app_url, seconds=settings.smoke_seconds)
+
+
+def asked(settings: Settings) -> smoke.Asked:
+    """The first model, as it is asked at the address of students."""
+    return smoke.Asked(
+        url=settings.url,
+        model=settings.model_name,
+        seconds=settings.smoke_seconds,
+        header_file=settings.token_header_file,
+        longest=settings.model_num_predict,
+    )

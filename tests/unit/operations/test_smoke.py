@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -23,23 +24,25 @@ def yes() -> bool:
     return True
 
 
+MODEL = smoke.Asked("http://127.0.0.1:11434", "m:1", 60)
+OTHER = smoke.Asked("http://h:1", "e:1", 60)
 ANSWER = f"{json.dumps(GOOD)} 200 1.97"
 
 
 def asked(answer: str | list[str]) -> bool:
     with fake_host({"seq 1": answer, "seq 3": [ANSWER, ANSWER, ANSWER]}) as host:
-        return smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
+        return smoke.ask(host.state, host, MODEL, 3, yes)
 
 
 def commands(parallel: int) -> list[str]:
     with fake_host({"seq": [ANSWER] * parallel}) as host:
-        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", parallel, 60, yes)
+        smoke.ask(host.state, host, MODEL, parallel, yes)
         return list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
 
 
 def test_answers_pass_and_leave_their_figures() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
-        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
+        assert smoke.ask(host.state, host, MODEL, 3, yes)
         assert host.data.get("_smoke") == (
             "1 request: 2.0 s, 20.0 tok/s; 3 at once: 2.0 s, waited 1.0 s, 20.0 tok/s each"
         )
@@ -55,7 +58,7 @@ def test_one_is_asked_then_as_many_at_once_as_the_server_answers_at_once() -> No
 
 def test_where_nothing_has_changed_one_is_enough() -> None:
     with fake_host({"seq 1": ANSWER}) as host:
-        assert smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, lambda: False)
+        assert smoke.ask(host.state, host, MODEL, 3, lambda: False)
         assert host.data.get("_smoke") == "1 request: 2.0 s, 20.0 tok/s"
         (command,) = host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
         assert f'"num_predict": {smoke.TOKENS}' in command
@@ -63,14 +66,14 @@ def test_where_nothing_has_changed_one_is_enough() -> None:
 
 def test_no_more_is_asked_for_than_the_gateway_lets_pass() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 3}) as host:
-        smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes, longest=2)
+        smoke.ask(host.state, host, replace(MODEL, longest=2), 3, yes)
         commands = list(host.connector.executed_commands)  # type: ignore[attr-defined]  # @fake's
         assert all('"num_predict": 2' in command for command in commands)
 
 
 def test_an_answer_that_never_came_fails_the_host() -> None:
     with fake_host({"seq 1": ANSWER, "seq 3": [ANSWER] * 2}) as host:
-        assert not smoke.ask(host.state, host, "http://127.0.0.1:11434", "m:1", 3, 60, yes)
+        assert not smoke.ask(host.state, host, MODEL, 3, yes)
 
 
 def test_a_server_that_is_busy_with_others_is_asked_again(slept: list[float]) -> None:
@@ -103,7 +106,7 @@ def test_a_model_beside_the_first_is_asked_by_what_it_can(
     path = "/api/embed" if what == "embed" else "/api/generate"
     answers = {"/api/show": json.dumps({"capabilities": CAN[what]}), path: answer}
     with fake_host(answers) as host:
-        assert smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, yes) is well
+        assert smoke.ask_other(host.state, host, OTHER, yes, 0) is well
         assert path in str(host.connector.executed_commands[-1])  # type: ignore[attr-defined]  # @fake's
 
 
@@ -125,12 +128,12 @@ def test_a_model_that_students_choose_chats_and_has_room_for_a_question(
     info = {"general.architecture": "llama", "llama.context_length": context}
     shown = json.dumps({"capabilities": CAN[what], "model_info": info})
     with fake_host({"/api/show": shown, "/api/generate": ANSWER, "/api/embed": VECTOR}) as host:
-        well = smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, yes, page_tokens=3000)
+        well = smoke.ask_other(host.state, host, OTHER, yes, 3000)
         assert well is not bool(message)
         assert message in caplog.text
 
 
 def test_a_model_beside_the_first_is_left_alone_where_nothing_has_changed() -> None:
     with fake_host({}) as host:
-        assert smoke.ask_other(host.state, host, "http://h:1", "e:1", 60, lambda: False)
+        assert smoke.ask_other(host.state, host, OTHER, lambda: False, 0)
         assert not host.connector.executed_commands  # type: ignore[attr-defined]  # @fake's
