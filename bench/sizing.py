@@ -17,6 +17,7 @@ from ollama_stack.capacity.waiting import Waits
 from ollama_stack.config.settings import read_settings
 from ollama_stack.containers import OLLAMA
 from ollama_stack.inventory import Target, read_inventory
+from ollama_stack.load import ClassHour
 from ollama_stack.load.figures import Figures
 from ollama_stack.load.sizing import expected
 from ollama_stack.load.speeds import measure
@@ -47,7 +48,7 @@ HEAD = (
 
 def met(target: Target, students: int) -> Figures:
     """A class before the lab; SystemExit says why there was none."""
-    (host,) = hold(LAB, [target], students, MINUTES, "lesson").hosts
+    (host,) = hold(LAB, [target], ClassHour(students, MINUTES, "lesson")).hosts
     if not host.figures:
         raise SystemExit("; ".join(host.reasons))
     return host.figures

@@ -19,7 +19,7 @@ from ollama_stack.bundle.file import Machine
 from ollama_stack.check import Checked, check, check_servers
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target, only, read_hosts, read_inventory
-from ollama_stack.load import Scenario, Through
+from ollama_stack.load import ClassHour
 from ollama_stack.reports.plan import EXIT, make_plan, show_plan
 from ollama_stack.reports.plan_monitoring import with_monitoring
 from ollama_stack.reports.status import find_status
@@ -154,14 +154,7 @@ def bundle(inventory: str, limit: Sequence[str], out: str, machine: Machine) -> 
 
 
 def load(
-    inventory: str,
-    limit: Sequence[str],
-    students: int,
-    minutes: float,
-    scenario: Scenario,
-    through: Through,
-    folder: str | None,
-    as_json: bool,
+    inventory: str, limit: Sequence[str], hour: ClassHour, folder: str | None, as_json: bool
 ) -> int:
     """A class at one host after the other; what stops it is no broken bound."""
     from ollama_stack.load.aim import locust
@@ -173,9 +166,9 @@ def load(
             refuse_others(Path(folder))
         targets = _declared(inventory, limit)
         sys.stderr.write(
-            f"{students} students ask {', '.join(target.name for target in targets)} for {minutes:g} min each ...\n"
+            f"{hour.students} students ask {', '.join(target.name for target in targets)} for {hour.minutes:g} min each ...\n"
         )
-        found = measure(inventory, targets, students, minutes, scenario, through)
+        found = measure(inventory, targets, hour)
         _print_report(found, as_json, show_load)
         for path in write_load(found, Path(folder)) if folder else []:
             sys.stderr.write(f"{path} is written\n")

@@ -8,7 +8,7 @@ from typing import get_args
 import click
 
 from ollama_stack.arguments import PathFromRoot, Verb, as_json_flag, of_hosts
-from ollama_stack.load import MOST_MINUTES, MOST_STUDENTS, Scenario, Through
+from ollama_stack.load import MOST_MINUTES, MOST_STUDENTS, ClassHour, Scenario, Through
 
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -75,7 +75,8 @@ def load(
     """
     from ollama_stack import verbs
 
-    return verbs.load(inventory, limit, students, minutes, scenario, through, report, as_json)
+    hour = ClassHour(students, minutes, scenario, through)
+    return verbs.load(inventory, limit, hour, report, as_json)
 
 
 @click.command(cls=Verb)

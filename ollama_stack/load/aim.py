@@ -22,7 +22,7 @@ from ollama_stack import ROOT, authority
 from ollama_stack.config import tokens
 from ollama_stack.config.settings import Settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import UNTRUSTED, Scenario, Through
+from ollama_stack.load import UNTRUSTED, ClassHour, Scenario, Through
 from ollama_stack.load.sizing import longest
 
 LEAVE_OVER = 60  # seconds in which Locust starts and ends
@@ -51,19 +51,12 @@ class Task:
     through: Through
 
 
-def aim(
-    target: Target,
-    settings: Settings,
-    students: int,
-    minutes: float,
-    scenario: Scenario,
-    through: Through = "api",
-) -> Task:
+def aim(target: Target, settings: Settings, hour: ClassHour) -> Task:
     """The task for a host; ValueError says why this machine cannot ask it, as ``setting: problem; way out``."""
-    page, here = through == "page", not target.by_ssh
+    page, here = hour.through == "page", not target.by_ssh
     if page and not settings.app_enabled:
         raise ValueError("app_enabled: there is no page; leave --through page out, or deploy one")
-    if page and scenario == "cold":
+    if page and hour.scenario == "cold":
         raise ValueError(
             "--scenario cold: the API alone says what is in memory; leave --through page out"
         )
@@ -82,10 +75,10 @@ def aim(
         longest=settings.app_max_prompt if page else None,
         most=longest(settings),
         patience=settings.queue_seconds + LEAVE_OVER,
-        students=students,
-        seconds=60 * minutes,
-        scenario=scenario,
-        through=through,
+        students=hour.students,
+        seconds=60 * hour.minutes,
+        scenario=hour.scenario,
+        through=hour.through,
     )
 
 

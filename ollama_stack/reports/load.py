@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ollama_stack.config.settings import Settings, profile_of, read_settings
 from ollama_stack.inventory import Target
-from ollama_stack.load import Scenario, Through
+from ollama_stack.load import ClassHour, Scenario, Through
 from ollama_stack.load.aim import aim, hold
 from ollama_stack.load.figures import Figures, Places, Question, Spread, broken, figures
 from ollama_stack.reports import folder as files
@@ -61,40 +61,31 @@ class Load(BaseModel, frozen=True):
     hosts: list[HostLoad]
 
 
-def measure(
-    inventory: str,
-    targets: Sequence[Target],
-    students: int,
-    minutes: float,
-    scenario: Scenario,
-    through: Through = "api",
-) -> Load:
+def measure(inventory: str, targets: Sequence[Target], hour: ClassHour) -> Load:
     """A class at each host, one host after the other; their settings must be free of faults."""
-    hosts = [_host_load(target, students, minutes, scenario, through) for target in targets]
+    hosts = [_host_load(target, hour) for target in targets]
     return Load(
         time=datetime.now(timezone.utc),
         inventory=inventory,
-        scenario=scenario,
-        through=through,
-        students=students,
-        minutes=minutes,
+        scenario=hour.scenario,
+        through=hour.through,
+        students=hour.students,
+        minutes=hour.minutes,
         verdict=max((host.verdict for host in hosts), key=EXIT.__getitem__),
         hosts=hosts,
     )
 
 
-def _host_load(
-    target: Target, students: int, minutes: float, scenario: Scenario, through: Through
-) -> HostLoad:
+def _host_load(target: Target, hour: ClassHour) -> HostLoad:
     settings = read_settings(target.data)
     try:
-        task = aim(target, settings, students, minutes, scenario, through)
+        task = aim(target, settings, hour)
         with watched(target, settings) as moments:
             lines = list(hold(task))
         questions = [Question.model_validate(line) for line in lines if line["kind"] == "question"]
         places = [Places.model_validate(line) for line in lines if line["kind"] == "places"]
         places = places or list(_places(moments))
-        found = figures(questions, places, 60 * minutes, settings.slo_p95_wait)
+        found = figures(questions, places, 60 * hour.minutes, settings.slo_p95_wait)
     except ValueError as error:
         return _report(target, settings, verdict="unmeasured", reasons=[str(error)])
     reasons = broken(found, settings.slo_p95_wait, settings.slo_success)

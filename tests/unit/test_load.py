@@ -26,7 +26,7 @@ from ollama_stack.config.settings import read_settings
 from ollama_stack.facts.now import Load as Busy
 from ollama_stack.facts.now import OllamaLoad
 from ollama_stack.inventory import Target
-from ollama_stack.load import Scenario, Through, corpus
+from ollama_stack.load import ClassHour, Scenario, Through, corpus
 from ollama_stack.load.aim import Task, aim, hold, locust
 from ollama_stack.load.figures import Places, Question, Spread, broken, figures, spread
 from ollama_stack.reports.load import (
@@ -57,7 +57,7 @@ def aimed(
     name: str = "class-1", through: Through = "api", scenario: Scenario = "lesson", **data: Any
 ) -> Task:
     target = Target(name, ("medium",), group_data("all", "medium") | data)
-    return aim(target, read_settings(target.data), 15, 3.0, scenario, through)
+    return aim(target, read_settings(target.data), ClassHour(15, 3.0, scenario, through))
 
 
 def host(**found: Any) -> HostLoad:

@@ -23,6 +23,7 @@ from ollama_stack import ROOT
 from ollama_stack.cli import cli
 from ollama_stack.config.settings import read_settings
 from ollama_stack.inventory import Target
+from ollama_stack.load import ClassHour
 from ollama_stack.load.aim import aim
 from ollama_stack.rules import faults
 from tests.unit.conftest import group_data
@@ -133,7 +134,7 @@ def test_the_page_s_inventory_can_be_asked_from_the_runner(
         "parallel": settings.ollama_num_parallel,
         "queue": settings.ollama_max_queue,
     }
-    task = aim(Target(name, ("medium",), own), settings, 15, 3, "lesson")
+    task = aim(Target(name, ("medium",), own), settings, ClassHour(15, 3, "lesson"))
     assert (task.base, task.tokens) == ("https://10.0.9.5:11434", ["0" * 64])
 
 
