@@ -125,12 +125,9 @@ def _registries(settings: Settings, measured: Measured) -> list[str]:
         "model_registry" if settings.model_registry else "mirror",
         " by IPv4, as a container asks; set mirror, model_registry or proxy",
     )
-    url_of = settings.image_manifest
     places = {
-        "ollama_image": (url_of(settings.ollama_image), settings.ollama_image_ref, engine),
-        "gateway_image": (url_of(settings.gateway_image), settings.gateway_image_ref, engine),
-        "app_image": (url_of(settings.app_image), settings.app_image_ref, engine),
-        "app_base_image": (url_of(settings.app_base_image), settings.app_base_image_ref, engine),
+        name: (settings.image_manifest(image), settings.engine_name(image), engine)
+        for name, image in settings.declared_images.items()
     }
     models = {m.setting: (m.manifest, m.source, server) for m in settings.served_models}
     places |= models

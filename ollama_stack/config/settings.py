@@ -326,11 +326,6 @@ class Settings(GatewaySettings, AppSettings, ClusterSettings, MonitoringSettings
         built = built_name(self.app_base_image)
         return f"{NOWHERE}/{built}" if self.cluster else built
 
-    @property
-    def app_base_image_ref(self) -> str:
-        """The image on which the app's is built, as the Docker engine is to pull it."""
-        return self.engine_name(self.app_base_image)
-
     def engine_name(self, image: str) -> str:
         """A declared image as the Docker engine is to pull it."""
         return f"{host_of(self.mirror)}/{image}" if self.mirror else image

@@ -24,6 +24,5 @@ def build_page(settings: Settings) -> None:
 
 def _base(settings: Settings) -> str:
     """What the page is built on, as the host has it."""
-    if not settings.bundle:
-        return settings.app_base_image_ref
-    return whole(settings.bundle).images[settings.app_base_image_ref].name
+    image = settings.engine_name(settings.app_base_image)
+    return whole(settings.bundle).images[image].name if settings.bundle else image
