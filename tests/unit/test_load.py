@@ -120,6 +120,7 @@ def test_a_bound_breaks_above_it_and_not_at_it(asked: list[Question], settings: 
 def test_a_class_goes_to_the_gateway_of_the_host(made: Path) -> None:
     assert aimed("@local").base == "http://127.0.0.1:11434"
     assert aimed("@local").metrics == "http://127.0.0.1:8404/metrics"
+    assert (aimed("@local").students, aimed("@local").seconds) == (15, 180.0)
     own: dict[str, Any] = {"gateway_tls": "own", "gateway_tls_folder": str(made)}
     there = aimed(ollama_bind="0.0.0.0", ssh_hostname="10.0.0.5", **own)
     assert (there.base, there.metrics) == ("https://10.0.0.5:11434", "")

@@ -12,7 +12,7 @@ from pyinfra.api import StringCommand
 from ollama_stack import paths
 from ollama_stack.facts.apt import AptSources, HeldPackages
 from ollama_stack.operations import packages
-from tests.unit.harness import plan
+from tests.unit.harness import fake_host, plan
 
 DPKG = "ii  curl  7.88.1-10+deb12u14  amd64  transfers a URL"
 
@@ -29,6 +29,15 @@ def test_missing_packages_are_installed_after_one_refresh() -> None:
     assert " update || " in refresh
     assert " --no-remove install --no-install-recommends docker.io || " in install
     assert "where it finds none: correct its sources in /etc/apt, or this host" in install
+
+
+def test_a_wait_in_vain_fails_the_host_and_says_for_whom(caplog: pytest.LogCaptureFixture) -> None:
+    last = "apt: unattended-upgr is still at work"
+    with fake_host({"packages-wait": {"success": False, "stdout": ["waiting", last]}}) as host:
+        assert not packages.wait(host.state, host)
+        assert last in caplog.text
+    with fake_host() as host:
+        assert packages.wait(host.state, host)
 
 
 HALF = {
