@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
@@ -84,7 +85,7 @@ def call(state: State, host: Host, path: str, body: object, fault: str) -> bool:
 
 
 @operation()
-def joined(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
+def joined(place: Place, nodes: Sequence[Mapping[str, Any]]) -> Commands:
     """Have this host in the leader's swarm, as a manager or a worker.
 
     ``nodes``: those of the swarm, as the leader has seen them.
@@ -92,7 +93,7 @@ def joined(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
     own = known(Node)
     there = next((node for node in nodes if own.id and node["ID"] == own.id), None)
     role = "manager" if place.rank else "worker"
-    if there and own.state == "active" and there["Spec"]["Role"] == role:  # type: ignore[index] # the API's JSON
+    if there and own.state == "active" and there["Spec"]["Role"] == role:
         host.noop("the host is in the cluster")
         return
     yield FunctionCommand(join, (place, role), {})
@@ -242,12 +243,12 @@ def model_kept(wanted: ModelWanted, image: str, volume: str, program: str) -> Co
 
 
 @operation()
-def labelled(place: Place, nodes: Sequence[Mapping[str, object]]) -> Commands:
+def labelled(place: Place, nodes: Sequence[Mapping[str, Any]]) -> Commands:
     """Have the host known by its labels, so that its services run there; and open for work."""
     own = known(Node).id
     for node in nodes:
-        spec: Mapping[str, object] = node["Spec"]  # type: ignore[assignment] # the API's JSON
-        has: Mapping[str, str] = spec.get("Labels") or {}  # type: ignore[assignment] # the API's JSON
+        spec = node["Spec"]
+        has = spec.get("Labels") or {}
         right = all(has.get(key, "") == value for key, value in place.labels.items())
         if own and node["ID"] == own and right and spec["Availability"] == "active":
             host.noop("the host is known as what it is")
