@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from ollama_stack.bundle.file import PIECE, Machine
+from ollama_stack.bundle.file import PIECE, Machine, hashed
 from ollama_stack.registry import RegistryFault, Repository, digest_of
 
 ATTEMPTS = 3
@@ -61,7 +60,9 @@ class Store:
             raise RegistryFault(
                 f"{repository.registry} stops within {digest}; run again: what has arrived is kept"
             )
-        if (found := _digest(part)) != digest:
+        with part.open("rb") as file:
+            found = hashed(file)
+        if found != digest:
             part.unlink()
             raise RegistryFault(f"{repository.registry} gives {found} for {digest}; run again")
         part.replace(self.path(digest))
@@ -86,14 +87,6 @@ def _read(answer: HTTPResponse) -> bytes:
         return answer.read(PIECE)
     except (OSError, HTTPException):
         return b""
-
-
-def _digest(path: Path) -> str:
-    total = sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            total.update(piece)
-    return f"sha256:{total.hexdigest()}"
 
 
 def one_manifest(repository: Repository, version: str, machine: Machine) -> bytes:

@@ -74,7 +74,8 @@ class Bundle:
         for digest in self.contents.blobs:
             self._there(digest)
             try:
-                found = self._hashed(digest)
+                with self.blob(digest) as source:
+                    found = hashed(source)
             except (tarfile.TarError, OSError) as error:
                 raise BundleFault(f"bundle: {self.path} ends within {digest}; {AGAIN}") from error
             if found != digest:
@@ -93,13 +94,6 @@ class Bundle:
         member = self.parts.get(blob_path(digest))
         if member is None or member.size != self.contents.blobs.get(digest):
             raise BundleFault(f"bundle: {self.path} lacks {digest}; {AGAIN}")
-
-    def _hashed(self, digest: str) -> str:
-        with self.blob(digest) as source:
-            hashing = _Hashing(source)
-            while hashing.read(PIECE):
-                pass
-        return hashing.digest
 
     @contextmanager
     def blob(self, digest: str) -> Iterator[IO[bytes]]:
@@ -181,6 +175,14 @@ def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, source: Path, digest: st
         raise BundleFault(
             f"bundle: {source} was not {digest} any more, and is removed; run again, and see to the disk"
         )
+
+
+def hashed(source: IO[bytes]) -> str:
+    """The digest of a file, read to its end."""
+    hashing = _Hashing(source)
+    while hashing.read(PIECE):
+        pass
+    return hashing.digest
 
 
 class _Hashing:
