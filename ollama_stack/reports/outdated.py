@@ -141,29 +141,25 @@ def _wheels(settings: dict[str, Settings]) -> list[Item]:
         found = newest([name for name, _ in pins], python)
     except DeployError as error:
         note = f"pip cannot say ({error}); correct the index of this machine's pip (pip config)"
-        return [_wheel(*pin, "", "unknown", hosts, note) for pin, hosts in pins.items()]
+        return [
+            Item(kind="wheel", name=name, declared=version, state="unknown", note=note, hosts=hosts)
+            for (name, version), hosts in pins.items()
+        ]
     return [
-        _wheel(name, version, found[name], _state(version, found[name]), hosts)
+        Item(
+            kind="wheel",
+            name=name,
+            declared=version,
+            newest=found[name],
+            state=_state(version, found[name]),
+            hosts=hosts,
+        )
         for (name, version), hosts in pins.items()
     ]
 
 
 def _state(declared: str, found: str) -> State:
     return "outdated" if Version(found) > Version(declared) else "current"
-
-
-def _wheel(
-    name: str, declared: str, found: str, state: State, hosts: list[str], note: str = ""
-) -> Item:
-    return Item(
-        kind="wheel",
-        name=name,
-        declared=declared,
-        newest=found,
-        state=state,
-        hosts=hosts,
-        note=note,
-    )
 
 
 COLOURS: dict[State, str] = {
