@@ -138,6 +138,24 @@ def test_in_a_crowd_no_body_that_does_not_come_keeps_a_connection(
         assert status(one) == 200
 
 
+def test_in_a_crowd_who_waits_for_100_continue_is_told(
+    crowded: Door, mine: list[socket.socket]
+) -> None:
+    """Its body comes no sooner; of one address two may wait so, as nothing else bounds what is refused."""
+    crowd(crowded, crowded.api, mine)
+    body = json.dumps(question()).encode()
+    asked = post("/api/generate", len(body), *lines_of("two"), "Expect: 100-continue")
+    with crowded.connect(crowded.api, OTHERS_ADDRESS) as one:
+        one.sendall(asked)
+        assert status(one) == 100
+        one.sendall(body)
+        assert status(one) == 200
+    for _ in range(3):
+        mine.append(crowded.connect(crowded.api, OTHERS_ADDRESS))
+    mine[-1].sendall(asked)
+    assert status(mine[-1]) == 0
+
+
 @pytest.mark.parametrize("at", ["api", "page"])
 def test_in_a_crowd_a_connection_ends_with_its_answer(
     at: str, crowded: Door, mine: list[socket.socket]
