@@ -14,10 +14,13 @@ from pyinfra.api import FactBase, Host, State, StringCommand
 from pyinfra.api.state import BaseStateCallback
 from typing_extensions import override
 
+from ollama_stack.containers import OLLAMA
+from ollama_stack.facts.ollama import address
 from ollama_stack.stack.compose import COMMAND
 
 T = TypeVar("T")
 FRESH = 60.0  # seconds that a look counts
+OLLAMA_ADDRESS = address(OLLAMA)
 Key = tuple[Any, ...]  # a fact's class and its arguments
 Wanted = tuple[type[FactBase[Any]], dict[str, Any]]
 
@@ -100,7 +103,7 @@ class Look(FactBase[dict[Key, Any]]):
     """Many facts at once; a fact whose command is missing or fails, or whose answer is odd, is left out.
 
     The first is read before the others; those are read by two shells side by side. Facts with the same command
-    share one answer.
+    share one answer, and those that ask Ollama its address.
     """
 
     default = dict
@@ -117,8 +120,12 @@ class Look(FactBase[dict[Key, Any]]):
             f"( {text}\n) </dev/null 2>/dev/null; printf '\\n%s %s %s\\n' {self.end} {number} $?;"
             for number, text in enumerate(self.readers)
         )
-        shells: list[list[str]] = [[], []]
-        for text in sorted(others, key=_starts, reverse=True):
+        there = [text for text in others if OLLAMA_ADDRESS in text]
+        shells = [[text.replace(OLLAMA_ADDRESS, "$ollama") for text in there], list[str]()]
+        if there:
+            shells[0].insert(0, f"{{ ollama={OLLAMA_ADDRESS}; }} 2>/dev/null;")
+        elsewhere = [text for text in others if OLLAMA_ADDRESS not in text]
+        for text in sorted(elsewhere, key=_starts, reverse=True):
             min(shells, key=lambda shell: sum(map(_starts, shell))).append(text)
         return StringCommand(
             *(first, "( :;", *shells[0], ") &", "rest=$( :;", *shells[1], ");"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pyinfra.operations import python, server
 
 from ollama_stack.facts.docker import InitSystem
 from ollama_stack.facts.memory import Look, Wanted, known, look, remember
+from ollama_stack.facts.ollama import call
 from tests.unit.harness import fake_host
 
 
@@ -79,10 +81,15 @@ class Missing(FactBase[str]):
         return "echo here"
 
 
-def looked_at(*wanted: Wanted) -> dict[Any, Any]:
+def looked_at(*wanted: Wanted, **environment: str) -> dict[Any, Any]:
     one = Look()
-    command = str(one.command(wanted))
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, input="stdin\n")
+    run = subprocess.run(
+        ["sh", "-c", str(one.command(wanted))],
+        capture_output=True,
+        text=True,
+        input="stdin\n",
+        env=os.environ | environment,
+    )
     return one.process(run.stdout.splitlines())
 
 
@@ -122,6 +129,22 @@ def test_a_fact_may_keep_something_between_its_command_and_its_answer(tmp_path: 
     there, missing = ({"path": str(tmp_path / name)} for name in ("there", "missing"))
     found = looked_at((FileContents, there), (FileContents, missing))
     assert list(found.values()) == [["one", ""], None]
+
+
+def test_ollama_s_address_is_asked_once(tmp_path: Path) -> None:
+    """The client of Docker takes longer to start than Ollama to answer."""
+    doubles = {
+        "docker": "echo asked >>$0.log; echo 172.18.0.2",
+        "curl": 'for url; do :; done; echo "$url"',
+    }
+    for name, script in doubles.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    paths = ("/api/tags", "/api/ps")
+    wanted: list[Wanted] = [(Lines, {"text": str(call(path))}) for path in paths]
+    found = looked_at((Lines, {"text": "true"}), *wanted, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert list(found.values()) == [[], *([f"http://172.18.0.2:11434{path}"] for path in paths)]
+    assert (tmp_path / "docker.log").read_text() == "asked\n"
 
 
 def test_what_a_look_has_found_is_known() -> None:
