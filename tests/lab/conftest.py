@@ -130,7 +130,7 @@ def class_at_work(students: int) -> Iterator[list[int]]:
                     answer = client.post(f"{URL}/api/generate", json=short)
                     cut = answer.is_success and '"done":true' not in answer.text
                     statuses.append(0 if cut else answer.status_code)
-                    over.wait(1)
+                    over.wait(2)
                 except httpx.HTTPError:
                     statuses.append(0)
 
