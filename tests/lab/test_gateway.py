@@ -68,6 +68,7 @@ def unload() -> None:
     until(lambda: plain.get(f"{URL}/api/ps").json()["models"] == [])
 
 
+@pytest.mark.long("eighteen answers, three at a time")
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_queue_is_bounded_warm_or_cold(cold: bool) -> None:
     unload() if cold else generate()
