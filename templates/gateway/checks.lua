@@ -184,6 +184,12 @@ local function model(value, name)
     end
 end
 
+local function model_if_said(value, name)
+    if value ~= "" then
+        model(value, name)
+    end
+end
+
 -- Ollama unloads all models after an error with these words (its llm/status.go), and llama.cpp's repeat a schema's.
 local FATAL = {
     "out of memory",
@@ -262,6 +268,7 @@ return {
     label = label,
     little = little,
     model = model,
+    model_if_said = model_if_said,
     null = NULL,
     number = number,
     object = object,

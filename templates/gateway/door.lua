@@ -116,9 +116,12 @@ local ROUTES = {
     ["/api/embed"] = object_of(ollama, { input = prompts, truncate = is.flag, dimensions = count }),
     ["/api/embeddings"] = object_of(ollama, { prompt = is.text }),
     ["/api/show"] = is.object({
-        model = is.model,
-        name = is.model,
+        model = is.model_if_said,
+        name = is.model_if_said,
         verbose = is.closed("verbose", false),
+        system = is.text, -- shown again, to nobody else
+        template = is.closed("template", ""),
+        options = options,
     }),
     ["/v1/chat/completions"] = object_of(openai, { messages = said.messages }),
     ["/v1/completions"] = object_of(openai, {
@@ -164,10 +167,15 @@ local function agreed(path, value, size)
     said.short_enough(value.fields, size)
 end
 
+local UNSAID = { [""] = true, [json.null] = true } -- as Go reads and writes what is not set
+
 local function check(path, body, values, free)
     local found, value = pcall(json.read, body, values)
     local fields = found and type(value) == "table" and value.fields or {}
-    local name = fields.model or fields.name
+    local name = fields.model
+    if name == nil or UNSAID[name] then
+        name = fields.name
+    end
     if free then -- whoever may change models is only written down
         return nil, name
     elseif not found then
@@ -176,7 +184,7 @@ local function check(path, body, values, free)
     local passed, refusal = pcall(agreed, path, value, #body)
     if not passed then
         return refusal
-    elseif name == nil or name == json.null then
+    elseif name == nil or UNSAID[name] then
         return { status = 400, message = "model: is missing" }
     end
     return nil, name

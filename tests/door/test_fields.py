@@ -11,6 +11,8 @@ from tests.door.conftest import Door, Opener, bearer, question
 from tests.door.double import MODEL
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+# Ollama's own client for Go, which its command is, writes what is not set as well.
+GO_SHOW = {"model": "", "system": "", "template": "", "verbose": False, "options": None, "name": ""}
 DEEP: dict[str, Any] = {"type": "object"}
 for _ in range(20):
     DEEP = {"type": "array", "items": DEEP}
@@ -38,6 +40,8 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/embeddings", {"model": MODEL, "prompt": "a"}),
         ("/api/show", {"model": MODEL}),
         ("/api/show", {"name": MODEL, "verbose": False}),
+        ("/api/show", GO_SHOW | {"model": MODEL}),
+        ("/api/show", GO_SHOW | {"name": MODEL}),
         ("/v1/chat/completions", CHAT | {"max_tokens": 8, "stream_options": {"include_usage": True}}),
         ("/v1/chat/completions", CHAT | {"response_format": {"json_schema": {"schema": SCHEMA}}}),
         ("/v1/chat/completions", CHAT | {"functions": None, "service_tier": None}),
@@ -221,6 +225,10 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
         ("/api/embed", {"model": MODEL, "input": "a", "options": {"num_ctx": 99}}, 403),
         ("/api/show", {"model": MODEL, "verbose": True}, 403),
         ("/api/show", {"model": "../x"}, 404),
+        ("/api/show", GO_SHOW, 400),
+        ("/api/show", GO_SHOW | {"model": MODEL, "name": "../x"}, 404),
+        ("/api/show", GO_SHOW | {"model": MODEL, "template": "{{ .Prompt }}"}, 403),
+        ("/api/show", GO_SHOW | {"model": MODEL, "options": {"num_ctx": 99}}, 403),
     ],
 )  # fmt: skip
 def test_every_route_is_looked_at(door: Door, path: str, body: dict[str, Any], status: int) -> None:
