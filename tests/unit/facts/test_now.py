@@ -66,19 +66,31 @@ SCRIPT = PAGE.replace("172.18.0.4", "172.18.0.1").replace('"wait_ms":5', '"wait_
 STUDENT = '{"time": "t", "outcome": "answered", "wait_ms": 5, "tokens": 3}'
 
 
+def spoken(gateway: str, page: str = "true", app: str = "") -> Asked:
+    """What is found in these logs, where that command tells the page's address."""
+    double = (
+        f"docker() {{ case \"$*\" in *NetworkSettings*) {page};; *gateway) echo '{gateway}';;"
+        f" *) echo '{app}';; esac; }}"
+    )
+    command = ["sh", "-c", f"{double}\n{LastMinutes().command()}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return LastMinutes().process(output.splitlines())
+
+
+@pytest.mark.parametrize(("token", "failed"), [("one", 1), ("admin", 0)])
+def test_a_wrong_option_of_the_administrator_is_no_failed_question(token: str, failed: int) -> None:
+    """Nobody looks at what `admin` asks, and Ollama answers it with 500."""
+    line = SCRIPT.replace('"token":""', f'"token":"{token}"').replace(":200", ":500")
+    assert spoken(line).failed == failed
+
+
 @pytest.mark.parametrize(
     ("page", "found"),
     [("echo 172.18.0.4", Asked(2, 0, 0, Counter({5: 1, 7: 1}))), ("true", Asked(1, 0, 0, Counter({7: 1})))],
 )  # fmt: skip
 def test_a_question_of_the_page_counts_once(page: str, found: Asked) -> None:
     gateway = f"{PAGE}\n{SCRIPT}" if page != "true" else SCRIPT
-    double = (
-        f"docker() {{ case \"$*\" in *NetworkSettings*) {page};; *gateway) echo '{gateway}';;"
-        f" *) echo '{STUDENT}';; esac; }}"
-    )
-    command = ["sh", "-c", f"{double}\n{LastMinutes().command()}"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert LastMinutes().process(output.splitlines()) == found
+    assert spoken(gateway, page, STUDENT) == found
 
 
 def test_logs_that_cannot_be_read_are_no_silence() -> None:
