@@ -1,4 +1,4 @@
-"""The page behind the proxies that schools have, Debian's nginx and Caddy, as their defaults are."""
+"""The page behind the proxies that schools have, Debian's nginx and Caddy, as their defaults and docs/page.md are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.door_app.conftest import BEAT, CHUNKS, App, answers, free_port, runni
 NGINX = """
 daemon off; pid {folder}/pid; error_log stderr; events {{}}
 http {{
-  access_log off;
+  access_log off; gzip on;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   server {{
@@ -37,6 +37,9 @@ CADDY = """
   auto_https off
 }}
 http://127.0.0.1:{port} {{
+  @others not path /class/ask/* /
+  encode @others zstd gzip
+  redir /class/ask /class/ask/
   handle_path /class/ask/* {{
     reverse_proxy 127.0.0.1:{app} {{
       header_up X-Forwarded-Prefix /class/ask
@@ -104,6 +107,11 @@ def test_the_page_without_a_script_grows(client: httpx.Client) -> None:
         times = arrivals(reply, "word")
     assert len(times) == CHUNKS
     assert times[-1] - times[0] > (CHUNKS - 2) * BEAT / 2
+
+
+def test_the_address_without_its_last_slash_leads_there(proxy: str) -> None:
+    reply = plain.get(f"{proxy}/class/ask", follow_redirects=True)
+    assert (reply.status_code, reply.url.path) == (200, "/class/ask/")
 
 
 def test_every_link_leads_to_something_below_the_same_path(client: httpx.Client) -> None:
