@@ -130,6 +130,18 @@ def test_the_official_clients_stream(locked: Door) -> None:
         )
 
 
+def test_openai_s_client_tells_why_there_is_no_answer(opened: Opener) -> None:
+    """Of an error in another shape it shows the number alone."""
+    door = opened(gateway_answer_timeout="1s", **TOKENS)
+    door.ollama.hold.clear()
+    with (
+        openai.OpenAI(base_url=f"{door.url}/v1", api_key=SECRETS["one"], max_retries=0) as client,
+        pytest.raises(openai.InternalServerError, match="Ollama did not answer in time"),
+    ):
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hi"}])
+    assert door.ask(who="one").json() == {"error": "Ollama did not answer in time"}
+
+
 def test_no_proxy_keeps_answers_back(door: Door) -> None:
     assert door.ask().headers["X-Accel-Buffering"] == "no"
     page = plain.get(f"http://127.0.0.1:{door.page}/")
