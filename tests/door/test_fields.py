@@ -36,6 +36,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/generate", question(prompt='"\\u00e9 \\ud83d\\ude00\n', system="é")),
         ("/api/chat", CHAT | {"stream": True, "tools": [{"type": "function"}], "format": "json"}),
         ("/api/chat", CHAT | {"messages": [{"role": "tool", "content": "1", "tool_name": "X"}]}),
+        ("/api/chat", CHAT | {"options": {"num_ctx": 4096, "num_predict": 1024}, "keep_alive": 300}),  # Continue, as docs/clients.md has it
         ("/api/embed", {"model": MODEL, "input": ["a", "b"]}),
         ("/api/embeddings", {"model": MODEL, "prompt": "a"}),
         ("/api/show", {"model": MODEL}),
