@@ -98,6 +98,12 @@ local openai = {
     store = is.flag,
 }
 
+local function unset(value, name)
+    if value ~= "" then
+        is.refuse(400, "%s: is taken here as an empty text alone (docs/door.md)", name)
+    end
+end
+
 local ROUTES = {
     ["/api/generate"] = object_of(ollama, answering, {
         prompt = is.text,
@@ -119,9 +125,9 @@ local ROUTES = {
         model = is.model_if_said,
         name = is.model_if_said,
         verbose = is.closed("verbose", false),
-        system = is.text, -- shown again, to nobody else
-        template = is.closed("template", ""),
-        options = options,
+        system = unset,
+        template = unset,
+        options = is.object({}),
     }),
     ["/v1/chat/completions"] = object_of(openai, { messages = said.messages }),
     ["/v1/completions"] = object_of(openai, {

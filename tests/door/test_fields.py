@@ -42,7 +42,7 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "require
         ("/api/show", {"model": MODEL}),
         ("/api/show", {"name": MODEL, "verbose": False}),
         ("/api/show", GO_SHOW | {"model": MODEL}),
-        ("/api/show", GO_SHOW | {"name": MODEL}),
+        ("/api/show", GO_SHOW | {"name": MODEL, "options": {}}),
         ("/v1/chat/completions", CHAT | {"max_tokens": 8, "stream_options": {"include_usage": True}}),
         ("/v1/chat/completions", CHAT | {"response_format": {"json_schema": {"schema": SCHEMA}}}),
         ("/v1/chat/completions", CHAT | {"functions": None, "service_tier": None}),
@@ -228,8 +228,9 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
         ("/api/show", {"model": "../x"}, 404),
         ("/api/show", GO_SHOW, 400),
         ("/api/show", GO_SHOW | {"model": MODEL, "name": "../x"}, 404),
-        ("/api/show", GO_SHOW | {"model": MODEL, "template": "{{ .Prompt }}"}, 403),
-        ("/api/show", GO_SHOW | {"model": MODEL, "options": {"num_ctx": 99}}, 403),
+        ("/api/show", GO_SHOW | {"model": MODEL, "template": "{{ .Prompt }}"}, 400),
+        ("/api/show", GO_SHOW | {"model": MODEL, "system": "s"}, 400),
+        ("/api/show", GO_SHOW | {"model": MODEL, "options": {"temperature": 1}}, 400),
     ],
 )  # fmt: skip
 def test_every_route_is_looked_at(door: Door, path: str, body: dict[str, Any], status: int) -> None:
