@@ -184,8 +184,19 @@ local function model(value, name)
     end
 end
 
+-- A value, unless it is what Go reads and writes for one that is not set.
+local function said(value)
+    return value ~= NULL and value ~= "" and value or nil
+end
+
+local function unset(value, name)
+    if said(value) then
+        refuse(400, "%s: is taken here as an empty text alone (docs/door.md)", name)
+    end
+end
+
 local function model_if_said(value, name)
-    if value ~= "" then
+    if said(value) then
         model(value, name)
     end
 end
@@ -275,9 +286,11 @@ return {
     opened = opened,
     quoted = quoted,
     refuse = refuse,
+    said = said,
     served = served,
     text = text,
     texts = texts,
     tokens = tokens,
+    unset = unset,
     whole = whole,
 }

@@ -98,12 +98,6 @@ local openai = {
     store = is.flag,
 }
 
-local function unset(value, name)
-    if value ~= "" then
-        is.refuse(400, "%s: is taken here as an empty text alone (docs/door.md)", name)
-    end
-end
-
 local ROUTES = {
     ["/api/generate"] = object_of(ollama, answering, {
         prompt = is.text,
@@ -125,8 +119,8 @@ local ROUTES = {
         model = is.model_if_said,
         name = is.model_if_said,
         verbose = is.closed("verbose", false),
-        system = unset,
-        template = unset,
+        system = is.unset,
+        template = is.unset,
         options = is.object({}),
     }),
     ["/v1/chat/completions"] = object_of(openai, { messages = said.messages }),
@@ -173,15 +167,10 @@ local function agreed(path, value, size)
     said.short_enough(value.fields, size)
 end
 
-local UNSAID = { [""] = true, [json.null] = true } -- as Go reads and writes what is not set
-
 local function check(path, body, values, free)
     local found, value = pcall(json.read, body, values)
     local fields = found and type(value) == "table" and value.fields or {}
-    local name = fields.model
-    if name == nil or UNSAID[name] then
-        name = fields.name
-    end
+    local name = is.said(fields.model) or is.said(fields.name)
     if free then -- whoever may change models is only written down
         return nil, name
     elseif not found then
@@ -190,7 +179,7 @@ local function check(path, body, values, free)
     local passed, refusal = pcall(agreed, path, value, #body)
     if not passed then
         return refusal
-    elseif name == nil or UNSAID[name] then
+    elseif not name then
         return { status = 400, message = "model: is missing" }
     end
     return nil, name
