@@ -20,13 +20,13 @@ LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest -p xdist tests/lab --numproces
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-lab: lab-able .venv/dev ## the whole product for real on this machine, from a mirror it makes
+lab: lab-able .venv/ok ## the whole product for real on this machine, from a mirror it makes
 	@trap 'exit 130' INT; begun=$$SECONDS; \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/deploy.py && \
 	$(RUN)/pyinfra -y $(LAB_INVENTORY) deploy.py && \
 	echo "The lab is up after $$((SECONDS - begun)) s; make lab-down removes it."
 
-lab-down: lab-able .venv/dev ## remove what the lab made, and nothing else
+lab-down: lab-able .venv/ok ## remove what the lab made, and nothing else
 	@$(RUN)/pyinfra -y $(LAB_INVENTORY) lab/down.py && \
 	echo "The lab is gone. What stays: Debian packages (docker.io, mmdebstrap, gcc), /usr/local/lib/docker" \
 	"and $${XDG_CACHE_HOME:-$$HOME/.cache}/ollama-stack."
@@ -160,6 +160,9 @@ reloads: .venv/dev ## 300 reloads of the gateway under traffic, HAProxy 3.0 and 
 
 calm: .venv/dev ## what the gateway costs when nobody waits; table in docs/door.md
 	@$(RUN)/python -m bench.calm
+
+# Those above that need the lab, and packages beside.
+sizing-check bench-compare audit-times capacity load-gateway load-change load-app pages deploy-times no-change faults vm: .venv/dev
 
 docs: .venv/dev ## write the generated pages of docs/ anew
 	@$(RUN)/ollama-stack docs && $(RUN)/python -m lab.variants
