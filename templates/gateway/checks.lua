@@ -186,17 +186,19 @@ end
 
 -- A value, unless it is what Go reads and writes for one that is not set.
 local function said(value)
-    return value ~= NULL and value ~= "" and value or nil
+    if value ~= NULL and value ~= "" then
+        return value
+    end
 end
 
 local function unset(value, name)
-    if said(value) then
+    if said(value) ~= nil then
         refuse(400, "%s: is taken here as an empty text alone (docs/door.md)", name)
     end
 end
 
 local function model_if_said(value, name)
-    if said(value) then
+    if said(value) ~= nil then
         model(value, name)
     end
 end

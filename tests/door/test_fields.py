@@ -230,6 +230,8 @@ def test_no_spelling_passes(door: Door, body: str | bytes) -> None:
         ("/api/show", GO_SHOW | {"model": MODEL, "name": "../x"}, 404),
         ("/api/show", GO_SHOW | {"model": MODEL, "template": "{{ .Prompt }}"}, 400),
         ("/api/show", GO_SHOW | {"model": MODEL, "system": "s"}, 400),
+        ("/api/show", GO_SHOW | {"model": MODEL, "system": False}, 400),
+        ("/api/show", GO_SHOW | {"model": MODEL, "name": False}, 400),
         ("/api/show", GO_SHOW | {"model": MODEL, "options": {"temperature": 1}}, 400),
     ],
 )  # fmt: skip
