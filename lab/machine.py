@@ -12,7 +12,8 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.facts.files import FileContents
 
 from lab.fleet import USER
-from lab.operations import BUILD, key_pair
+from lab.operations import BUILD, CLEAR, key_pair
+from lab.packages import MMDEBSTRAP
 from ollama_stack.shell import or_explain
 
 CODENAME, PORT = "trixie", 2400  # inventories/lab_vm.py has the port too
@@ -79,7 +80,7 @@ def disk(sources: str) -> Commands:
         host.noop("the disk is already built from this recipe")
         return
     root = f"{BUILD}/root"
-    yield f"rm -rf {BUILD} && mkdir --mode=700 {BUILD}"
+    yield f"{CLEAR} && mkdir --mode=700 {BUILD}"
     yield key_pair(FOLDER)
     yield from off._inner()
     yield StringCommand(HERE, "rm -f disk root recipe")
@@ -87,7 +88,7 @@ def disk(sources: str) -> Commands:
     yield StringCommand("printf %s", QuoteString(SETUP), f">{BUILD}/setup")
     yield or_explain(
         StringCommand(
-            f"TMPDIR={BUILD} mmdebstrap --quiet --variant=apt --skip=output/dev",
+            f"TMPDIR={BUILD} {MMDEBSTRAP} --variant=apt --skip=output/dev",
             f"--include={','.join(PACKAGES)} --customize-hook='sh -ex {BUILD}/setup \"$1\"'",
             f"{CODENAME} {root} {BUILD}/sources.list",
         ),
@@ -97,7 +98,7 @@ def disk(sources: str) -> Commands:
         HERE, f"cp {root}/boot/vmlinuz-* vmlinuz && cp {root}/boot/initrd.img-* initrd"
     )
     yield StringCommand(HERE, f"truncate -s {DISK} root && mke2fs -q -t ext4 -d {root} root")
-    yield StringCommand(HERE, "echo", recipe, f">recipe; rm -rf {BUILD}")
+    yield StringCommand(HERE, "echo", recipe, f">recipe; {CLEAR}")
 
 
 @operation(is_idempotent=False, idempotent_notice="It is another machine each time.")

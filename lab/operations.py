@@ -15,13 +15,13 @@ from lab import images
 from lab.facts import PublishedConfig
 from lab.fleet import KEYS, USER, Member
 from lab.images import Image
+from lab.packages import MMDEBSTRAP
 from ollama_stack.operations.docker import hold_to_it, stale_services
 from ollama_stack.shell import or_explain
 from ollama_stack.stack.compose import COMMAND
 
 BUILD = "/var/tmp/ollama-lab"  # noqa: S108 root's alone: made anew with mode 700 for each build
-# mmdebstrap, killed, leaves /proc and /sys mounted there.
-CLEAR = f"grep -o '{BUILD}/[^ ]*' /proc/mounts | sort -r | xargs -r umount && rm -rf {BUILD}"
+CLEAR = f"rm -rf --one-file-system {BUILD}"
 PUBLISHER = "ollama-lab-publisher"
 LABEL = "ollama-lab-server"
 CAPABILITIES = (
@@ -99,7 +99,7 @@ def built(recipes: Sequence[Image], release: str, origin: str) -> Commands:
         at_once(builds),
         "lab: mmdebstrap could not build an image; check that `apt-get update` works here",
     )
-    yield f"rm -rf {BUILD}"
+    yield CLEAR
 
 
 def _is_built(image: str, recipe: str) -> bool:
@@ -123,7 +123,7 @@ def _build(recipe: Image, codename: str, origin: str) -> StringCommand:
         ),
         f"{apt_sources(codename, origin)} >{folder}/sources.list",
         StringCommand(
-            f"TMPDIR={folder} mmdebstrap --quiet --variant=minbase",
+            f"TMPDIR={folder} {MMDEBSTRAP} --variant=minbase",
             f"--include={','.join(recipe.packages)}",
             QuoteString(f"--customize-hook=sync-in {root} /"),
             f"{codename} {folder}/root.tar {folder}/sources.list",
@@ -156,7 +156,7 @@ def app(image: str, base: Image, root: Path, wheels: Path) -> Commands:
         *(f"--build-arg BASE={base.name} --label recipe={recipe}", "--tag", QuoteString(image)),
         f"--file {BUILD}/app/Dockerfile {BUILD}",
     )
-    yield f"rm -rf {BUILD}"
+    yield CLEAR
 
 
 def key_pair(folder: Path) -> StringCommand:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from ollama_stack.pinned_wheels import cache
 
+# With mounts of its own: killed, it leaves no /proc of this machine's in a folder that the next run removes.
+MMDEBSTRAP = "unshare --mount mmdebstrap --quiet"
 SHA512 = {
     "axe-core@4.14.1": "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     "ollama@0.6.4": "KzM6b5Sq0TgipeMTdImuELr/V4eNqrTf37PRzUTHCPPieFmboYw6qPn+pX7+lg0nSP1jsKwy4AFkiQFXhqHeZA==",

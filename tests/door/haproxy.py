@@ -11,7 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from lab.packages import alone, have
+from lab.packages import MMDEBSTRAP, alone, have
 from ollama_stack.pinned_wheels import cache
 
 RELEASE = os.environ.get("DOOR_RELEASE", "trixie")  # bookworm's branch, 2.6, is too old
@@ -52,7 +52,7 @@ def _unpack(temp: Path, release: str) -> None:
     # Sid has neither updates nor an index that is still good on a mirror that rests.
     sources = [line for line in known if release != "sid" or line.split()[2] == here]
     (temp / "sources.list").write_text("\n".join(sources).replace(here, release) + "\n")
-    command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy"]
+    command = [*MMDEBSTRAP.split(), "--variant=extract", "--include=haproxy"]
     command += ['--aptopt=Acquire::Check-Valid-Until "false"', release]
     command += [str(temp / "root"), str(temp / "sources.list")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(temp)})  # fmt: skip
