@@ -15,7 +15,7 @@ export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest -p xdist tests/lab --numprocesses 2 --dist loadscope
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all offline claims lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check dashboard bench-compare
+.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all test-kinds offline claims every lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check dashboard bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,10 +52,16 @@ offline:
 	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint units door
 
 claims:
-	@$(LAB_TESTS) -m "not slow"
+	@$(LAB_TESTS) -m "not slow and not kind"
 
-test-all: lab-able check process door ## all tests: each control broken alone, the whole list of faults
-	@$(LAB_TESTS)
+test-all: lab-able .venv/dev ## and each control broken alone, the whole list of faults
+	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline every
+
+every:
+	@$(LAB_TESTS) -m "not kind"
+
+test-kinds: lab-able .venv/dev ## every kind of host: a cluster, an emulated machine, a server without a way out
+	@$(LAB_TESTS) -m kind
 
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
 door: .venv/dev .venv/load

@@ -180,6 +180,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """The reason goes with the report: workers collect, and another process writes the summary."""
     if item.get_closest_marker("slow"):
         item.user_properties.append(("reason", "in make test-all alone"))
+    elif item.get_closest_marker("kind"):
+        item.user_properties.append(("reason", "in make test-kinds alone"))
     elif marker := item.get_closest_marker("long"):
         item.user_properties.append(("reason", marker.args[0]))
 

@@ -16,7 +16,7 @@ from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import HOSTS, bare
 from tests.lab.test_three_commands import ADDRESS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 
 NAME = "ai.school.example"
 BRIDGE = "172.17.0.1"  # this machine, as a server of the lab sees it

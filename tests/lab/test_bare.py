@@ -33,7 +33,7 @@ def test_a_bare_server_serves_and_what_fails_goes_back(first_run: Done, tmp_path
     assert not inject(faults.NOT_SERVING).wrong  # whose last run changes nothing
 
 
-@pytest.mark.long("a server from bare: packages, images, model")
+@pytest.mark.slow
 @pytest.mark.usefixtures("first_run")
 def test_with_a_bare_one_it_answers_at_one_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

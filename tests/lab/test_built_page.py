@@ -36,7 +36,7 @@ def deploy(inventory: Path, *arguments: str) -> Done:
     return run(".venv/bin/pyinfra", "-y", inventory, "deploy.py", *limit(HOSTS), *arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.kind
 def test_bare_servers_have_the_page_and_nothing_else_of_its_build(
     inventory: Path, tmp_path: Path
 ) -> None:
@@ -51,7 +51,7 @@ def test_bare_servers_have_the_page_and_nothing_else_of_its_build(
     assert not with_status(report, "finding", "error"), done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.kind
 def test_a_second_run_builds_nothing(inventory: Path) -> None:
     done = deploy(inventory, "--json")
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_a_second_run_builds_nothing(inventory: Path) -> None:
     assert {operation["name"] for operation in results if operation["success"]} <= ACTIONS
 
 
-@pytest.mark.slow
+@pytest.mark.kind
 def test_a_page_whose_image_is_gone_is_built_again(inventory: Path) -> None:
     (member, _) = HOSTS
     on(member, f"docker rm --force ollama-app; docker rmi --force {built_name(BASE)}")
@@ -68,7 +68,7 @@ def test_a_page_whose_image_is_gone_is_built_again(inventory: Path) -> None:
     assert on(member, PAGE).stdout == f"{built_name(BASE)}\n"
 
 
-@pytest.mark.slow
+@pytest.mark.kind
 def test_a_base_that_is_no_python_changes_nothing(inventory: Path) -> None:
     """The old page still answers; nothing of the build stays."""
     other = ("--data", "app_base_image=haproxy:3.0.11")

@@ -24,7 +24,7 @@ from tests.lab.test_audit import audit, with_status
 from tests.lab.test_hosts import HOSTS, bare, limit
 from tests.lab.test_variants import bash
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 
 BASE = "ollama-lab/python:3"
 ENGINES = {"bookworm": "docker.io", "trixie": "docker.io docker-cli"}

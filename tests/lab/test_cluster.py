@@ -81,7 +81,7 @@ def hosts_of(inventory: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_every_manager_s_address_answers_and_a_second_run_changes_nothing() -> None:
     with class_at_work(3, HOSTS) as seen:
         done = deploy("--json")
@@ -93,14 +93,14 @@ def test_every_manager_s_address_answers_and_a_second_run_changes_nothing() -> N
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_the_audit_finds_them_as_declared(tmp_path: Path) -> None:
     done, report = audit(cluster.INVENTORY, tmp_path)
     assert not with_status(report, "finding", "error"), done.stdout
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 @pytest.mark.parametrize("id_", BROKEN := CLUSTER | SHARED)
 def test_each_control_is_red_when_what_it_holds_is_broken(id_: str) -> None:
     settled()
@@ -108,7 +108,7 @@ def test_each_control_is_red_when_what_it_holds_is_broken(id_: str) -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_another_model_by_the_declared_name_is_found_and_the_next_deploy_replaces_it() -> None:
     settled()
     assert red(HOSTS[1], Broken(cluster_faults.OTHER_WEIGHTS)) == {"OLS-1410"}
@@ -118,7 +118,7 @@ def test_another_model_by_the_declared_name_is_found_and_the_next_deploy_replace
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 @pytest.mark.parametrize(
     "act", [cluster_faults.change, cluster_faults.bad_change, cluster_faults.killed_change]
 )
@@ -131,7 +131,7 @@ def test_a_change_fails_no_question(act: Callable[[], None]) -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_a_dead_host_fails_no_more_than_it_had_in_flight() -> None:
     settled()
     with class_at_work() as seen:
@@ -142,7 +142,7 @@ def test_a_dead_host_fails_no_more_than_it_had_in_flight() -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
     settled()
     with class_at_work(where=(BYSTANDER,)) as seen:
@@ -158,7 +158,7 @@ def test_the_next_gateway_stands_by_and_gives_back_without_a_cut() -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_the_next_manager_s_page_answers_while_the_first_one_s_is_gone() -> None:
     settled()
     on(HOSTS[0], "docker service scale ollama_app=0")
@@ -170,7 +170,7 @@ def test_the_next_manager_s_page_answers_while_the_first_one_s_is_gone() -> None
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_managers_build_the_page_that_no_registry_has() -> None:
     python = PYTHONS[platform.freedesktop_os_release()["VERSION_CODENAME"]]
     done = deploy("--data", "app_image=", "--data", f"app_base_python={python}")
@@ -182,7 +182,7 @@ def test_managers_build_the_page_that_no_registry_has() -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_a_worker_is_a_line_more_and_a_line_less(tmp_path: Path) -> None:
     settled()
     worker, inventory = MEMBERS[3], tmp_path / "lab_cluster.py"
@@ -216,7 +216,7 @@ def test_a_worker_is_a_line_more_and_a_line_less(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_no_join_token_is_on_a_disk_or_in_a_log() -> None:
     for member in HOSTS:
         places = "/root /home /opt /var/log /run/ollama-stack.log /etc"
@@ -225,7 +225,7 @@ def test_no_join_token_is_on_a_disk_or_in_a_log() -> None:
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_with_the_site_s_own_authority_every_manager_s_address_is_https(tmp_path: Path) -> None:
     inventory, own = tmp_path / "lab_cluster.py", tmp_path / "secrets"
     declared = f'_ssh = {{\n    "gateway_tls": "own",\n    "gateway_tls_folder": "{own}",'
@@ -249,7 +249,7 @@ def test_with_the_site_s_own_authority_every_manager_s_address_is_https(tmp_path
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.slow
+@pytest.mark.kind
 def test_managers_without_a_quorum_say_so_and_one_goes_on_alone(tmp_path: Path) -> None:
     settled()
     (tmp_path / "alone").mkdir()

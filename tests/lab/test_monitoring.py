@@ -18,7 +18,7 @@ from tests.blocks import run_by
 from tests.lab.conftest import ROOT, Done, run
 from tests.lab.test_hosts import bare
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 
 HOST = MEMBERS[0]
 CLONE = "/opt/ollama-stack"

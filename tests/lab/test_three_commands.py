@@ -21,7 +21,7 @@ from lab.packages import have
 from tests.lab.conftest import ROOT, sh
 from tests.lab.test_hosts import HOSTS, bare
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 README = (ROOT / "README.md").read_text()
 ADDRESS = "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "
 

@@ -20,7 +20,7 @@ from tests.lab.conftest import ACTIONS, ROOT, Done, run
 from tests.lab.test_audit import audit
 from tests.lab.test_hosts import bare
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 
 
 @pytest.fixture(scope="module")

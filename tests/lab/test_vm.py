@@ -11,7 +11,7 @@ import pytest
 from lab.machine import SSH
 from tests.lab.conftest import ACTIONS, Done, run, sh, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kind
 INVENTORY = "inventories/lab_vm.py"
 CONTAINERS = ("ollama", "ollama-gateway", "ollama-app")
 ASK = """curl -sS --max-time 300 127.0.0.1:11434/api/generate --data '{"model": "smollm2:135m", \
