@@ -312,7 +312,8 @@ EFFECT = {
     "OLS-303": Mutation(reads={"OLLAMA_NUM_PARALLEL": "2"}, also=also("210", "1210")),
     "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
-        "docker update --cpus 0.2 ollama; for more in 1 2 3 4 5 6 7 8 9; do "
+        # A runner takes ten seconds to load so.
+        f"{generate()} docker update --cpus 0.2 ollama; for more in 1 2 3 4 5 6 7 8 9; do "
         f"{generate(num_predict=4)} {THROTTLED} && break; done; docker update --cpus 1.5 ollama",
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),

@@ -11,7 +11,7 @@ from lab import cluster, faults
 from lab.cluster import TOKEN, class_at_work
 from lab.inject import INVENTORY, inject, on, serves
 from tests.blocks import run_by
-from tests.lab.conftest import ROOT, Done, run
+from tests.lab.conftest import ROOT, Done, run, until
 from tests.lab.test_audit import audit
 from tests.lab.test_cluster import CLASS, page
 from tests.lab.test_hosts import DEPLOY, HOSTS, bare, limit
@@ -31,6 +31,22 @@ def test_a_bare_server_serves_and_what_fails_goes_back(first_run: Done, tmp_path
     found, _ = audit(INVENTORY, tmp_path, f"--limit={HOSTS[0].name}")
     assert found.returncode == 0, found.stdout
     assert not inject(faults.NOT_SERVING).wrong  # whose last run changes nothing
+
+
+@pytest.mark.long("what answers nothing is ended after 15 s")
+@pytest.mark.usefixtures("first_run")
+def test_a_server_that_hangs_is_started_anew() -> None:
+    """Attack 8: ``restart: always`` knows only what ends."""
+    counts = (
+        "docker inspect --format '{{.RestartCount}} {{.State.Health.Status}}' ollama ollama-gateway"
+    )
+    assert on(HOSTS[0], counts).stdout.splitlines() == ["0 healthy"] * 2
+    for container in ("ollama", "ollama-gateway"):
+        on(HOSTS[0], f"docker exec {container} bash -c 'kill -STOP -1'")
+    until(lambda: on(HOSTS[0], counts).stdout.splitlines() == ["1 healthy"] * 2, seconds=120)
+    said = on(HOSTS[0], "docker logs --tail 200 ollama 2>&1").stdout
+    assert "no answer for 15 s: ended by its health check" in said
+    assert serves(HOSTS[0])
 
 
 @pytest.mark.slow

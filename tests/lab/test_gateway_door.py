@@ -101,6 +101,7 @@ def test_a_body_up_to_the_limit_passes_in_chunks_too() -> None:
     assert answer.json()["eval_count"] > 0
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_come_takes_no_slot() -> None:
     head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 131000\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", 11434)) for _ in range(5)]

@@ -74,7 +74,7 @@ def test_a_user_of_the_host_comes_to_no_container() -> None:
         assert came_in(NOBODY, door) == 0
 
 
-@pytest.mark.long("what answers nothing is ended after 15 s, three servers side by side")
+@pytest.mark.slow
 def test_a_server_that_hangs_is_started_anew() -> None:
     """Attack 8: ``restart: always`` knows only what ends."""
     for container in CONTAINERS:
