@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -218,8 +218,11 @@ find /run -maxdepth 1 -name reboot-required -empty -delete
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Wait for another run's end. What a killed one has left is put right: LOCK has its process."""
+def one_at_a_time() -> Iterator[IO[str]]:
+    """Wait for another run's end; the lock, to be emptied when nothing is left behind.
+
+    What a killed one has left is put right: LOCK has its process.
+    """
     with LOCK.open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if LOCK.read_text():
@@ -227,8 +230,7 @@ def one_at_a_time() -> Iterator[None]:
             down()
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield
-        lock.truncate(0)
+        yield lock
 
 
 MADE = "ollama-lab/made"  # in pytest's cache: what `make lab` said
@@ -240,7 +242,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return (yield)
-    with one_at_a_time():
+    with one_at_a_time() as lock:
         remove_test_objects()
         try:
             done = run("make", "lab")
@@ -249,11 +251,13 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
             config.cache.set(MADE, done.stdout + done.stderr)
             return (yield)
         finally:
+            sh(LEFT_BEHIND)
             remove_test_objects()
             if os.environ.get("LAB_FOUND"):  # it was up before the first test
                 run("make", "lab")
             elif not config.option.keep_lab:
                 down()
+            lock.truncate(0)
 
 
 @pytest.fixture
