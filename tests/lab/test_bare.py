@@ -19,9 +19,15 @@ from tests.lab.test_hosts import DEPLOY, HOSTS, bare, limit
 
 @pytest.fixture(scope="module")
 def first_run() -> Iterator[Done]:
-    """On one of them; the other one stays bare."""
-    with bare(HOSTS):
+    with bare(HOSTS[:1]):
         yield run(*DEPLOY, *limit(HOSTS[:1]))
+
+
+@pytest.fixture
+def second() -> Iterator[None]:
+    """Another server, still bare."""
+    with bare(HOSTS[1:]):
+        yield
 
 
 @pytest.mark.long("a server from bare: packages, images, model, and a change that fails")
@@ -50,7 +56,7 @@ def test_a_server_that_hangs_is_started_anew() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("first_run")
+@pytest.mark.usefixtures("first_run", "second")
 def test_with_a_bare_one_it_answers_at_one_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,8 @@ def deploy(*arguments: str) -> Done:
 def bare(members: Sequence[Member]) -> Iterator[None]:
     """Servers as an installer leaves them."""
     run("docker", "rm", "--force", "--volumes", *(member.container for member in members))
-    hosts = run("env", f"HOSTS={len(members)}", *DEPLOY[:2], "inventories/lab.py", "lab/hosts.py")
+    count = MEMBERS.index(members[-1]) + 1
+    hosts = run("env", f"HOSTS={count}", *DEPLOY[:2], "inventories/lab.py", "lab/hosts.py")
     assert hosts.returncode == 0, hosts.stderr
     for member in members:
         assert on(member, "command -v docker").returncode != 0
