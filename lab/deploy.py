@@ -3,7 +3,7 @@
 from pyinfra import host, inventory
 from pyinfra.facts.server import LinuxDistribution
 
-from lab import images, operations
+from lab import back_ends, images, operations
 from ollama_stack.config.settings import read_settings
 from ollama_stack.operations import packages
 from ollama_stack.pinned_wheels import downloaded, unpacked
@@ -20,6 +20,7 @@ settings = read_settings(host.data.dict())
 
 release = host.get_fact(LinuxDistribution)["release_meta"]
 wheels = unpacked(images.HERE / "wheels.txt")
+back_ends.with_own_functions(wheels)
 ollama = images.ollama(wheels)
 
 install_docker(settings=settings)

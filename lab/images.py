@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from lab import back_ends
+
 HERE = Path(__file__).parent
 
 OLLAMA_LIBRARIES = (
     *("ollama-lib", "libggml.so", "libggml-base.so", "libllama.so", "libllava_shared.so"),
-    *("libmtmd_shared.so", "libsample.so", "libggml-cpu-haswell.so", "libggml-cpu-alderlake.so"),
-    *("libggml-cpu-skylakex.so", "libggml-cpu-icelake.so"),
-    # Not libggml-cpu-sapphirerapids.so: with AMX this one answers "6666..." to everything.
+    *("libmtmd_shared.so", "libsample.so"),
 )
 INTEL_LIBRARIES = (
     *("libimf.so", "libsvml.so", "libirng.so", "libintlc.so.5", "libiomp5.so"),
@@ -92,8 +92,8 @@ def server(codename: str) -> Image:
 
 def ollama(wheels: Path) -> Image:
     """Ollama 0.9.3 for CPUs, shaped like the official image."""
-    server = wheels / "bigdl" / "cpp" / "libs" / "ollama"
-    libraries = [server / name for name in OLLAMA_LIBRARIES]
+    libraries = [back_ends.server(wheels) / name for name in OLLAMA_LIBRARIES]
+    libraries += [wheels / back_ends.FOLDER / name for name in back_ends.NAMES]
     libraries += [next(wheels.glob(f"*.data/data/lib/{name}")) for name in INTEL_LIBRARIES]
     return Image(
         name="ollama-lab/ollama:0.9.3",
