@@ -23,6 +23,7 @@ UP_TO_THE_ROOT = (
 )
 PIDS = r"""sed -n 's/^ *"Pid": \([0-9]*\),$/\1/p'"""  # of docker inspect
 IMAGES = r"""sed -n 's/^ *"image": "\(.*\)".*/\1/p'"""  # of Compose's own JSON
+PROJECT = r"""sed -n 's/^  "name": "\(.*\)".*/\1/p'"""
 
 
 class InitSystem(FactBase[str]):
@@ -219,9 +220,11 @@ class Compose(FactBase[ComposeProject | None]):
             test -f {file} && config=$({compose} config --format json) &&
             printf '%s\\n----\\n' "$config" && {compose} config --hash '*' && echo ---- &&
             for image in $(printf '%s\\n' "$config" | {IMAGES}); do
-                echo "$image $(docker image inspect --format '{{{{.Id}}}}' "$image")"
-            done && echo ---- &&
-            containers=$({compose} ps --all --quiet) &&
+                echo "$image $(docker image inspect --format '{{{{.Id}}}}' "$image")" &
+            done && wait && echo ---- &&
+            project=$(printf '%s\\n' "$config" | {PROJECT}) &&
+            containers=$(docker ps --all --quiet --filter label=com.docker.compose.oneoff=False \
+                --filter "label=com.docker.compose.project=$project") &&
             inspected=$(test -z "$containers" || docker inspect $containers) &&
             printf '%s\\n----\\n' "$inspected" &&
             for pid in $(printf '%s\\n' "$inspected" | {PIDS}); do {UP_TO_THE_ROOT} done
