@@ -234,16 +234,25 @@ def test_each_control_turns_red_alone(
     turns_red({id_: OPEN[id_]}, as_deployed, lab_targets, tmp_path)
 
 
-@pytest.mark.long("three audits, each a program of its own")
-def test_what_changed_since_a_kept_report_is_told(as_deployed: Deployed, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def deep(
+    as_deployed: Deployed, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Done, dict[str, Any]]:
+    """A deep audit's folder, run and report, of the lab as deployed."""
     as_deployed.compose_is({})
-    audit(INVENTORY, tmp_path / "before")
-    kept = tmp_path / "before" / "report.json"
-    done, report = audit(INVENTORY, tmp_path / "same", f"--since={kept}")
-    assert report["since"]["changes"] == []
-    assert done.returncode == 0, done.stdout
+    folder = tmp_path_factory.mktemp("deep")
+    return folder, *audit(INVENTORY, folder, "--deep")
+
+
+@pytest.mark.long(
+    "the first of two audits is a deep one: it reads the weights and asks the page a question"
+)
+def test_what_changed_since_a_kept_report_is_told(
+    deep: tuple[Path, Done, dict[str, Any]], as_deployed: Deployed, tmp_path: Path
+) -> None:
+    kept = deep[0] / "report.json"
     with broken(as_deployed, OPEN["OLS-505"]):
-        done, report = audit(INVENTORY, tmp_path / "after", f"--since={kept}")
+        done, report = audit(INVENTORY, tmp_path, f"--since={kept}")
     assert report["since"]["changes"] == [
         {
             "host": "@local",
@@ -268,9 +277,9 @@ def test_a_runner_that_has_died_since_is_started_again(
     assert looked >= {"OLS-301", "OLS-302", "OLS-303", "OLS-304"}, done.stdout
 
 
-@pytest.mark.long("a deep audit reads the weights and asks the page a question")
-def test_the_reports_are_whole(tmp_path: Path) -> None:
-    done, report = audit(INVENTORY, tmp_path, "--deep")
+@pytest.mark.long("the way back from all that was broken: three containers, and a run")
+def test_the_reports_are_whole(deep: tuple[Path, Done, dict[str, Any]]) -> None:
+    folder, done, report = deep
     assert done.returncode == 0, done.stdout
     schema = json.loads((ROOT / "docs" / "audit.schema.json").read_text())
     jsonschema.validate(report, schema)
@@ -278,11 +287,11 @@ def test_the_reports_are_whole(tmp_path: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", report["commit"])
     assert {"ollama-stack", "pytest", "pytest-testinfra"} <= report["tools"].keys()
     assert all(result["evidence"] for result in with_status(report, "pass").values())
-    output = sh(f"cd {tmp_path} && sha256sum --check report.json.sha256")
+    output = sh(f"cd {folder} && sha256sum --check report.json.sha256")
     assert output == "report.json: OK\n"
-    digest = (tmp_path / "report.json.sha256").read_text().split()[0]
-    assert digest in (tmp_path / "report.html").read_text()
-    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 our own
+    digest = (folder / "report.json.sha256").read_text().split()[0]
+    assert digest in (folder / "report.html").read_text()
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]  # noqa: S314 our own
     properties = {prop.get("name"): prop.get("value") for prop in suite.iter("property")}
     assert properties["report.json sha256"] == digest
     assert properties["commit"] == report["commit"]

@@ -14,39 +14,37 @@ from tests.lab.mutations import FLEET, Batch, batches
 from tests.lab.test_audit import audit, expected, seen, with_status
 
 
-@pytest.mark.parametrize("login", ["root", MEMBER, SUDOER])
-def test_root_dockers_group_or_sudo_is_enough(login: str, server: Sshd, tmp_path: Path) -> None:
-    inventory = server.inventory([("web-1", server.data(ADDRESSES[0], login))])
-    done, report = audit(inventory, tmp_path)
+def test_root_dockers_group_or_sudo_is_enough(server: Sshd, tmp_path: Path) -> None:
+    logins = zip(ADDRESSES, ("root", MEMBER, SUDOER), strict=False)
+    hosts = [(f"web-{login}", server.data(address, login)) for address, login in logins]
+    done, report = audit(server.inventory(hosts), tmp_path)
     assert done.returncode == 0, done.stdout
+    assert [host["host"] for host in report["hosts"]] == [name for name, _ in hosts]
     assert not with_status(report, "finding", "error")
 
 
-def test_who_may_not_ask_docker_is_told_so(server: Sshd, tmp_path: Path) -> None:
-    inventory = server.inventory([("web-1", server.data(ADDRESSES[0], NOBODY))])
-    done, report = audit(inventory, tmp_path)
-    assert done.returncode == 2, done.stdout
-    notes = {result["note"] for result in with_status(report, "error").values()}
-    assert notes >= {
-        f"{NOBODY} may not run `docker container inspect ollama ollama-gateway ollama-app`; put "
-        "the user into the group docker, or allow `sudo -n`"
-    }
-    assert with_status(report, "pass").keys() >= {"OLS-509", "OLS-603", "OLS-1001"}
-
-
-def test_a_host_that_is_gone_is_an_error_and_hides_no_other(server: Sshd, tmp_path: Path) -> None:
+def test_who_may_not_ask_and_who_is_gone_are_errors_and_hide_no_other(
+    server: Sshd, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     gone = server.data("127.0.0.1") | {"ssh_port": port}
-    inventory = server.inventory([("gone", gone), ("web-1", server.data(ADDRESSES[0], MEMBER))])
+    may_not, may = server.data(ADDRESSES[0], NOBODY), server.data(ADDRESSES[1], MEMBER)
+    inventory = server.inventory([("gone", gone), ("web-1", may_not), ("web-2", may)])
     done, report = audit(inventory, tmp_path)
     assert done.returncode == 2, done.stdout
-    first, second = report["hosts"]
+    first, second, third = report["hosts"]
     assert {result["status"] for result in first["results"]} == {"error"}
     assert "cannot be reached: ssh: connect to host 127.0.0.1" in first["results"][0]["note"]
-    assert not {result["status"] for result in second["results"]} & {"finding", "error"}
     assert done.stdout.count("cannot be reached") == 1  # not once a control
     assert "<error" in (tmp_path / "junit.xml").read_text()
+    alone = {"hosts": [second]}
+    assert {result["note"] for result in with_status(alone, "error").values()} >= {
+        f"{NOBODY} may not run `docker container inspect ollama ollama-gateway ollama-app`; put "
+        "the user into the group docker, or allow `sudo -n`"
+    }
+    assert with_status(alone, "pass").keys() >= {"OLS-509", "OLS-603", "OLS-1001"}
+    assert not {result["status"] for result in third["results"]} & {"finding", "error"}
 
 
 @pytest.mark.parametrize(
