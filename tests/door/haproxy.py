@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import socket
 import subprocess
 import tempfile
@@ -63,14 +64,15 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody has, and that no test of another process takes before somebody listens there.
 
     HAProxy opens its ports with SO_REUSEPORT: a second gateway at the same port would get half of the requests.
+    They are below those that the kernel gives to connections, one of which may have it by then.
     """
     ports: list[int] = []
     while len(ports) < count:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port = one.getsockname()[1]
+        port = random.randrange(12_000, 32_768)  # noqa: S311 no secret
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0ollama-stack-port-{port}")
+            socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             claim.close()
             continue
