@@ -183,7 +183,11 @@ CUT = Fault(
     code=1,
     data=(NEW_CONTAINER,),
     at=REPLACED,
-    then=sh("sleep 1; pkill -KILL -f '^sshd.*ops'"),
+    # Not before there is something to go back from.
+    then=sh(
+        "timeout 60 sh -c 'until test -e /opt/ollama/releases/unconfirmed; do sleep 0.1; done'; "
+        "sleep 1; pkill -KILL -f '^sshd.*ops'"
+    ),
     after=comes_back,
 )
 KILLED_BEFORE_SMOKE = Fault(
@@ -262,8 +266,10 @@ HALF_WRITTEN = Fault(
 )
 CLOCK_WRONG = Fault(
     "clock 400 days behind (by libfaketime: the kernel's is shared)",
-    "audit control OLS-1001",
-    "nobody has to: releases have numbers",
+    "the preflight, before anything changes",
+    "nobody has to",
+    code=1,
+    says=r"correct the one that is wrong \(timedatectl set-ntp true\)",
     data=(NEW_CONTAINER,),
     before=WRONG_CLOCK,
     after=sh("rm -f /etc/ld.so.preload; sed -i /FAKETIME/d /etc/environment"),
