@@ -313,8 +313,9 @@ EFFECT = {
     "OLS-304": Mutation(generate(num_ctx=1024), UNLOAD, uses=RUNNER),
     "OLS-305": Mutation(
         # A runner takes ten seconds to load so.
-        f"{generate()} docker update --cpus 0.2 ollama; for more in 1 2 3 4 5 6 7 8 9; do "
-        f"{generate(num_predict=4)} {THROTTLED} && break; done; docker update --cpus 1.5 ollama",
+        f"{generate()} docker update --cpus 0.1 ollama; for more in 1 2 3 4 5 6 7 8 9; do "
+        f"{generate(num_predict=8)} {THROTTLED} && break; done; docker update --cpus 1.5 ollama",
+        before="docker restart --time 0 ollama",  # the share is of all time since its start
         recreate=("ollama",),
         uses=RUNNER | uses("limit quota"),
     ),
