@@ -49,7 +49,8 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@nice -n 15 $(MAKE) --no-print-directory --jobs 1 lint units door
+	@nice -n 15 $(MAKE) --no-print-directory --jobs 2 lint units
+	@nice -n 15 $(MAKE) --no-print-directory door
 
 claims:
 	@$(LAB_TESTS) -m "not slow and not kind"
