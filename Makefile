@@ -49,7 +49,7 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@nice -n 15 $(MAKE) --no-print-directory --jobs 2 lint units
+	@MAKEFLAGS= nice -n 15 $(MAKE) --no-print-directory --jobs 2 --output-sync=target lint units
 	@nice -n 15 $(MAKE) --no-print-directory door
 
 claims:

@@ -1,7 +1,7 @@
 """Ollama's CPU back ends so that they call their own functions.
 
-The server of the pinned wheel has all of them too, for any x86-64, and what is dynamically linked asks the program first: without
-this a back end for AVX2 computes with the server's, at a fifth of the speed. Official builds have them in the back ends alone.
+The server of the pinned wheel exports all of them too, built for any x86-64, and the dynamic linker takes a program's before a
+library's: without this a back end for AVX2 computes with the server's, at a fifth of the speed.
 """
 
 from __future__ import annotations
