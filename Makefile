@@ -45,7 +45,7 @@ check: .venv/dev ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
 # The lab waits more than it computes: what needs no lab runs beside it and gives way.
-test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 12 to 14 minutes on two cores
+test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 8 to 10 minutes on two cores
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:

@@ -18,7 +18,7 @@ PINS = Path(__file__).with_name("second.txt")
 EMBEDS, CHATS = "all-minilm:22m", "smollm2:135m-calm"
 EMBEDDING, CALM = "all-minilm", "smollm2-calm.gguf"
 QUICK, SHALLOW = "smollm2:quick", "smollm2-shallow.gguf"
-LAYERS = 3  # of 30: fifteen times as fast, and what it says has no sense
+LAYERS = 3  # of 30: many times as fast, and what it says has no sense
 
 
 def folder(smollm2: Path) -> Path:
