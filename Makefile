@@ -49,8 +49,8 @@ test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 8 
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
-	@MAKEFLAGS= nice -n 15 $(MAKE) --no-print-directory --jobs 2 --output-sync=target lint units
-	@nice -n 15 $(MAKE) --no-print-directory door
+	@MAKEFLAGS= nice -n 10 $(MAKE) --no-print-directory --jobs 2 --output-sync=target lint units
+	@nice -n 10 $(MAKE) --no-print-directory door
 
 claims:
 	@$(LAB_TESTS) -m "not slow and not kind"
