@@ -17,6 +17,7 @@ VOLUME = "/var/lib/docker/volumes/ollama-lab_ollama_data/_data/models"
 BLOBS = f"{VOLUME}/blobs"
 PARAMETERS = {"num_ctx": 4096, "num_predict": 1024, "num_thread": 1}
 GENERATIONS = {"model": MODEL, "prompt": "hi", "stream": False}
+LONG = GENERATIONS | {"prompt": "Tell me a long story of the sea."}
 
 
 @dataclass(frozen=True)
@@ -645,8 +646,9 @@ REST = {
         alone=True,
     ),
     "OLS-904": Mutation(
-        "docker restart --time 0 ollama & "
-        f"curl -sS --max-time 60 127.0.0.1:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))}; wait; {HEALTHY}",
+        # In the middle of an answer that takes seconds.
+        "(sleep 0.5; docker restart --time 0 ollama) & "
+        f"curl -sS --max-time 60 127.0.0.1:11434/api/generate --data {json.dumps(json.dumps(LONG))} || true; wait; {HEALTHY}",
         recreate=("ollama", "gateway"),
         alone=True,
     ),
