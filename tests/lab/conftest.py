@@ -254,7 +254,8 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
             sh(LEFT_BEHIND)
             remove_test_objects()
             if os.environ.get("LAB_FOUND"):  # it was up before the first test
-                run("make", "lab")
+                done = run("make", "lab")
+                assert done.returncode == 0, done.stdout + done.stderr
             elif not config.option.keep_lab:
                 down()
             lock.truncate(0)

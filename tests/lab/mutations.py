@@ -638,7 +638,7 @@ REST = {
     "OLS-905": Mutation(compose={"app.logging.options.max-size": "1g"}),
     "OLS-903": Mutation(
         # Somebody's answer breaks off.
-        f"curl -sS --max-time 60 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(GENERATIONS))} & "
+        f"curl -sS --max-time 60 {ADDRESS}:11434/api/generate --data {json.dumps(json.dumps(LONG))} & "
         "timeout 30 sh -c 'until docker top ollama | grep \" runner \"; do sleep 0.1; done'; sleep 0.5; "
         "kill -9 $(docker top ollama -eo pid,args | grep ' runner ' | awk '{print $1}'); wait; "
         + generate(),  # the server notes it with the next question

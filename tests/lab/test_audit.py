@@ -84,13 +84,12 @@ class Deployed:
         self.original = COMPOSE_FILE.read_text()
         self.gateway = GATEWAY_FILE.read_text()
         self.edits: Edits = {}
-        self.changed = False
 
     def compose_is(self, edits: Edits) -> None:
         """Bring the project up as edited; with health checks every second, not to wait for them."""
         if edits == self.edits:
             return
-        self.edits, self.changed = edits, True
+        self.edits = edits
         quick = {"ollama.healthcheck.interval": "1s", "gateway.healthcheck.interval": "1s"}
         quick |= {"app.healthcheck.interval": "1s", "app.stop_grace_period": "1s"}
         quick |= {f"{service}.healthcheck.start_period": "0s" for service in CONTAINERS}
@@ -112,7 +111,6 @@ class Deployed:
         until(lambda: sh(look).split() == wanted)
 
     def up(self, *arguments: str) -> None:
-        self.changed = True
         sh(f"docker compose --file {COMPOSE_FILE} up --detach {' '.join(arguments)}")
         knock = f"curl -sk -o /dev/null -w %{{http_code}} {self.url}/api/version"
         sh(f"timeout 30 sh -c 'until {knock} | grep -E \"200|401\"; do sleep 0.2; done'")
@@ -124,7 +122,6 @@ class Deployed:
             assert old in text, old
             text = text.replace(old, new)
         if text != GATEWAY_FILE.read_text():
-            self.changed = True
             GATEWAY_FILE.write_text(text)
             reload_gateway()
 
@@ -192,12 +189,11 @@ def expected(batch: Batch) -> set[str]:
 def as_deployed() -> Iterator[Deployed]:
     state = Deployed()
     yield state
-    if not state.changed:
-        return
-    COMPOSE_FILE.write_text(state.original)
-    GATEWAY_FILE.write_text(state.gateway)
-    sh("docker rm --force ollama ollama-gateway ollama-app")
-    deployed()
+    if (COMPOSE_FILE.read_text(), GATEWAY_FILE.read_text()) != (state.original, state.gateway):
+        COMPOSE_FILE.write_text(state.original)
+        GATEWAY_FILE.write_text(state.gateway)
+        sh("docker rm --force ollama ollama-gateway ollama-app")
+        deployed()
     remove_test_objects()
     run("sh", "-c", "docker rmi ollama-lab/other:1 ollama-lab/other:2 ollama-lab/other:3")
 
