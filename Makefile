@@ -64,9 +64,12 @@ every:
 test-kinds: lab-able .venv/dev ## every kind of host: a cluster, an emulated machine, a server without a way out
 	@$(LAB_TESTS) -m kind
 
+# Workers of tests that wait more than they compute.
+WAITING = --numprocesses $$(($$(nproc) + 1))
+
 # Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
 door: .venv/dev .venv/load
-	@$(RUN)/pytest -p xdist --numprocesses auto tests/door tests/door_app
+	@$(RUN)/pytest -p xdist $(WAITING) tests/door tests/door_app
 
 lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows and forms
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
@@ -79,18 +82,18 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{fault,wish}.yml
 
-UNIT = $(RUN)/pytest -p xdist --numprocesses auto --dist worksteal tests/unit
+UNIT = $(RUN)/pytest -p xdist --dist worksteal tests/unit
 
 unit: .venv/dev .venv/load
-	@$(UNIT) -m "not process"
+	@$(UNIT) --numprocesses auto -m "not process"
 
 # Those that start pyinfra, the host's programs or ssh, or wait as people do.
 process: .venv/dev .venv/load
-	@$(UNIT) -m process
+	@$(UNIT) $(WAITING) -m process
 
 # Both in one start: to import and collect them takes each worker five seconds.
 units: .venv/dev .venv/load
-	@$(UNIT)
+	@$(UNIT) $(WAITING)
 
 coverage: .venv/dev .venv/load ## branches that no unit test takes; a figure to look at, not to reach
 	@$(RUN)/coverage erase && $(RUN)/coverage run -m pytest --quiet -p xdist \
@@ -175,22 +178,25 @@ docs: .venv/dev ## write the generated pages of docs/ anew
 	@$(RUN)/ollama-stack docs && $(RUN)/python -m lab.variants
 
 # Every package pinned by hash; which index serves it is pip's own affair. Ours comes from this folder.
+# pip comes first, since an older one takes two thirds longer for the rest.
 PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
-.venv/ok: requirements.txt
+.venv/ok: requirements.txt requirements-pip.txt
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	echo "python3 is not there, or older than 3.10: install a newer one, or use a machine that has it"; exit 1; }
 	@python3 -c 'import ensurepip' 2>/dev/null || { \
 	test "$$(id -u)" = 0 || { echo "python3 lacks venv: sudo apt-get install python3-venv, then again"; exit 1; }; \
 	apt-get update --quiet && apt-get install --yes --quiet python3-venv; }
 	@python3 -m venv --clear .venv
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-pip.txt
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Locust, of which the verb load alone has need: an environment of its own, as its gevent and pytest are its own.
 .venv/load: requirements-load.txt .venv/ok
-	@python3 -m venv --clear $(@D)/locust
-	@$(@D)/locust/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --requirement $<
+	@python3 -m venv --clear --without-pip $(@D)/locust
+	@$(RUN)/pip --python $(@D)/locust/bin/python install --quiet --disable-pip-version-check \
+	--no-compile --no-deps --require-hashes --requirement $<
 	@touch $@
 
 # What the lab, the tests and the benchmarks need besides. The list is whole, so pip resolves nothing; most of it is

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Hung(Handler):
 
     def do_GET(self) -> None:
         while not self._left():
-            self.server.second.wait(0.1)
+            time.sleep(0.1)
 
     do_POST = do_GET
 

@@ -31,7 +31,10 @@ def test_no_operation_has_a_parameter_that_pyinfra_takes_for_itself(name: str) -
 
 @pytest.mark.parametrize(
     "lock",
-    ["requirements.txt", "requirements-load.txt", "requirements-dev.txt", "app/requirements.txt"],
+    [
+        *("requirements.txt", "requirements-pip.txt", "requirements-load.txt"),
+        *("requirements-dev.txt", "app/requirements.txt"),
+    ],
 )
 def test_requirements_are_hash_pinned_and_name_no_index(lock: str) -> None:
     text = (ROOT / lock).read_text()
