@@ -15,7 +15,7 @@ export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 # The tests end with make, even if it is killed, and take back what they changed.
 LAB_TESTS = setpriv --pdeathsig INT $(RUN)/pytest -p xdist tests/lab --numprocesses 2 --dist loadscope
 
-.PHONY: help lab lab-down lab-hosts vm lab-able rollback status check test test-all test-kinds offline claims every lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check dashboard bench-compare
+.PHONY: help packages lab lab-down lab-hosts vm lab-able rollback status check test test-all test-kinds offline claims every lint unit process units door coverage plan deploy audit load audit-times capacity load-gateway load-change load-app pages pictures deploy-times no-change faults docs attacks reloads calm sizing sizing-check dashboard bench-compare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,11 +41,11 @@ lab-able:
 	@test "$$(id -u)" = 0 -a "$$(uname -m)" = x86_64 && command -v apt-get >/dev/null || { \
 	echo "the lab needs root on a Debian-like x86-64 machine; make check runs the offline part"; exit 1; }
 
-check: .venv/dev ## lint and unit tests, in half a minute
+check: packages ## lint and unit tests, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit
 
 # The lab waits more than it computes: what needs no lab runs beside it and gives way.
-test: lab-able .venv/dev ## lint, unit tests and every claim once in the lab: 8 to 10 minutes on two cores
+test: lab-able packages ## lint, unit tests and every claim once in the lab: 8 to 10 minutes on two cores
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline claims
 
 offline:
@@ -55,7 +55,7 @@ offline:
 claims:
 	@$(LAB_TESTS) -m "not slow and not kind"
 
-test-all: lab-able .venv/dev ## and each control broken alone, the whole list of faults
+test-all: lab-able packages ## and each control broken alone, the whole list of faults
 	@setpriv --pdeathsig TERM $(MAKE) --no-print-directory --jobs 2 --output-sync=target offline every
 
 every:
@@ -64,12 +64,10 @@ every:
 test-kinds: lab-able .venv/dev ## every kind of host: a cluster, an emulated machine, a server without a way out
 	@$(LAB_TESTS) -m kind
 
-# Workers of tests that wait more than they compute.
-WAITING = --numprocesses $$(($$(nproc) + 1))
-
-# Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab.
+# Private copies of HAProxy, nginx, Caddy and the app on loopback: they need no lab. One worker more than there are
+# processors, since these tests wait more than they compute.
 door: .venv/dev .venv/load
-	@$(RUN)/pytest -p xdist $(WAITING) tests/door tests/door_app
+	@$(RUN)/pytest -p xdist --numprocesses $$(($$(nproc) + 1)) tests/door tests/door_app
 
 lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of workflows and forms
 	@$(RUN)/ruff format --check --quiet . && $(RUN)/ruff check --quiet . && $(RUN)/mypy --no-error-summary
@@ -82,18 +80,18 @@ lint: .venv/dev ## ruff, mypy, import-linter, shellcheck, zizmor and schemas of 
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 	@$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{fault,wish}.yml
 
-UNIT = $(RUN)/pytest -p xdist --dist worksteal tests/unit
+UNIT = $(RUN)/pytest -p xdist --numprocesses auto --dist worksteal tests/unit
 
 unit: .venv/dev .venv/load
-	@$(UNIT) --numprocesses auto -m "not process"
+	@$(UNIT) -m "not process"
 
 # Those that start pyinfra, the host's programs or ssh, or wait as people do.
 process: .venv/dev .venv/load
-	@$(UNIT) $(WAITING) -m process
+	@$(UNIT) -m process
 
 # Both in one start: to import and collect them takes each worker five seconds.
 units: .venv/dev .venv/load
-	@$(UNIT) $(WAITING)
+	@$(UNIT)
 
 coverage: .venv/dev .venv/load ## branches that no unit test takes; a figure to look at, not to reach
 	@$(RUN)/coverage erase && $(RUN)/coverage run -m pytest --quiet -p xdist \
@@ -191,6 +189,9 @@ PIP_INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
+
+packages: .venv/ok
+	@$(MAKE) --no-print-directory --jobs 2 .venv/dev .venv/load
 
 # Locust, of which the verb load alone has need: an environment of its own, as its gevent and pytest are its own.
 .venv/load: requirements-load.txt .venv/ok
