@@ -12,7 +12,7 @@ from ollama_stack.paths import LOCK
 
 
 class LastRun(FactBase[str]):
-    """The run that had the host's lock last, as the lock's file has it, and is gone; else ``at work``."""
+    """The run that had the host's lock last, as the lock's file has it, if nothing of it is left; else ``at work``."""
 
     default = str
 
@@ -20,7 +20,8 @@ class LastRun(FactBase[str]):
     def command(self) -> str:
         return (
             f"run=; {{ read -r run <{LOCK}; }} 2>/dev/null;"
-            ' if [ -n "$run" ] && [ -d "/proc/${run%% *}" ]; then echo at work; else echo "$run"; fi'
+            ' if [ -n "$run" ] && { [ -d "/proc/${run%% *}" ] ||'
+            f' ! flock --nonblock --shared {LOCK} true; }}; then echo at work; else echo "$run"; fi'
         )
 
 

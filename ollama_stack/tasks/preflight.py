@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import gevent
 from gevent import Greenlet
 from gevent.pool import Pool
-from pyinfra import state
+from pyinfra import host, state
 from pyinfra.api import DeployError, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host
@@ -179,24 +180,34 @@ def _owners(settings: Settings) -> dict[str, str]:
 
 def _foreign_ports(settings: Settings) -> dict[str, str]:
     """Who listens on the ports that are to be ours, by setting; our own containers do not count."""
-    ours = set()
-    for each in CONTAINERS:
-        for container in known(DockerContainer, object_id=each.name) or []:
-            if not container.get("State", {}).get("Running"):
-                continue
-            bindings = container.get("HostConfig", {}).get("PortBindings") or {}
-            ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
-    if settings.cluster:
-        ours |= {*known(StackPorts, project=settings.ollama_project)}
-    listeners = {}
     wanted = ["ollama_port"]
     wanted += ["gateway_metrics_port"] if settings.gateway_enabled and not settings.cluster else []
     wanted += ["app_port"] if settings.app_enabled else []
-    for setting in wanted:
-        port = getattr(settings, setting)
-        if str(port) not in ours and (owner := known(PortOwner, port=port)):
-            listeners[setting] = owner
-    return listeners
+    ours = _own_ports(settings, known)
+    listeners = {
+        setting: owner
+        for setting in wanted
+        if (port := getattr(settings, setting)) not in ours
+        and (owner := known(PortOwner, port=port))
+    }
+    if listeners:  # a killed run's host, or a booting one, has started ours since it was looked at
+        ours = _own_ports(settings, host.get_fact)
+    return {
+        setting: owner
+        for setting, owner in listeners.items()
+        if getattr(settings, setting) not in ours
+    }
+
+
+def _own_ports(settings: Settings, read: Callable[..., Any]) -> set[int]:
+    """Those of our containers that run; ``read``: of facts."""
+    ours = {*read(StackPorts, project=settings.ollama_project)} if settings.cluster else set[str]()
+    for each in CONTAINERS:
+        for container in read(DockerContainer, object_id=each.name) or []:
+            if container.get("State", {}).get("Running"):
+                bindings = container.get("HostConfig", {}).get("PortBindings") or {}
+                ours |= {port["HostPort"] for ports in bindings.values() for port in ports}
+    return {int(port) for port in ours if port}
 
 
 def _to_pull(settings: Settings) -> dict[str, Manifest]:
