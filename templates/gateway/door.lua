@@ -190,10 +190,7 @@ local told = {} -- each once: whoever finds a fault may come back to it as often
 
 local function look(txn, whole, values)
     local owner = txn:get_var("txn.owner") -- a token, or an address where none is asked for
-    local function here()
-        return txn.req:may_recv()
-    end
-    if not room.enter(owner, whole, values, here) then
+    if not room.enter(owner, whole, values) then
         return BUSY
     end
     local body, refusal, name = txn.sf:req_body(), nil, nil

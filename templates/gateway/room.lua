@@ -13,17 +13,16 @@ local function now()
     return 1000 * time.sec + time.usec // 1000
 end
 
--- Whether there is room for one more body, and ``here`` its client; ``leave`` gives it back. Of a client that
--- has left, HAProxy interrupts no look: everybody else would wait for all of it.
-local function enter(owner, size, values, here)
-    while here() and owner and turns[owner] and now() - turns[owner] < TURN do
+-- Whether there is room for one more body; ``leave`` gives it back.
+local function enter(owner, size, values)
+    while owner and turns[owner] and now() - turns[owner] < TURN do
         core.msleep(2)
     end
     local sum, mine = 0, size + math.min(size, json.PIECES) + VALUE * math.min(size // 2, values)
     for _, bytes in pairs(reading) do
         sum = sum + bytes
     end
-    if not here() or sum > 0 and sum + mine > ROOM + tonumber(is.declared.max_body) then
+    if sum > 0 and sum + mine > ROOM + tonumber(is.declared.max_body) then
         return false
     end
     reading[coroutine.running()] = mine
