@@ -86,6 +86,12 @@ def generate(model: str, **more: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
+def afresh(**more: Any) -> str:
+    """The second one's answer by a runner just loaded: what is in its cache is not summed again, and rounds otherwise."""
+    generate(FIRST)
+    return str(generate(CHATS, **more)["response"])
+
+
 def in_memory() -> list[str]:
     return [one["name"] for one in plain.get(f"{URL}/api/ps").json()["models"]]
 
@@ -182,6 +188,7 @@ def answer_of(page: Page, question: str) -> str:
 
 def test_students_choose_and_the_model_has_heard_the_teacher(chrome: Browser) -> None:
     until_busy(0)
+    generate(FIRST)
     with context(chrome, "en") as fresh:
         page = fresh.new_page()
         page.goto(APP)
@@ -191,8 +198,8 @@ def test_students_choose_and_the_model_has_heard_the_teacher(chrome: Browser) ->
         choice.select_option(CHATS)
         answer = answer_of(page, QUESTION)
         assert in_memory() == [CHATS]
-        assert answer == generate(CHATS, system=PROMPT)["response"]
-        assert answer != generate(CHATS)["response"]
+        assert answer == afresh(system=PROMPT)
+        assert answer != afresh()
         assert choice.input_value() == CHATS
         page.goto(APP)
         assert choice.input_value() == CHATS  # by the cookie
