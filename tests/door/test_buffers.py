@@ -30,13 +30,12 @@ def flood(door: Door, port: int, raw: bytes, mine: list[socket.socket], each: in
     """As many requests as fit on the way, of two addresses, and no answer is read."""
     for source in SOURCES:
         for _ in range(each):
-            one = socket.socket()
+            mine.append(one := socket.socket())
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             one.bind((source, 0))
             with suppress(OSError):
                 one.connect(("127.0.0.1", port))
                 one.setblocking(False)
-                mine.append(one)
     for _ in range(40):
         for one in mine:
             with suppress(OSError):
