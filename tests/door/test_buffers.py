@@ -28,6 +28,7 @@ def used(door: Door) -> int:
 
 def flood(door: Door, port: int, raw: bytes, mine: list[socket.socket], each: int = EACH) -> None:
     """As many requests as fit on the way, of two addresses, and no answer is read."""
+    connected = 0
     for source in SOURCES:
         for _ in range(each):
             mine.append(one := socket.socket())
@@ -36,6 +37,8 @@ def flood(door: Door, port: int, raw: bytes, mine: list[socket.socket], each: in
             with suppress(OSError):
                 one.connect(("127.0.0.1", port))
                 one.setblocking(False)
+                connected += 1
+    assert connected > 0.9 * each * len(SOURCES)
     for _ in range(40):
         for one in mine:
             with suppress(OSError):
